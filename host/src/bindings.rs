@@ -1,0 +1,75 @@
+//! The contract in Rust: what `bindgen!` makes of `wit/`, and the records that go into a guest.
+//!
+//! The generated module is private; what the rest of the host may see is the list of re-exports. Records that go *into*
+//! a guest are written by hand, with the same shape, because the host keeps names as `Arc<str>` and bodies as `Bytes`
+//! and need not copy them to hand them over.
+
+#![allow(unsafe_code, reason = "the derives and `bindgen!` expand to wasmtime's own unsafe traits; none is written here")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::component::{ComponentType, Lower};
+
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
+#[allow(clippy::unwrap_used, clippy::allow_attributes_without_reason, reason = "generated code")]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "plugin",
+        imports: { default: trappable },
+        with: {
+            "tollgate:plugin/limiter.bucket": std::sync::Arc<crate::capability::limiter::Bucket>,
+            "tollgate:plugin/kv.store": std::sync::Arc<crate::capability::kv::Store>,
+        },
+    });
+}
+
+pub(crate) use generated::exports::tollgate::plugin::hooks::{
+    BodyInterest, Complaint, Interest, Names, Parts, RequestInterest, ResponseInterest,
+};
+pub(crate) use generated::tollgate::plugin::http::{BodyFlow, Edits, Fault, Flow, Header, Problem, Response};
+pub(crate) use generated::tollgate::plugin::{kv, limiter, log};
+
+/// The name of the interface that every plugin exports.
+pub(crate) const HOOKS: &str = "tollgate:plugin/hooks@0.1.0";
+
+/// A header field on its way into a guest.
+#[derive(Debug, Clone, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct HeaderIn {
+    pub(crate) name: Arc<str>,
+    pub(crate) value: Vec<u8>,
+}
+
+/// The head of a request on its way into a guest.
+#[derive(Debug, Clone, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct RequestIn {
+    pub(crate) method: String,
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: Vec<HeaderIn>,
+    pub(crate) client: Option<String>,
+    pub(crate) attributes: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// The head of a response on its way into a guest.
+#[derive(Debug, Clone, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct ResponseHeadIn {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<HeaderIn>,
+    pub(crate) attributes: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// What `on-request` takes.
+pub(crate) type OnRequest = (RequestIn,);
+/// What `on-request-body` takes.
+pub(crate) type OnRequestBody = (RequestIn, Bytes, Option<Bytes>);
+/// What `on-response` takes.
+pub(crate) type OnResponse = (ResponseHeadIn, Option<Bytes>);
+/// What `on-response-body` takes.
+pub(crate) type OnResponseBody = (ResponseHeadIn, Bytes, Option<Bytes>);

@@ -1,0 +1,263 @@
+//! Bodies: streaming by default, bytes when a plugin asked for them.
+//!
+//! A [`Body`] is pulled by whoever sends it, so a slow reader slows down the writer on the other side and nothing
+//! piles up in between. A body that ends early ends with a [`BodyError`], never as if it were whole.
+
+mod stream;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Version;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::error::Reason;
+
+pub use stream::Stream;
+
+/// The body of a request or a response.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// There is none.
+    #[default]
+    Empty,
+    /// All of it is here.
+    Full(Bytes),
+    /// It comes in pieces, perhaps with trailers at its end. Most requests have none of it, and a request is moved often.
+    Stream(Box<Stream>),
+}
+
+/// Why a body ended before it was whole.
+#[derive(Debug)]
+pub enum BodyError {
+    /// Nothing more came for too long.
+    Idle,
+    /// The time of the whole exchange is over.
+    Late,
+    /// It is longer than its cap.
+    TooLarge,
+    /// The sender broke off, or its framing is malformed.
+    Broken(Box<dyn StdError + Send + Sync>),
+}
+
+/// Told about a body while it passes: for counting, and for the log line at its end.
+pub trait Observe {
+    /// A piece of so many bytes goes to the reader.
+    fn piece(&self, bytes: usize);
+    /// There is no more to come. Called exactly once.
+    fn end(&self, end: End<'_>);
+}
+
+/// How a body ended.
+#[derive(Debug)]
+pub enum End<'a> {
+    /// The reader got all of it.
+    Whole,
+    /// The sender stopped early.
+    Broken(&'a BodyError),
+    /// The reader stopped early.
+    Dropped,
+}
+
+impl Body {
+    /// A body as it comes from a connection of this version of HTTP.
+    #[must_use]
+    pub fn received(incoming: Incoming, version: Version) -> Self {
+        if incoming.is_end_stream() {
+            return Self::Empty;
+        }
+        Self::Stream(Box::new(Stream::received(incoming, version)))
+    }
+
+    /// Any other body that comes in pieces.
+    #[must_use]
+    pub fn stream(body: impl HttpBody<Data = Bytes, Error = BodyError> + 'static) -> Self {
+        Self::Stream(Box::new(Stream::boxed(Box::pin(body))))
+    }
+
+    /// Ends a body of which no piece came for so long with [`BodyError::Idle`].
+    #[must_use]
+    pub fn idle(mut self, after: Duration) -> Self {
+        if let Self::Stream(stream) = &mut self {
+            stream.watch_idle(after);
+        }
+        self
+    }
+
+    /// Refuses a body whose length is known and more than `cap` bytes, and ends one that turns out to be longer with
+    /// [`BodyError::TooLarge`].
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`] at once.
+    pub fn limit(mut self, cap: u64) -> Result<Self, BodyError> {
+        let known = self.size_hint();
+        if known.lower() > cap {
+            return Err(BodyError::TooLarge);
+        }
+        if let (Self::Stream(stream), None) = (&mut self, known.exact()) {
+            stream.cap(cap);
+        }
+        Ok(self)
+    }
+
+    /// Tells `observer` about each piece and the end.
+    #[must_use]
+    pub fn observe(self, observer: Rc<dyn Observe>) -> Self {
+        let mut stream = match self {
+            Self::Empty => Box::new(Stream::bytes(Bytes::new())),
+            Self::Full(bytes) => Box::new(Stream::bytes(bytes)),
+            Self::Stream(stream) => stream,
+        };
+        stream.observe(observer);
+        Self::Stream(stream)
+    }
+
+    /// All of it at once, without its trailers.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`] if it has more than `cap` bytes, else what ended it early.
+    pub async fn collect(self, cap: usize) -> Result<Bytes, BodyError> {
+        if self.size_hint().lower() > cap as u64 {
+            return Err(BodyError::TooLarge);
+        }
+        let mut stream = match self {
+            Self::Empty => return Ok(Bytes::new()),
+            Self::Full(bytes) => return Ok(bytes),
+            Self::Stream(stream) => stream,
+        };
+        let Some(first) = stream.data().await? else {
+            return Ok(Bytes::new());
+        };
+        if first.len() > cap {
+            return Err(BodyError::TooLarge);
+        }
+        let Some(mut piece) = stream.data().await? else {
+            return Ok(first);
+        };
+        // A length is only what the sender claims, so it reserves little.
+        let expected = stream.size_hint().lower().min(64 * 1024) as usize;
+        let mut whole = BytesMut::with_capacity(first.len() + piece.len() + expected);
+        whole.extend_from_slice(&first);
+        loop {
+            if piece.len() > cap - whole.len() {
+                return Err(BodyError::TooLarge);
+            }
+            whole.extend_from_slice(&piece);
+            match stream.data().await? {
+                Some(next) => piece = next,
+                None => return Ok(whole.freeze()),
+            }
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() {
+            Self::Empty
+        } else {
+            Self::Full(bytes)
+        }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Stream(stream) => stream.poll_frame(context),
+            full @ Self::Full(_) => {
+                let Self::Full(bytes) = std::mem::take(full) else {
+                    return Poll::Ready(None);
+                };
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl BodyError {
+    /// The reason when it ended the body of a request.
+    #[must_use]
+    pub fn of_request(&self) -> Reason {
+        match self {
+            Self::Idle => Reason::BodyTimeout,
+            Self::Late => Reason::TotalTimeout,
+            Self::TooLarge => Reason::BodyTooLarge,
+            Self::Broken(_) => Reason::BadBody,
+        }
+    }
+
+    /// The reason when it ended the body of a response.
+    #[must_use]
+    pub fn of_response(&self) -> Reason {
+        match self {
+            Self::Idle => Reason::UpstreamIdle,
+            Self::Late => Reason::TotalTimeout,
+            Self::TooLarge | Self::Broken(_) => Reason::UpstreamBody,
+        }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("the body stopped coming"),
+            Self::Late => f.write_str("the body did not end in the time of the exchange"),
+            Self::TooLarge => f.write_str("the body is too large"),
+            Self::Broken(cause) => {
+                write!(f, "the body broke off: {cause}")?;
+                let mut cause: &dyn StdError = &**cause;
+                while let Some(deeper) = cause.source() {
+                    write!(f, ": {deeper}")?;
+                    cause = deeper;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Its cause is told by its text and is no `source`: an HTTP/2 connection takes the code for resetting a client's
+/// stream from the sources, and must not find one there that another peer chose.
+impl StdError for BodyError {}
+
+#[cfg(test)]
+mod tests;

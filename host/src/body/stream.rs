@@ -1,0 +1,216 @@
+//! A body in pieces, and what is watched while they pass: the time between them, their sum, their end.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{BodyError, End, Observe};
+use crate::deadline::{Deadline, after};
+
+/// A body in pieces, with what is watched while they pass.
+pub struct Stream {
+    source: Source,
+    idle: Option<Idle>,
+    /// Bytes that may still come, where the length was not known beforehand.
+    left: Option<u64>,
+    observer: Option<Rc<dyn Observe>>,
+}
+
+enum Source {
+    Bytes(Bytes),
+    Incoming { incoming: Incoming, http2: bool },
+    Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
+}
+
+/// The time between two pieces.
+struct Idle {
+    after: Duration,
+    /// Since when the reader waits for the next piece.
+    since: Option<Instant>,
+    deadline: Deadline,
+}
+
+impl Stream {
+    pub(super) fn bytes(bytes: Bytes) -> Self {
+        Self::new(Source::Bytes(bytes))
+    }
+
+    pub(super) fn received(incoming: Incoming, version: Version) -> Self {
+        Self::new(Source::Incoming {
+            incoming,
+            http2: version == Version::HTTP_2,
+        })
+    }
+
+    pub(super) fn boxed(body: Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>) -> Self {
+        Self::new(Source::Boxed(body))
+    }
+
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            idle: None,
+            left: None,
+            observer: None,
+        }
+    }
+
+    pub(super) fn watch_idle(&mut self, after: Duration) {
+        self.idle = Some(Idle {
+            after,
+            since: None,
+            deadline: Deadline::new(),
+        });
+    }
+
+    pub(super) fn cap(&mut self, bytes: u64) {
+        self.left = Some(bytes);
+    }
+
+    pub(super) fn observe(&mut self, observer: Rc<dyn Observe>) {
+        self.observer = Some(observer);
+    }
+
+    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match self.source.poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(error))) => return self.fail(error),
+            Poll::Ready(None) => {
+                self.end(&End::Whole);
+                return Poll::Ready(None);
+            }
+            Poll::Pending => {
+                let Some(idle) = &mut self.idle else {
+                    return Poll::Pending;
+                };
+                ready!(idle.poll(context));
+                return self.fail(BodyError::Idle);
+            }
+        };
+        if let Some(idle) = &mut self.idle {
+            idle.since = None;
+        }
+        let Some(data) = frame.data_ref() else {
+            // Trailers are the last frame, and nobody asks for another one.
+            self.end(&End::Whole);
+            return Poll::Ready(Some(Ok(frame)));
+        };
+        if let Some(left) = &mut self.left {
+            match left.checked_sub(data.len() as u64) {
+                Some(rest) => *left = rest,
+                None => return self.fail(BodyError::TooLarge),
+            }
+        }
+        if let Some(observer) = &self.observer {
+            observer.piece(data.len());
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    pub(super) async fn data(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            match poll_fn(|context| self.poll_frame(context)).await {
+                None => return Ok(None),
+                Some(frame) => match frame?.into_data() {
+                    Ok(bytes) if bytes.is_empty() => {}
+                    Ok(bytes) => return Ok(Some(bytes)),
+                    Err(_trailers) => return Ok(None),
+                },
+            }
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.is_empty(),
+            Source::Incoming { incoming, .. } => incoming.is_end_stream(),
+            Source::Boxed(body) => body.is_end_stream(),
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Incoming { incoming, .. } => incoming.size_hint(),
+            Source::Boxed(body) => body.size_hint(),
+        }
+    }
+
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.end(&End::Broken(&error));
+        // What is left of it is dropped at once, which is what stops its sender.
+        self.source = Source::Bytes(Bytes::new());
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn end(&mut self, end: &End<'_>) {
+        if let Some(observer) = self.observer.take() {
+            observer.end(match end {
+                End::Whole => End::Whole,
+                End::Broken(error) => End::Broken(error),
+                End::Dropped => End::Dropped,
+            });
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A reader that knows the length does not ask for the end.
+        if self.observer.is_some() {
+            let end = if self.is_end_stream() { End::Whole } else { End::Dropped };
+            self.end(&end);
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("size", &self.size_hint())
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Boxed(body) => body.as_mut().poll_frame(context),
+            Self::Incoming { incoming, http2 } => {
+                let next = ready!(Pin::new(&mut *incoming).poll_frame(context));
+                if next.is_none() && is_cut(incoming, *http2) {
+                    let cause = "the client ended it before its end";
+                    return Poll::Ready(Some(Err(BodyError::Broken(cause.into()))));
+                }
+                Poll::Ready(next.map(|frame| frame.map_err(|cause| BodyError::Broken(cause.into()))))
+            }
+        }
+    }
+}
+
+/// hyper takes an HTTP/2 stream that its sender reset with `NO_ERROR` for one that ended well (RFC 9113, section 8.1
+/// has that for responses). Sent on, half a body would look whole.
+fn is_cut(incoming: &Incoming, http2: bool) -> bool {
+    incoming.size_hint().lower() > 0 || http2 && !incoming.is_end_stream()
+}
+
+impl Idle {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.deadline.poll(context, after(since, self.after))
+    }
+}

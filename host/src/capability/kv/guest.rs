@@ -1,0 +1,97 @@
+//! What a guest sees of the key-value stores.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+
+use super::{Error, Store, Stores};
+use crate::bindings::kv as wit;
+use crate::capability::Capabilities;
+
+/// The stores that the configuration grants to one plugin.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    stores: Arc<Stores>,
+    names: Arc<[String]>,
+}
+
+impl Granted {
+    /// Those of `stores` with these names.
+    pub fn new(stores: &Arc<Stores>, names: &[String]) -> Self {
+        Self { stores: stores.clone(), names: names.into() }
+    }
+}
+
+/// The stores of one plugin, and the handles of one instance.
+pub(crate) struct Guest<'a> {
+    pub(crate) granted: &'a Granted,
+    pub(crate) table: &'a mut ResourceTable,
+}
+
+impl HasData for Guest<'static> {
+    type Data<'a> = Guest<'a>;
+}
+
+pub(crate) fn link<T: Capabilities>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    wit::add_to_linker::<T, Guest<'static>>(linker, T::kv)
+}
+
+impl wit::Host for Guest<'_> {}
+
+impl wit::HostStore for Guest<'_> {
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Arc<Store>>, wit::Error>> {
+        if !self.granted.names.contains(&name) {
+            return Ok(Err(wit::Error::NotGranted));
+        }
+        Ok(Ok(self.table.push(self.granted.stores.open(&name))?))
+    }
+
+    fn get(
+        &mut self,
+        store: Resource<Arc<Store>>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, wit::Error>> {
+        let value = self.table.get(&store)?.get(&key, Instant::now());
+        Ok(value.map(|value| value.map(|bytes| bytes.to_vec())).map_err(Into::into))
+    }
+
+    fn set(
+        &mut self,
+        store: Resource<Arc<Store>>,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> wasmtime::Result<Result<(), wit::Error>> {
+        Ok(self.table.get(&store)?.set(&key, &value, ttl_ms, Instant::now()).map_err(Into::into))
+    }
+
+    fn delete(&mut self, store: Resource<Arc<Store>>, key: String) -> wasmtime::Result<Result<bool, wit::Error>> {
+        Ok(self.table.get(&store)?.delete(&key, Instant::now()).map_err(Into::into))
+    }
+
+    fn increment(
+        &mut self,
+        store: Resource<Arc<Store>>,
+        key: String,
+        by: i64,
+        ttl_ms: Option<u64>,
+    ) -> wasmtime::Result<Result<i64, wit::Error>> {
+        Ok(self.table.get(&store)?.increment(&key, by, ttl_ms, Instant::now()).map_err(Into::into))
+    }
+
+    fn drop(&mut self, store: Resource<Arc<Store>>) -> wasmtime::Result<()> {
+        self.table.delete(store)?;
+        Ok(())
+    }
+}
+
+impl From<Error> for wit::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::TooLarge => Self::TooLarge,
+            Error::Full => Self::Full,
+            Error::NotACounter => Self::NotACounter,
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! What the configuration means: valid by construction.
+//!
+//! A [`Config`] that exists has no wrong value in it. The file exactly as written is in [`file`]; [`parse`] turns one
+//! into the other and reports every problem with its place.
+
+mod address;
+mod bounds;
+pub mod file;
+mod json;
+mod lint;
+mod listener;
+mod near;
+mod overlap;
+pub mod parse;
+mod pattern;
+mod pem;
+mod place;
+mod plugin;
+mod problem;
+mod reader;
+mod route;
+mod secrets;
+mod syntax;
+mod units;
+mod upstream;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use http::Method;
+
+pub use overlap::Rank;
+pub use parse::load;
+pub use place::{Place, Places};
+pub use problem::{Note, Problem, Problems, Severity};
+pub use reader::Key;
+pub use secrets::Secrets;
+
+/// One whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Threads that serve requests. Default: one for each CPU that the process may use.
+    pub workers: NonZeroUsize,
+    /// At least one, in the order of their names.
+    pub listeners: Vec<Listener>,
+    /// None: no listener for operators.
+    pub admin: Option<Admin>,
+    /// Where components come from.
+    pub plugins: PluginSettings,
+    /// In the order of their names.
+    pub upstreams: Vec<Upstream>,
+    /// Plugins by the name that chains use.
+    pub plugin: BTreeMap<String, PluginSpec>,
+    /// At least one, in the order of their names, which has no part in which goes first: that is [`Rank`].
+    pub routes: Vec<Route>,
+    /// `[log]`
+    pub log: Log,
+    /// `[drain]`
+    pub drain: Drain,
+    /// What is allowed but probably not meant.
+    pub warnings: Vec<Problem>,
+    /// What `${env:…}` and `${file:…}` stood for in free text. Never to be written anywhere.
+    pub secrets: Secrets,
+    /// Every file that was read to make this: the configuration, `${file:…}`, certificates. A change of one reloads.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 over what was read, as hexadecimal digits: two configurations with the same hash are the same.
+    pub hash: String,
+}
+
+/// An address we accept on, with or without TLS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// As in `[listener.NAME]`.
+    pub name: String,
+    /// What it is bound to. Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Empty without TLS. The first one serves clients that name no host, or one that no certificate covers.
+    pub tls: Vec<Certificate>,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` are believed. Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// What happens to a request header with an underscore in its name. Default: drop it.
+    pub underscores: Underscores,
+    /// What one client may cost.
+    pub limits: ListenerLimits,
+}
+
+/// A certificate chain and its key, both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, then those that lead to its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What happens to a request header with an underscore in its name, which some servers read as a hyphen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Underscores {
+    /// The request goes on without it.
+    Drop,
+    /// The request is answered 400.
+    Reject,
+    /// Nothing.
+    Keep,
+}
+
+/// What one client may cost a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Open connections in all. Default 10,000.
+    pub connections: NonZeroUsize,
+    /// Bytes of a request head, else 431. Default 64 KiB.
+    pub head_size: usize,
+    /// Fields of a request head, else 431. Default 100.
+    pub head_fields: usize,
+    /// Time to send a whole head, else 408 and close. Default 10 s.
+    pub head_time: Duration,
+    /// Time for a TLS handshake. Default 5 s.
+    pub handshake_time: Duration,
+    /// Time between two pieces of a request body, else 408. Default 30 s.
+    pub body_idle: Duration,
+    /// Time without a request on an open connection. Default 60 s.
+    pub keep_alive: Duration,
+}
+
+/// An address block, for example `10.0.0.0/8`. A single address is a block of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Its bits behind the prefix are zero.
+    pub address: IpAddr,
+    /// How many bits of the address are the network's: up to 32 or 128.
+    pub prefix: u8,
+}
+
+/// The listener for operators. It is only ever bound to what it says, by default loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// What it is bound to. Default `127.0.0.1:9901`.
+    pub address: SocketAddr,
+}
+
+/// `[plugins]`: where components come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSettings {
+    /// Watched for `.wasm` files. Relative to the configuration file. Default: none.
+    pub directory: Option<PathBuf>,
+    /// Compiled code, by content. Default: `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`; none where neither exists.
+    pub cache: Option<PathBuf>,
+    /// Instances of all plugins together, in use and idle. Default 1,000.
+    pub instances: NonZeroU32,
+}
+
+/// A named group of servers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// As in `[upstream.NAME]`.
+    pub name: String,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Sends the client's `Host` rather than the endpoint's authority. Default false.
+    pub preserve_host: bool,
+    /// How endpoints with TLS are verified.
+    pub tls: UpstreamTls,
+    /// How long things may take.
+    pub timeouts: UpstreamTimeouts,
+    /// Replaces the bodies of 5xx responses by problem bodies. Default true.
+    pub hide_errors: bool,
+    /// Connections to each endpoint kept open while idle, for each worker. Default 64.
+    pub idle_connections: usize,
+}
+
+/// One address in an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Whether it is spoken to with TLS.
+    pub tls: bool,
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+    /// `host:port` as it goes into `Host`, without a default port; an IPv6 address in brackets.
+    pub authority: HeaderValue,
+}
+
+/// How TLS endpoints are verified: always.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamTls {
+    /// A PEM file of roots in place of the system's.
+    pub roots: Option<PathBuf>,
+    /// The name in SNI and in the certificate, in place of the endpoint's host.
+    pub name: Option<String>,
+}
+
+/// How long an upstream may take for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// Name and TCP. Default 3 s.
+    pub connect: Duration,
+    /// The TLS handshake. Default 5 s.
+    pub tls: Duration,
+    /// From the end of the request to the end of the response's head. Default 15 s.
+    pub response_header: Duration,
+    /// Between two pieces of a body. Default 60 s.
+    pub idle: Duration,
+    /// The whole exchange, for responses that end by themselves. Default 60 s.
+    pub total: Duration,
+}
+
+/// A component with its configuration, under the name that chains use.
+#[derive(Clone)]
+pub struct PluginSpec {
+    /// As in `[plugin.NAME]`.
+    pub name: String,
+    /// The name of a built-in, or of a file in the plugins directory without `.wasm`.
+    pub component: String,
+    /// The plugin's own configuration as compact JSON text; `{}` where there is none.
+    pub config: String,
+    /// Where each value of `config` stands in the file, for complaints of the plugin.
+    pub places: Places,
+    /// What its failure does to the request.
+    pub on_failure: OnFailure,
+    /// Whether instances are used again.
+    pub isolation: Isolation,
+    /// What one call and one instance may cost.
+    pub limits: PluginLimits,
+    /// Which capabilities it may import.
+    pub grant: Grant,
+}
+
+/// What a trap, a timeout or an overload of a plugin does to the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnFailure {
+    /// The request is refused: 500, or 503 for an overload. The default.
+    Closed,
+    /// The chain goes on as if the plugin were not in it.
+    Open,
+}
+
+/// Whether the requests of a plugin share instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// An instance serves many requests, one at a time. The default.
+    Pooled,
+    /// A fresh instance for each hook call.
+    Request,
+}
+
+/// What one call and one instance of a plugin may cost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PluginLimits {
+    /// The time of one call, including what it waits for. Default 10 ms; ten times that in `configure`, and at least 1 s.
+    pub time: Duration,
+    /// The linear memory of an instance, in bytes. Default 16 MiB.
+    pub memory: usize,
+    /// The elements of all tables of an instance. Default 20,000.
+    pub table: usize,
+    /// Instances of this plugin in use at once, in all workers. Default 64.
+    pub instances: NonZeroU32,
+    /// How long a request waits for an instance. Default 100 ms.
+    pub wait: Duration,
+}
+
+/// Which capabilities a plugin may import beside `log` and `limiter`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Grant {
+    /// Names of key-value stores.
+    pub kv: Vec<String>,
+}
+
+/// A match, a chain, an upstream.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// As in `[route.NAME]`.
+    pub name: String,
+    /// Where the route begins in the file.
+    pub place: Option<Place>,
+    /// Which requests it takes.
+    pub matches: Match,
+    /// Higher ones are looked at first. Default 0.
+    pub priority: i32,
+    /// Names of plugins, in the order of requests.
+    pub chain: Vec<String>,
+    /// The name of the upstream.
+    pub upstream: String,
+    /// The longest request body, else 413. Default 1 MiB; `"unlimited"` is written `None`.
+    pub body_size: Option<u64>,
+}
+
+/// Which requests a route takes.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// By the host of the request.
+    pub host: HostMatch,
+    /// By its canonical path.
+    pub path: PathMatch,
+    /// Empty: all. `HEAD` follows `GET`.
+    pub methods: Vec<Method>,
+    /// All must match.
+    pub headers: Vec<(HeaderName, ValueMatch)>,
+    /// All must match; names and values percent-decoded.
+    pub query: Vec<(String, ValueMatch)>,
+    /// Lets `%2F` through, undecoded, rather than answering 400. Default false.
+    pub encoded_slash: bool,
+}
+
+/// Hosts are compared in lower case, without a final dot and without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostMatch {
+    /// Every host.
+    Any,
+    /// This one.
+    Exact(String),
+    /// `*.example.com` is kept as `.example.com`, and takes one label or more.
+    Suffix(String),
+}
+
+/// Paths are compared in canonical form.
+#[derive(Debug, Clone)]
+pub enum PathMatch {
+    /// This one.
+    Exact(String),
+    /// On segment borders: `/v1` and `/v1/` take `/v1` and `/v1/x`, never `/v1x`. Kept without a final slash; the
+    /// prefix of everything is the empty string.
+    Prefix(String),
+    /// Anchored at both ends; linear time.
+    Regex(regex::Regex),
+}
+
+/// What a header or a parameter of the query must be.
+#[derive(Clone)]
+pub enum ValueMatch {
+    /// This value.
+    Exact(String),
+    /// Anchored at both ends; linear time.
+    Regex(regex::Regex),
+    /// There is one, whatever it is.
+    Present,
+}
+
+/// Without the value: it may be a secret that a proxy before us sends.
+impl fmt::Debug for ValueMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact(_) => "Exact(…)",
+            Self::Regex(_) => "Regex(…)",
+            Self::Present => "Present",
+        })
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The form of all lines.
+    pub format: LogFormat,
+    /// Where access lines go. Default: standard output.
+    pub access: AccessLog,
+    /// The least level of other lines, which go to standard error. Default `info`.
+    pub level: tracing::Level,
+}
+
+/// The form of lines in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, for programs. The default.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where access lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard output. The default.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// `[drain]`: what `SIGTERM` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// How long we go on accepting while `/readyz` says 503. Default 0 s.
+    pub grace: Duration,
+    /// How long requests in flight may take after that. Default 30 s.
+    pub timeout: Duration,
+}

@@ -1,0 +1,337 @@
+//! The file exactly as written: every key, what its value is, and what it means. The comments of the fields are the
+//! documentation of the keys; [`keys`] lists them all.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use regex::Regex;
+use tracing::Level;
+
+use super::json::PluginConfig;
+use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
+use super::value::{
+    BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, MethodName, NotYet, Path,
+    Priority, Reference, Size,
+};
+use super::{AccessLog, Endpoint, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores};
+
+/// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
+#[must_use]
+pub fn keys() -> Vec<(String, &'static Key)> {
+    fn walk(prefix: &str, keys: &'static [Key], out: &mut Vec<(String, &'static Key)>) {
+        for key in keys {
+            let path = format!("{prefix}{}", key.name);
+            out.push((path.clone(), key));
+            walk(&format!("{path}{}.", key.step), key.keys, out);
+        }
+    }
+    let mut out = Vec::new();
+    walk("", File::KEYS, &mut out);
+    out
+}
+
+table! {
+    /// The whole file.
+    "a configuration" "a table"
+    pub(crate) struct File {
+        /// Threads that serve requests, 1 to 1024. Default: one for each CPU that the process may use.
+        "workers" workers: Count,
+        /// Addresses that requests are accepted on, by name. At least one.
+        "listener" listener: Named<Listener>,
+        /// The listener for operators. Without this table there is none.
+        "admin" admin: Admin,
+        /// Where components come from, and what all plugins together may take.
+        "plugins" plugins: Plugins,
+        /// Groups of servers that requests are sent to, by name.
+        "upstream" upstream: Named<Upstream>,
+        /// Components with their configuration, under the names that chains use.
+        "plugin" plugin: Named<Plugin>,
+        /// Which requests go through which chain to which upstream, by name. At least one. Their order in the file
+        /// decides nothing.
+        "route" route: Named<Route>,
+        /// What is logged, and where.
+        "log" log: Log,
+        /// What `SIGTERM` does.
+        "drain" drain: Drain,
+    }
+}
+
+table! {
+    /// `[listener.NAME]`: an address that requests are accepted on.
+    "a listener" "{ address = \"0.0.0.0:8080\" }"
+    pub(crate) struct Listener {
+        /// An IP address and a port; port 0 takes a free one. Required.
+        "address" address: SocketAddr,
+        /// Certificates, which make it a TLS listener; several are chosen between by SNI. The first one serves clients
+        /// that name no host, or one that no certificate covers.
+        "tls" tls: OneOrMore<Certificate>,
+        /// Peers whose `Forwarded` and `X-Forwarded-*` headers are believed. Default: none.
+        "trusted-proxies" trusted_proxies: Vec<At<Network>>,
+        /// What happens to a request header with an underscore in its name, which some servers read as a hyphen:
+        /// `"drop"` it, `"reject"` the request, or `"keep"` it. Default `"drop"`.
+        "underscores" underscores: Underscores,
+        /// What one client may cost.
+        "limits" limits: ListenerLimits,
+    }
+}
+
+table! {
+    /// `tls` of a listener: a certificate chain and its key.
+    "a certificate" "{ certificate = \"cert.pem\", key = \"key.pem\" }"
+    pub(crate) struct Certificate {
+        /// A PEM file: the certificate, then those that lead to its root. Required.
+        "certificate" certificate: FilePath,
+        /// A PEM file: the private key of the certificate. Required.
+        "key" key: FilePath,
+    }
+}
+
+table! {
+    /// `[listener.NAME.limits]`
+    "a table of limits" "{ connections = 10000 }"
+    pub(crate) struct ListenerLimits {
+        /// Open connections. Default 10000.
+        "connections" connections: Count,
+        /// Size of a request head, 1KiB to 1MiB; a larger one is answered 431. Default `"64KiB"`.
+        "head-size" head_size: Size,
+        /// Fields of a request head, up to 1000; more are answered 431. Default 100.
+        "head-fields" head_fields: Count,
+        /// Time to send a whole head, else 408. Default `"10s"`.
+        "head-time" head_time: Duration,
+        /// Time for a TLS handshake. Default `"5s"`.
+        "handshake-time" handshake_time: Duration,
+        /// Time between two pieces of a request body, else 408. Default `"30s"`.
+        "body-idle" body_idle: Duration,
+        /// Time without a request on an open connection. Default `"60s"`.
+        "keep-alive" keep_alive: Duration,
+    }
+}
+
+table! {
+    /// `[admin]`: health, readiness, metrics and state.
+    "a table" "{ address = \"127.0.0.1:9901\" }"
+    pub(crate) struct Admin {
+        /// An IP address and a port, not one of a listener. Default `"127.0.0.1:9901"`.
+        "address" address: SocketAddr,
+    }
+}
+
+table! {
+    /// `[plugins]`
+    "a table" "{ directory = \"plugins\" }"
+    pub(crate) struct Plugins {
+        /// A directory that is watched for `.wasm` files: one that appears is loaded, and replaces an older one, while
+        /// requests run. Default: none.
+        "directory" directory: FilePath,
+        /// Where compiled code is kept. Default `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`.
+        "cache" cache: FilePath,
+        /// Instances of all plugins together, in use and idle. Default 1000.
+        "instances" instances: Count,
+    }
+}
+
+table! {
+    /// `[upstream.NAME]`: a group of servers.
+    "an upstream" "{ endpoints = [\"http://10.0.1.5:8080\"] }"
+    pub(crate) struct Upstream {
+        /// Servers as `http://host:port` or `https://host:port`. At least one is required.
+        "endpoints" endpoints: Vec<At<Endpoint>>,
+        /// Sends the client's `Host` rather than the endpoint's. Default false.
+        "preserve-host" preserve_host: bool,
+        /// Replaces the bodies of 5xx responses. Default true.
+        "hide-errors" hide_errors: bool,
+        /// Connections to each endpoint kept open while idle, for each worker. Default 64.
+        "idle-connections" idle_connections: Count,
+        /// How long things may take.
+        "timeouts" timeouts: Timeouts,
+        /// How `https` endpoints are verified.
+        "tls" tls: UpstreamTls,
+    }
+}
+
+table! {
+    /// `timeouts` of an upstream.
+    "a table of timeouts" "{ connect = \"3s\" }"
+    pub(crate) struct Timeouts {
+        /// Looking up the name and connecting. Default `"3s"`.
+        "connect" connect: Duration,
+        /// The TLS handshake. Default `"5s"`.
+        "tls" tls: Duration,
+        /// From the end of the request to the end of the response's head. Default `"15s"`.
+        "response-header" response_header: Duration,
+        /// Between two pieces of a body. Default `"60s"`.
+        "idle" idle: Duration,
+        /// The whole exchange, for responses that end by themselves. Default `"60s"`.
+        "total" total: Duration,
+    }
+}
+
+table! {
+    /// `tls` of an upstream.
+    "a table" "{ roots = \"roots.pem\" }"
+    pub(crate) struct UpstreamTls {
+        /// A PEM file of trusted roots, in place of the system's.
+        "roots" roots: FilePath,
+        /// The name that is asked for and that the certificate must have, in place of the endpoint's host.
+        "name" name: HostName,
+    }
+}
+
+table! {
+    /// `[plugin.NAME]`: a component with its configuration.
+    "a plugin" "{ component = \"api-key\" }"
+    pub(crate) struct Plugin {
+        /// A built-in component, or the name of a file in the plugins directory without `.wasm`. Required.
+        "component" component: ComponentName,
+        /// The plugin's own configuration, which it checks when it is loaded. Its keys are those of the component.
+        "config" config: PluginConfig,
+        /// What a trap, a timeout or an overload of the plugin does to the request: `"closed"` refuses it, `"open"` lets
+        /// it pass as if the plugin were not in the chain. Default `"closed"`.
+        "on-failure" on_failure: OnFailure,
+        /// `"pooled"` reuses an instance for many requests, one at a time; `"request"` takes a fresh one for each call.
+        /// Default `"pooled"`.
+        "isolation" isolation: Isolation,
+        /// What one call and one instance may cost.
+        "limits" limits: PluginLimits,
+        /// Which capabilities it may import beside `log` and `limiter`.
+        "grant" grant: Grant,
+    }
+}
+
+table! {
+    /// `limits` of a plugin.
+    "a table of limits" "{ time = \"10ms\", memory = \"16MiB\" }"
+    pub(crate) struct PluginLimits {
+        /// The time of one call, including what it waits for; ten times that, and at least 1s, while it is configured.
+        /// Up to 1m. Default `"10ms"`.
+        "time" time: Duration,
+        /// The linear memory of one instance, 64KiB to 4GiB. Default `"16MiB"`.
+        "memory" memory: Size,
+        /// The elements of all tables of one instance. Default 20000.
+        "table" table: Count,
+        /// Instances in use at once, in all workers. Default 64.
+        "instances" instances: Count,
+        /// How long a request waits for an instance. `"0s"` does not wait. Default `"100ms"`.
+        "wait" wait: Duration,
+    }
+}
+
+table! {
+    /// `grant` of a plugin.
+    "a table of capabilities" "{ kv = [\"sessions\"] }"
+    pub(crate) struct Grant {
+        /// Names of key-value stores. Plugins that are granted the same name share the store.
+        "kv" kv: Vec<At<Grants>>,
+        /// Hosts that it may send requests to. This version has no such capability: the key is always an error.
+        "http" http: NotYet,
+    }
+}
+
+table! {
+    /// `[route.NAME]`: a match, a chain, an upstream. One of `path`, `path-prefix` and `path-regex` is required.
+    "a route" "{ path = \"/v1/search\", upstream = \"search\" }"
+    pub(crate) struct Route {
+        /// Exactly this path, in canonical form and without a query.
+        "path" path: Path,
+        /// This path and everything below it, on borders of segments: `"/v1"` takes `/v1` and `/v1/x`, never `/v1x`.
+        "path-prefix" path_prefix: Path,
+        /// A regular expression that takes the whole path. There is no need of `^` and `$`.
+        "path-regex" path_regex: Regex,
+        /// A host, or all below one: `"*.example.com"` takes `a.example.com` and `a.b.example.com`. Default: any.
+        "host" host: HostMatch,
+        /// Methods, in capitals. `"GET"` takes `HEAD`, too. Default: all.
+        "methods" methods: Vec<At<MethodName>>,
+        /// Request headers that must all match: a value, `{ regex = "…" }` for the whole value, or `{ present = true }`.
+        "headers" headers: Fields,
+        /// Query parameters that must all match, decoded; values as in `headers`.
+        "query" query: Fields,
+        /// Routes with a higher one are looked at first. Default 0.
+        "priority" priority: Priority,
+        /// Names of plugins: in this order on requests, in reverse on responses. Default: none.
+        "chain" chain: Vec<At<Reference>>,
+        /// The name of the upstream. Required.
+        "upstream" upstream: Reference,
+        /// The longest request body, else 413; or `"unlimited"`. Default `"1MiB"`.
+        "body-size" body_size: BodySize,
+        /// `"keep"` lets `%2F` in paths through as it is; `"reject"` answers 400. Default `"reject"`.
+        "encoded-slash" encoded_slash: EncodedSlash,
+    }
+}
+
+table! {
+    /// What a header or a parameter of a query must be, as a table.
+    "a matcher" "{ regex = \"…\" }"
+    pub(crate) struct Matcher {
+        /// A regular expression that takes the whole value.
+        "regex" regex: Regex,
+        /// That it is there, whatever its value.
+        "present" present: bool,
+    }
+}
+
+table! {
+    /// `[log]`
+    "a table" "{ format = \"json\" }"
+    pub(crate) struct Log {
+        /// `"json"` for programs, `"text"` for people. Default `"json"`.
+        "format" format: LogFormat,
+        /// Where one line for each request goes: `"stdout"`, `"off"`, or `{ file = "access.log" }`. Default `"stdout"`.
+        "access" access: AccessLog,
+        /// The least level of all other lines, which go to standard error: `"error"`, `"warn"`, `"info"`, `"debug"` or
+        /// `"trace"`. Default `"info"`.
+        "level" level: Level,
+    }
+}
+
+table! {
+    /// `access` of `[log]`, as a table.
+    "a table" "{ file = \"access.log\" }"
+    pub(crate) struct AccessFile {
+        /// A file that lines are appended to. Required.
+        "file" file: FilePath,
+    }
+}
+
+table! {
+    /// `[drain]`
+    "a table" "{ timeout = \"30s\" }"
+    pub(crate) struct Drain {
+        /// How long connections are still accepted while `/readyz` answers 503. Default `"0s"`.
+        "grace" grace: Duration,
+        /// How long requests in flight may take after that. Default `"30s"`.
+        "timeout" timeout: Duration,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_kebab_case_documented_and_has_an_example() {
+        let keys = keys();
+        assert!(keys.len() > 60, "{}", keys.len());
+        for (path, key) in keys {
+            assert!(
+                key.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                "{path}"
+            );
+            let about = key.about.trim();
+            assert!(about.len() > 15 && about.ends_with('.'), "{path}: {about:?}");
+            assert!(!key.noun.is_empty() && !(key.example)().is_empty(), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_of_keys_show_where_names_go() {
+        let paths: Vec<String> = keys().into_iter().map(|(path, _)| path).collect();
+        for path in [
+            "workers",
+            "listener.NAME.limits.head-size",
+            "listener.NAME.tls.certificate",
+            "route.NAME.headers.NAME.regex",
+        ] {
+            assert!(paths.iter().any(|known| known == path), "{path} in {paths:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Plugins, and what is common to all of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::bounds::{SECOND, count, count_u32, size, time, within};
+use super::place::Places;
+use super::reader::{At, Entry, Reader};
+use super::units::show_duration;
+use super::{Grant, Isolation, OnFailure, PluginLimits, PluginSettings, PluginSpec, file};
+
+/// `[plugins]`
+pub(crate) fn settings(entry: Entry<file::Plugins>, reader: &mut Reader<'_>) -> PluginSettings {
+    let Entry::Is(At { value: written, .. }) = entry else {
+        return PluginSettings {
+            directory: None,
+            cache: default_cache(),
+            instances: count_u32(reader, Entry::Absent, 1000, 1..=1_000_000),
+        };
+    };
+    let directory = written.directory.value().map(|path| reader.locate(&path.0));
+    let cache = match written.cache.value() {
+        Some(path) => Some(reader.locate(&path.0)),
+        None => default_cache(),
+    };
+    PluginSettings {
+        directory,
+        cache,
+        instances: count_u32(reader, written.instances, 1000, 1..=1_000_000),
+    }
+}
+
+/// Of the process: the file does not change with the environment, so `env` of [`parse`] has no part in it.
+fn default_cache() -> Option<PathBuf> {
+    // The specification of base directories ignores relative ones.
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(cache.join("tollgate"))
+}
+
+/// A plugin, or none after its problems were reported.
+pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) -> Option<PluginSpec> {
+    let here = At {
+        value: (),
+        span: at.span,
+        path: at.path,
+    };
+    let written = at.value;
+    let component = reader.require(written.component, "component", &here);
+    let mut places = Places::default();
+    places.insert(String::new(), reader.source().place(&here.span));
+    let (config, places) = match written.config {
+        Entry::Is(config) => (config.value.json, config.value.places),
+        Entry::Absent | Entry::Wrong => ("{}".to_owned(), places),
+    };
+    let limits = written.limits.value().unwrap_or(file::PluginLimits {
+        time: Entry::Absent,
+        memory: Entry::Absent,
+        table: Entry::Absent,
+        instances: Entry::Absent,
+        wait: Entry::Absent,
+    });
+    Some(PluginSpec {
+        name: name.to_owned(),
+        component: component?.value.0,
+        config,
+        places,
+        on_failure: written.on_failure.or(OnFailure::Closed),
+        isolation: written.isolation.or(Isolation::Pooled),
+        limits: PluginLimits {
+            time: time(reader, limits.time, Duration::from_millis(10), 60 * SECOND),
+            memory: size(reader, limits.memory, 16 << 20, 64 << 10..=4 << 30),
+            table: count(reader, limits.table, 20_000, 1..=10_000_000).0,
+            instances: count_u32(reader, limits.instances, 64, 1..=1_000_000),
+            wait: within(
+                reader,
+                limits.wait,
+                Duration::from_millis(100),
+                Duration::ZERO..=60 * SECOND,
+                show_duration,
+            ),
+        },
+        grant: grant(written.grant, reader),
+    })
+}
+
+fn grant(entry: Entry<file::Grant>, reader: &mut Reader<'_>) -> Grant {
+    let Entry::Is(At { value: written, .. }) = entry else {
+        return Grant::default();
+    };
+    if let Entry::Is(http) = &written.http {
+        let problem = reader.problem(
+            http,
+            "plugins cannot send requests in this version: there is no such capability",
+        );
+        reader.report(problem.help("remove the key; kv can be granted"));
+    }
+    let mut kv: Vec<String> = Vec::new();
+    for store in written.kv.or(Vec::new()) {
+        if kv.contains(&store.value.0) {
+            reader.error(&store, format!("the store {} is granted twice", reader.written(&store)));
+        } else {
+            kv.push(store.value.0);
+        }
+    }
+    Grant { kv }
+}

@@ -1,0 +1,124 @@
+//! Outgoing connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
+//!
+//! A [`Connector`] belongs to one worker. It keeps a [`Target`] for each endpoint, and the target keeps the connections
+//! that are idle. A connection is driven by the task that uses it: nothing is spawned for it and no other task is woken,
+//! and dropping an exchange half-way closes its connection. While it is idle nobody drives it; a connection that the
+//! other side closed is found when it is taken, or by the sweeper.
+
+mod arriving;
+mod exchange;
+mod live;
+mod target;
+mod trust;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::config::Endpoint;
+
+pub use target::Target;
+pub use trust::{Trust, server_name};
+
+/// How long a connection stays open without a request. nginx keeps its own for as long, and most servers close earlier.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// The outgoing connections of one worker.
+pub struct Connector {
+    /// Those in use by some upstream; a reload finds the connections of an endpoint here.
+    targets: Rc<Targets>,
+    sweeper: AbortHandle,
+}
+
+type Targets = RefCell<HashMap<Endpoint, Vec<Weak<Target>>>>;
+
+/// What is known about one exchange, also when it fails. The caller logs and counts it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The endpoint that was asked last, by its place in the upstream.
+    pub endpoint: Option<usize>,
+    /// Endpoints that were asked.
+    pub asked: u32,
+    /// Whether the request went over a connection that had served others before.
+    pub reused: bool,
+    /// Whether it was sent a second time, because a reused connection turned out to be closed.
+    pub repeated: bool,
+    /// Time for names, TCP and TLS, where a new connection was made.
+    pub connect: Option<Duration>,
+    /// Time from the beginning to the end of the response's head.
+    pub head: Option<Duration>,
+}
+
+impl Connector {
+    /// Needs a runtime of one thread around it that takes local tasks.
+    #[must_use]
+    pub fn new() -> Self {
+        let targets = Rc::new(Targets::default());
+        let sweeper = spawn_local(sweep(Rc::downgrade(&targets))).abort_handle();
+        Self { targets, sweeper }
+    }
+
+    /// The connections to an endpoint, of which `idle` are kept while nobody uses them. Endpoints with the same address
+    /// and the same trust share them, before and after a reload.
+    #[must_use]
+    pub fn target(&self, endpoint: &Endpoint, trust: Option<&Trust>, idle: usize) -> Rc<Target> {
+        let mut targets = self.targets.borrow_mut();
+        let known = targets.entry(endpoint.clone()).or_default();
+        known.retain(|target| target.strong_count() > 0);
+        let same = known
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|target| target.is_trusted_by(trust));
+        let target = same.unwrap_or_else(|| {
+            let target = Rc::new(Target::new(endpoint.clone(), trust.cloned()));
+            known.push(Rc::downgrade(&target));
+            target
+        });
+        target.keep(idle);
+        target
+    }
+}
+
+impl Default for Connector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Connector {
+    fn drop(&mut self) {
+        self.sweeper.abort();
+    }
+}
+
+/// Closes what has been idle for long or was closed by the other side, and forgets endpoints that no upstream has.
+async fn sweep(targets: Weak<Targets>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = ticks.tick().await;
+        let Some(targets) = targets.upgrade() else { return };
+        targets.borrow_mut().retain(|_, known| {
+            known.retain(|target| match target.upgrade() {
+                Some(target) => {
+                    target.sweep(oldest(now));
+                    true
+                }
+                None => false,
+            });
+            !known.is_empty()
+        });
+    }
+}
+
+/// A connection that was used last before this moment is too old.
+fn oldest(now: Instant) -> Option<Instant> {
+    now.checked_sub(IDLE)
+}

@@ -1,0 +1,264 @@
+//! One endpoint: how it is reached, and its idle connections.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use http::{Request, Response};
+use rustls_pki_types::ServerName;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::exchange::{Exchange, replay};
+use super::live::{Io, Live};
+use super::trust::Trust;
+use super::{Record, oldest};
+use crate::body::Body;
+use crate::config::{Endpoint, UpstreamTimeouts};
+use crate::deadline::after;
+use crate::error::{Error, Reason};
+
+/// An endpoint with its connections.
+pub struct Target {
+    endpoint: Endpoint,
+    /// Where the host is an address, there is nothing to resolve.
+    address: Option<SocketAddr>,
+    tls: Option<Tls>,
+    /// Used last at the end. The one that was just used is taken first: it is the least likely to be closed, and what
+    /// a quiet hour does not need becomes old at the other end.
+    #[expect(clippy::vec_box, reason = "they move between here and exchanges, and are large")]
+    idle: RefCell<Vec<Box<Live>>>,
+    keep: Cell<usize>,
+}
+
+struct Tls {
+    trust: Trust,
+    connector: TlsConnector,
+    name: Option<ServerName<'static>>,
+}
+
+impl Target {
+    pub(super) fn new(endpoint: Endpoint, trust: Option<Trust>) -> Self {
+        let address = endpoint
+            .host
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, endpoint.port));
+        let tls = trust.filter(|_| endpoint.tls).map(|trust| Tls {
+            connector: TlsConnector::from(trust.config()),
+            name: trust.name_of(&endpoint),
+            trust,
+        });
+        Self {
+            endpoint,
+            address,
+            tls,
+            idle: RefCell::default(),
+            keep: Cell::new(0),
+        }
+    }
+
+    pub(super) fn is_trusted_by(&self, trust: Option<&Trust>) -> bool {
+        !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == trust
+    }
+
+    pub(super) fn keep(&self, idle: usize) {
+        self.keep.set(idle);
+    }
+
+    /// The endpoint behind it.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Idle connections.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
+    ///
+    /// The request is taken from its place when it is sent, and put back when it is certain that nothing of it was:
+    /// then it can go to another endpoint. A reused connection that turns out to be closed costs a request that may be
+    /// repeated (RFC 9110, section 9.2.2) nothing: it goes out once more, on a new connection.
+    ///
+    /// # Errors
+    /// Every way of [`Reason`] that speaks of an upstream, and those of request bodies.
+    pub async fn send(
+        self: &Rc<Self>,
+        place: &mut Option<Request<Body>>,
+        timeouts: &UpstreamTimeouts,
+        begun: Instant,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Error> {
+        let total = after(begun, timeouts.total);
+        record.reused = false;
+        while let Some(live) = self.take() {
+            let Some(request) = place.take() else {
+                return Err(Reason::Internal.into());
+            };
+            let copy = replay(&request);
+            let exchange = Exchange {
+                live,
+                home: self,
+                timeouts,
+                total,
+                reused: true,
+            };
+            match exchange.run(request).await {
+                Ok(response) => {
+                    record.reused = true;
+                    record.head = Some(begun.elapsed());
+                    return Ok(response);
+                }
+                Err(mut failure) => match failure.unsent.take() {
+                    // This one had been closed already: the next.
+                    Some(request) => *place = Some(*request),
+                    None if failure.silent && copy.is_some() => {
+                        *place = copy;
+                        record.repeated = true;
+                        break;
+                    }
+                    None => return Err(failure.error),
+                },
+            }
+        }
+        let connecting = Instant::now();
+        let live = Box::new(self.open(timeouts, total).await?);
+        record.connect = Some(connecting.elapsed());
+        let Some(request) = place.take() else {
+            return Err(Reason::Internal.into());
+        };
+        let exchange = Exchange {
+            live,
+            home: self,
+            timeouts,
+            total,
+            reused: false,
+        };
+        match exchange.run(request).await {
+            Ok(response) => {
+                record.head = Some(begun.elapsed());
+                Ok(response)
+            }
+            Err(failure) => {
+                *place = failure.unsent.map(|request| *request);
+                Err(failure.error)
+            }
+        }
+    }
+
+    /// The connection that was used last, unless it is too old.
+    fn take(&self) -> Option<Box<Live>> {
+        let live = self.idle.borrow_mut().pop()?;
+        match oldest(Instant::now()) {
+            Some(oldest) if live.used < oldest => {
+                // The others are older still.
+                self.idle.borrow_mut().clear();
+                None
+            }
+            _ => Some(live),
+        }
+    }
+
+    /// Takes back a connection on which everything was said; one that is closed or not wanted is dropped.
+    pub(super) fn give_back(&self, mut live: Box<Live>) {
+        if self.keep.get() == 0 || !live.rest() {
+            return;
+        }
+        live.used = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= self.keep.get() {
+            idle.remove(0);
+        }
+        idle.push(live);
+    }
+
+    pub(super) fn sweep(&self, oldest: Option<Instant>) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain_mut(|live| oldest.is_none_or(|oldest| live.used >= oldest) && live.rest());
+        let many = idle.len().saturating_sub(self.keep.get());
+        idle.drain(..many);
+    }
+
+    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Live, Error> {
+        let until = after(Instant::now(), timeouts.connect).min(total);
+        let stream = match timeout_at(until, self.reach(until)).await {
+            Ok(stream) => stream?,
+            Err(_) => return Err(self.error(Reason::UpstreamConnectTimeout, "did not accept a connection in time")),
+        };
+        // Small requests must not wait for the answer to earlier bytes. A socket that refuses this works all the same.
+        let _ = stream.set_nodelay(true);
+        let stream = match &self.tls {
+            None if self.endpoint.tls => return Err(self.error(Reason::UpstreamTls, "has no roots to be verified by")),
+            None => Io::Plain(stream),
+            Some(tls) => {
+                let Some(name) = tls.name.clone() else {
+                    return Err(self.error(Reason::UpstreamTls, "has a name that no certificate can be for"));
+                };
+                let until = after(Instant::now(), timeouts.tls).min(total);
+                match timeout_at(until, tls.connector.connect(name, stream)).await {
+                    Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+                    Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
+                    Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),
+                }
+            }
+        };
+        Live::open(stream)
+            .await
+            .map_err(|cause| self.error(Reason::UpstreamConnect, cause))
+    }
+
+    /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one
+    /// that swallows packets does not cost the others their turn.
+    async fn reach(&self, until: Instant) -> Result<TcpStream, Error> {
+        if let Some(address) = self.address {
+            return TcpStream::connect(address)
+                .await
+                .map_err(|cause| self.error(Reason::UpstreamConnect, cause));
+        }
+        let addresses: Vec<SocketAddr> = lookup_host((self.endpoint.host.as_str(), self.endpoint.port))
+            .await
+            .map_err(|cause| self.error(Reason::UpstreamResolve, cause))?
+            .collect();
+        let mut cause: io::Error = io::ErrorKind::NotFound.into();
+        for (place, address) in addresses.iter().enumerate() {
+            let left = (addresses.len() - place).try_into().unwrap_or(u32::MAX);
+            let now = Instant::now();
+            let turn = now + until.saturating_duration_since(now) / left;
+            match timeout_at(turn, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => cause = error,
+                Err(_) => cause = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        let reason = match cause.kind() {
+            io::ErrorKind::TimedOut => Reason::UpstreamConnectTimeout,
+            io::ErrorKind::NotFound => Reason::UpstreamResolve,
+            _ => Reason::UpstreamConnect,
+        };
+        Err(self.error(reason, cause))
+    }
+
+    /// An error with the endpoint in the part that only operators read.
+    pub(super) fn error(&self, reason: Reason, cause: impl fmt::Display) -> Error {
+        Error::because(
+            reason,
+            format!("{}:{}: {cause}", self.endpoint.host, self.endpoint.port),
+        )
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("endpoint", &self.endpoint)
+            .field("idle", &self.idle())
+            .finish_non_exhaustive()
+    }
+}

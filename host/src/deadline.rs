@@ -1,0 +1,91 @@
+//! A deadline that moves often and passes seldom.
+//!
+//! A request has half a dozen time limits and reaches none of them, so entering each one into the runtime's timer wheel
+//! and taking it out again would cost more than the limits themselves. Here one timer stays where it is while its
+//! deadline moves on; when it goes off too early it is set anew.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One timer for all the deadlines of a connection, one after another.
+#[derive(Debug, Default)]
+pub struct Deadline {
+    /// Armed for a moment that is never later than the one asked for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// A timer that is not armed yet and costs nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ready once `at` has passed; until then the task is woken at `at`, or earlier for nothing.
+    pub fn poll(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if at < timer.deadline() {
+            timer.as_mut().reset(at);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= at {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+}
+
+/// `time` after `from`. What lies beyond the clock's end is thirty years away.
+#[must_use]
+pub fn after(from: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    from.checked_add(time).unwrap_or_else(|| from + FAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_when_it_is_due_whether_it_moved_forwards_or_back() {
+        let start = Instant::now();
+        let mut deadline = Deadline::new();
+        let mut poll = async |at| poll_fn(|context| deadline.poll(context, at)).await;
+
+        poll(start + Duration::from_secs(1)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        poll(start + Duration::from_secs(9)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(9));
+
+        let mut later = Deadline::new();
+        let waker = std::task::Waker::noop();
+        let mut context = Context::from_waker(waker);
+        assert!(later.poll(&mut context, start + Duration::from_secs(100)).is_pending());
+        poll_fn(|context| later.poll(context, start + Duration::from_secs(20))).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_moved_on_is_not_ready_at_its_old_time() {
+        let start = Instant::now();
+        let mut deadline = Deadline::new();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(deadline.poll(&mut context, start + Duration::from_secs(1)).is_pending());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(deadline.poll(&mut context, start + Duration::from_secs(3)).is_pending());
+        assert!(deadline.poll(&mut context, start + Duration::from_secs(1)).is_ready());
+    }
+
+    #[test]
+    fn no_duration_is_too_long() {
+        assert!(after(Instant::now(), Duration::MAX) > Instant::now());
+    }
+}

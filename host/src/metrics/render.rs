@@ -1,0 +1,238 @@
+//! Every series, by name: the one place where metrics have names and help.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::{MetricType, counter::Counter, gauge::Gauge};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::histogram::{Histogram, Snapshot};
+use super::{Hook, Metrics, PluginError, lock};
+
+pub(super) fn render(metrics: &Metrics) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(metrics.clone()));
+    let mut text = String::new();
+    text::encode(&mut text, &registry).expect("a String takes every write");
+    text
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        self.encode_server(&mut out)?;
+        self.encode_plugins(&mut out)?;
+        self.encode_upstreams(&mut out)?;
+        self.encode_process(&mut out)
+    }
+}
+
+impl Metrics {
+    fn encode_server(&self, out: &mut Out<'_>) -> fmt::Result {
+        let routes = self.0.routes.alive();
+        let mut series = out.histogram(
+            "http_server_request_duration",
+            "From the head of a request to the end of its response, by route.",
+        )?;
+        for (route, metrics) in &routes {
+            for (method, status, histogram) in metrics.durations.iter() {
+                let labels = [
+                    ("http_route", &**route),
+                    ("http_request_method", method),
+                    ("http_response_status_code", status),
+                ];
+                write_histogram(&mut series, &labels, histogram)?;
+            }
+        }
+        let mut series = out.gauge("http_server_active_requests", "Requests that are being served.")?;
+        write_gauge(&mut series, &[], &self.0.active)?;
+        let mut series = out.counter(
+            "tollgate_requests",
+            "Requests that have ended, by route and by the reason of the access log.",
+        )?;
+        for (route, metrics) in &routes {
+            for (reason, count) in metrics.reasons.iter() {
+                write_counter(&mut series, &[("route", &**route), ("reason", reason)], count)?;
+            }
+        }
+        let mut series = out.gauge("tollgate_connections_open", "Connections that are open, by listener.")?;
+        for (listener, metrics) in self.0.listeners.alive() {
+            write_gauge(&mut series, &[("listener", &*listener)], &metrics.connections)?;
+        }
+        Ok(())
+    }
+
+    fn encode_plugins(&self, out: &mut Out<'_>) -> fmt::Result {
+        let routes = self.0.routes.alive();
+        let plugins: Vec<_> = routes
+            .iter()
+            .flat_map(|(route, metrics)| {
+                metrics
+                    .plugins
+                    .alive()
+                    .into_iter()
+                    .map(move |plugin| (&**route, plugin))
+            })
+            .collect();
+        let mut series = out.counter("tollgate_plugin_calls", "Calls of hooks that have ended, well or not.")?;
+        for (route, (plugin, metrics)) in &plugins {
+            for (hook, (calls, _)) in Hook::ALL.iter().zip(&metrics.calls) {
+                let labels = [("plugin", &**plugin), ("route", *route), ("hook", hook.as_str())];
+                write_counter(&mut series, &labels, calls)?;
+            }
+        }
+        let mut series = out.counter("tollgate_plugin_refusals", "Responses that a plugin made itself.")?;
+        for (route, (plugin, metrics)) in &plugins {
+            write_counter(
+                &mut series,
+                &[("plugin", &**plugin), ("route", *route)],
+                &metrics.refusals,
+            )?;
+        }
+        let mut series = out.counter("tollgate_plugin_errors", "Failures of a plugin, by kind.")?;
+        for (route, (plugin, metrics)) in &plugins {
+            for (kind, count) in PluginError::ALL.iter().zip(&metrics.errors) {
+                let labels = [("plugin", &**plugin), ("route", *route), ("kind", kind.as_str())];
+                write_counter(&mut series, &labels, count)?;
+            }
+        }
+        let mut series = out.histogram("tollgate_plugin_duration", "Time of the calls of a hook.")?;
+        for (route, (plugin, metrics)) in &plugins {
+            for (hook, (calls, durations)) in Hook::ALL.iter().zip(&metrics.calls) {
+                // A hook that was never called, or does not exist, needs no sixteen lines to say so.
+                if calls.get() > 0 {
+                    let labels = [("plugin", &**plugin), ("route", *route), ("hook", hook.as_str())];
+                    write_histogram(&mut series, &labels, durations)?;
+                }
+            }
+        }
+        let mut series = out.gauge("tollgate_plugin_instances", "Instances of a plugin in all workers.")?;
+        for (plugin, metrics) in self.0.plugins.alive() {
+            write_gauge(
+                &mut series,
+                &[("plugin", &*plugin), ("state", "in-use")],
+                &metrics.in_use,
+            )?;
+            write_gauge(&mut series, &[("plugin", &*plugin), ("state", "idle")], &metrics.idle)?;
+        }
+        let mut series = out.counter(
+            "tollgate_component_loads",
+            "Components that were loaded, or could not be.",
+        )?;
+        for (component, counts) in &*lock(&self.0.components) {
+            for (result, count) in RESULTS.iter().zip(counts) {
+                write_counter(&mut series, &[("component", &**component), ("result", *result)], count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_upstreams(&self, out: &mut Out<'_>) -> fmt::Result {
+        let upstreams = self.0.upstreams.alive();
+        let mut series = out.histogram(
+            "http_client_request_duration",
+            "From the begin of a request to an upstream to the head of its response, or to the error.",
+        )?;
+        for (upstream, metrics) in &upstreams {
+            for (method, status, histogram) in metrics.durations.iter() {
+                let labels = [
+                    ("upstream", &**upstream),
+                    ("http_request_method", method),
+                    ("http_response_status_code", status),
+                ];
+                write_histogram(&mut series, &labels, histogram)?;
+            }
+            for (error, histogram) in metrics.errors.iter() {
+                write_histogram(
+                    &mut series,
+                    &[("upstream", &**upstream), ("error_type", error)],
+                    histogram,
+                )?;
+            }
+        }
+        let mut series = out.counter(
+            "tollgate_upstream_leaks",
+            "Responses in which something that tells of the backend was found and removed.",
+        )?;
+        for (upstream, metrics) in &upstreams {
+            write_counter(&mut series, &[("upstream", &**upstream)], &metrics.leaks)?;
+        }
+        Ok(())
+    }
+
+    fn encode_process(&self, out: &mut Out<'_>) -> fmt::Result {
+        let mut series = out.counter(
+            "tollgate_config_reloads",
+            "Configurations that were loaded, or refused.",
+        )?;
+        for (result, count) in RESULTS.iter().zip(&self.0.reloads) {
+            write_counter(&mut series, &[("result", *result)], count)?;
+        }
+        let mut series = out.gauge(
+            "tollgate_config_last_reload_success",
+            "Whether the last configuration was loaded: 1, or 0.",
+        )?;
+        write_gauge(&mut series, &[], &self.0.last_reload_succeeded)?;
+        let mut series = out.gauge("tollgate_config_hash", "SHA-256 of the configuration that serves.")?;
+        if let Some(hash) = &*lock(&self.0.config_hash) {
+            series.encode_family(&[("hash", &**hash)])?.encode_gauge(&1i64)?;
+        }
+        let mut series = out.counter("tollgate_access_log_dropped", "Access lines that could not be written.")?;
+        write_counter(&mut series, &[], &self.0.access_log_dropped)?;
+        let mut series = out.counter("tollgate_log_dropped", "Other lines that could not be written.")?;
+        write_counter(&mut series, &[], &self.0.log_dropped)?;
+        let mut series = out.gauge("tollgate_build_info", "What this is.")?;
+        series
+            .encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?
+            .encode_gauge(&1i64)
+    }
+}
+
+const RESULTS: [&str; 2] = ["success", "failure"];
+
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    /// `_total` comes behind the name.
+    fn counter<'a>(&'a mut self, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, MetricType::Counter)
+    }
+
+    fn gauge<'a>(&'a mut self, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)
+    }
+
+    /// `_seconds` comes behind the name.
+    fn histogram<'a>(&'a mut self, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+        self.0
+            .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)
+    }
+}
+
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+fn write_counter(series: &mut MetricEncoder<'_>, labels: Labels<'_>, counter: &Counter) -> fmt::Result {
+    let write = |series: &mut MetricEncoder<'_>| series.encode_counter::<NoLabelSet, _, u64>(&counter.get(), None);
+    if labels.is_empty() {
+        write(series)
+    } else {
+        write(&mut series.encode_family(&labels)?)
+    }
+}
+
+fn write_gauge(series: &mut MetricEncoder<'_>, labels: Labels<'_>, gauge: &Gauge) -> fmt::Result {
+    let write = |series: &mut MetricEncoder<'_>| series.encode_gauge(&gauge.get());
+    if labels.is_empty() {
+        write(series)
+    } else {
+        write(&mut series.encode_family(&labels)?)
+    }
+}
+
+fn write_histogram(series: &mut MetricEncoder<'_>, labels: Labels<'_>, histogram: &Histogram) -> fmt::Result {
+    let Snapshot { sum, count, buckets } = histogram.snapshot();
+    series
+        .encode_family(&labels)?
+        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}

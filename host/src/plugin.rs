@@ -1,0 +1,128 @@
+//! A plugin: a component with its configuration, under the name that chains use.
+//!
+//! [`Component`] is what a file gives: compiled code, its imports, the hooks it exports. [`Plugin`] is what the
+//! configuration makes of it: checked against its grants, configured once on trial, its interest known. Both exist once
+//! for the process and are shared by all workers; each worker has its own [`Pool`] of instances.
+
+mod component;
+mod convert;
+mod engine;
+mod instance;
+mod interest;
+mod library;
+mod pool;
+mod state;
+mod wasi;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+pub use component::{Component, Hook, LoadError, Origin};
+pub(crate) use convert::{Head, Refusal, Refused};
+pub use engine::Engine;
+pub(crate) use instance::{Failure, FailureKind, Instance};
+pub(crate) use interest::Sight;
+pub use library::{BUILT_IN, Change, Library, Report};
+pub(crate) use pool::{BodyCall, Pool};
+pub(crate) use state::{Grounds, State};
+
+use crate::capability::kv;
+use crate::capability::limiter::Limiter;
+use crate::capability::log::PluginLog;
+use crate::config::{Grant, Isolation, OnFailure, PluginLimits, PluginSpec};
+
+/// The least time that `configure` is given, whatever a hook call may take.
+const CONFIGURE_TIME: Duration = Duration::from_secs(1);
+
+/// A component with its configuration, checked and ready.
+pub struct Plugin {
+    /// The name that chains use.
+    pub name: Arc<str>,
+    /// What a failure does to the request.
+    pub on_failure: OnFailure,
+    pub(crate) component: Arc<Component>,
+    pub(crate) isolation: Isolation,
+    pub(crate) limits: PluginLimits,
+    pub(crate) sight: Sight,
+    pub(crate) engine: Arc<Engine>,
+    config: Arc<str>,
+    grant: Grant,
+    grounds: Grounds,
+    /// One permit for each instance in use, for plugins that wait; others hold an instance only while they compute.
+    in_use: Arc<Semaphore>,
+}
+
+/// The stores behind the capabilities, which outlive every plugin and every reload.
+#[derive(Clone)]
+pub struct Stores {
+    /// Behind `limiter`.
+    pub limiter: Arc<Limiter>,
+    /// Behind `kv`.
+    pub kv: Arc<kv::Stores>,
+}
+
+impl Plugin {
+    /// Checks a component against the grants of `spec`, and configures an instance on trial.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] where an import is not granted, or the plugin refuses its configuration.
+    pub async fn load(
+        engine: &Arc<Engine>,
+        component: &Arc<Component>,
+        spec: &PluginSpec,
+        stores: &Stores,
+    ) -> Result<Self, LoadError> {
+        component.check_grants(&spec.grant)?;
+        let grounds = Grounds {
+            log: PluginLog::new(&spec.name),
+            limiter: Arc::new(stores.limiter.plugin(&spec.name)),
+            kv: kv::Granted::new(&stores.kv, &spec.grant.kv),
+        };
+        let mut plugin = Self {
+            name: spec.name.as_str().into(),
+            on_failure: spec.on_failure,
+            component: component.clone(),
+            isolation: spec.isolation,
+            limits: spec.limits.clone(),
+            sight: Sight::default(),
+            engine: engine.clone(),
+            config: spec.config.as_str().into(),
+            grant: spec.grant.clone(),
+            grounds,
+            in_use: Arc::new(Semaphore::new(spec.limits.instances.get() as usize)),
+        };
+        let (instance, interest) = Instance::create(&plugin).await?;
+        drop(instance);
+        plugin.sight = Sight::new(interest, component).map_err(LoadError::Interest)?;
+        Ok(plugin)
+    }
+
+    /// Whether this is what `component` and `spec` would give again, so that it and its instances can be kept.
+    pub fn is(&self, component: &Arc<Component>, spec: &PluginSpec) -> bool {
+        Arc::ptr_eq(&self.component, component)
+            && *self.config == *spec.config
+            && self.grant == spec.grant
+            && self.limits == spec.limits
+            && self.isolation == spec.isolation
+            && self.on_failure == spec.on_failure
+    }
+
+    /// The component that it runs.
+    pub fn component(&self) -> &Arc<Component> {
+        &self.component
+    }
+
+    fn configure_time(&self) -> Duration {
+        self.limits.time.saturating_mul(10).max(CONFIGURE_TIME)
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name).field("component", &self.component.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,286 @@
+//! What a `.wasm` file gives: compiled code, its imports, the hooks it exports.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{ComponentExportIndex, InstancePre};
+
+use super::engine::Engine;
+use super::state::State;
+use super::wasi;
+use crate::bindings::HOOKS;
+use crate::config::Grant;
+
+/// The largest file that is looked at. Python's whole runtime is 18 MB as a component.
+const MAX_SIZE: usize = 64 << 20;
+
+/// What every version of the contract begins with.
+const CONTRACT: &str = "tollgate:plugin/";
+/// The version that this host speaks, as it stands at the end of an interface's name.
+const VERSION: &str = "0.1.0";
+
+/// The functions that a plugin may export, beside `configure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// The head of a request.
+    Request,
+    /// The whole body of a request.
+    RequestBody,
+    /// The head of a response.
+    Response,
+    /// The whole body of a response.
+    ResponseBody,
+}
+
+impl Hook {
+    /// All of them, in the order in which a pass meets them.
+    pub const ALL: [Self; 4] = [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody];
+
+    /// As in the contract, for example `on-request`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "on-request",
+            Self::RequestBody => "on-request-body",
+            Self::Response => "on-response",
+            Self::ResponseBody => "on-response-body",
+        }
+    }
+}
+
+/// Where a component came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Built from this workspace and embedded.
+    BuiltIn,
+    /// A file of the plugins directory.
+    File(PathBuf),
+}
+
+/// A compiled component, linked once: instances are made of it without looking anything up.
+pub struct Component {
+    /// The name that the configuration uses: of the built-in, or of the file without `.wasm`.
+    pub name: Arc<str>,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Of the file, as hexadecimal digits.
+    pub sha256: String,
+    /// Of the file, in bytes.
+    pub size: usize,
+    /// The interfaces that it imports, with their versions.
+    pub imports: Vec<String>,
+    /// Whether it imports something that waits, and so needs a stack of its own.
+    pub waits: bool,
+    pub(super) pre: InstancePre<State>,
+    pub(super) configure: ComponentExportIndex,
+    pub(super) schema: Option<ComponentExportIndex>,
+    pub(super) hooks: [Option<ComponentExportIndex>; 4],
+}
+
+impl Component {
+    /// Compiles a component, or takes it from the cache of compiled code. Takes seconds for large ones: never on the
+    /// thread of a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] where `bytes` is not a component, needs what no grant can give, or exports no hooks of this version
+    /// of the contract.
+    pub fn compile(engine: &Engine, name: &str, origin: Origin, bytes: &[u8]) -> Result<Self, LoadError> {
+        check_preamble(bytes)?;
+        let compiled = wasmtime::component::Component::from_binary(&engine.wasmtime, bytes)
+            .map_err(|error| LoadError::Invalid(one_line(&error)))?;
+        let mut imports = Vec::new();
+        let mut waits = false;
+        for (import, item) in compiled.component_type().imports(&engine.wasmtime) {
+            check_import(import)?;
+            if let ComponentItem::ComponentInstance(interface) = &item.ty {
+                let mut functions = interface.exports(&engine.wasmtime);
+                waits |= functions.any(|(function, _)| wasi::waits(import, function));
+            }
+            imports.push(import.to_owned());
+        }
+        let pre = engine.linker.instantiate_pre(&compiled).map_err(|error| LoadError::Link(one_line(&error)))?;
+        let Some(interface) = compiled.get_export_index(None, HOOKS) else {
+            return Err(no_hooks(&compiled, &engine.wasmtime));
+        };
+        let function = |name: &str| compiled.get_export_index(Some(&interface), name);
+        let configure = function("configure").ok_or(LoadError::NoConfigure)?;
+        Ok(Self {
+            name: name.into(),
+            origin,
+            sha256: hex(&Sha256::digest(bytes)),
+            size: bytes.len(),
+            waits,
+            configure,
+            schema: function("schema"),
+            hooks: Hook::ALL.map(|hook| function(hook.as_str())),
+            imports,
+            pre,
+        })
+    }
+
+    /// Whether it exports a hook.
+    pub fn exports(&self, hook: Hook) -> bool {
+        self.hooks[hook as usize].is_some()
+    }
+
+    /// The imports beside WASI and what is always granted, each with the name of its capability.
+    pub fn capabilities(&self) -> impl Iterator<Item = &str> {
+        self.imports.iter().filter_map(|import| capability(import)).filter(|name| !matches!(*name, "log" | "limiter"))
+    }
+
+    pub(super) fn check_grants(&self, grant: &Grant) -> Result<(), LoadError> {
+        for name in self.capabilities() {
+            let granted = match name {
+                "kv" => !grant.kv.is_empty(),
+                _ => false,
+            };
+            if !granted {
+                return Err(LoadError::NotGranted(name.to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Component").field("name", &self.name).field("sha256", &self.sha256).finish_non_exhaustive()
+    }
+}
+
+/// Why a component or a plugin is not loaded. The text is for operators: it may hold file names and what a guest said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable(String),
+    /// The file is empty, cut off, or something else.
+    NotWasm,
+    /// A core module, as `wasm32-wasip1` and `wasm32-unknown-unknown` give it.
+    CoreModule,
+    /// Larger than what is looked at.
+    TooLarge(usize),
+    /// It does not validate or compile.
+    Invalid(String),
+    /// It imports what no grant can give.
+    Import(String),
+    /// It was made for another version of the contract.
+    Version(String),
+    /// An import has another shape than the host's.
+    Link(String),
+    /// It exports no hooks.
+    NoHooks,
+    /// It exports hooks without `configure`.
+    NoConfigure,
+    /// An export has another shape than the contract's.
+    Signature(&'static str, String),
+    /// It imports a capability that the configuration does not grant.
+    NotGranted(String),
+    /// It refuses its configuration: each complaint as its JSON Pointer and its message.
+    Refused(Vec<(String, String)>),
+    /// It asks for what it cannot have.
+    Interest(String),
+    /// It failed while it was configured.
+    Failed(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
+            Self::NotWasm => f.write_str("not a WebAssembly component: the file is empty, cut off, or something else"),
+            Self::CoreModule => f.write_str(
+                "a core WebAssembly module, not a component: build it for the target wasm32-wasip2, or wrap it with \
+                 `wasm-tools component new`",
+            ),
+            Self::TooLarge(size) => write!(f, "{size} bytes, more than the {MAX_SIZE} that a component may have"),
+            Self::Invalid(why) => write!(f, "not a valid component: {why}"),
+            Self::Import(name) => write!(f, "imports `{name}`, which no plugin is given"),
+            Self::Version(name) => {
+                write!(f, "made for `{name}`: this Tollgate speaks version {VERSION} of the plugin contract")
+            }
+            Self::Link(why) => write!(f, "does not fit the host: {why}"),
+            Self::NoHooks => write!(f, "exports no `{HOOKS}`: it is a component, but not a plugin"),
+            Self::NoConfigure => write!(f, "`{HOOKS}` without the function `configure`"),
+            Self::Signature(hook, why) => write!(f, "`{hook}` has another signature than the contract's: {why}"),
+            Self::NotGranted(name) => {
+                write!(f, "imports `{name}`, which is not granted; to grant it, add: grant = {{ {name} = [\"NAME\"] }}")
+            }
+            Self::Refused(complaints) => {
+                f.write_str("refuses its configuration")?;
+                for (at, (pointer, message)) in complaints.iter().enumerate() {
+                    let before = if at == 0 { ": " } else { "; " };
+                    if pointer.is_empty() {
+                        write!(f, "{before}{message}")?;
+                    } else {
+                        write!(f, "{before}{pointer}: {message}")?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Interest(why) => write!(f, "declares an interest that cannot be: {why}"),
+            Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// The capability that an import of the contract belongs to; none for WASI and for the shared nouns.
+fn capability(import: &str) -> Option<&str> {
+    let name = import.strip_prefix(CONTRACT)?.split('@').next()?;
+    (!matches!(name, "http" | "hooks")).then_some(name)
+}
+
+/// Component Model binary format: the magic number, then a version, then the layer that tells components from modules.
+fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
+    match bytes.get(..8) {
+        _ if bytes.len() > MAX_SIZE => Err(LoadError::TooLarge(bytes.len())),
+        Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(()),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(LoadError::CoreModule),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+fn check_import(import: &str) -> Result<(), LoadError> {
+    if let Some(rest) = import.strip_prefix(CONTRACT) {
+        let (name, version) = rest.split_once('@').unwrap_or((rest, ""));
+        if version != VERSION {
+            return Err(LoadError::Version(import.to_owned()));
+        }
+        return match name {
+            "http" | "log" | "limiter" | "kv" => Ok(()),
+            _ => Err(LoadError::Import(import.to_owned())),
+        };
+    }
+    let linked = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
+    if linked.iter().any(|package| import.starts_with(package)) {
+        Ok(())
+    } else {
+        Err(LoadError::Import(import.to_owned()))
+    }
+}
+
+fn no_hooks(compiled: &wasmtime::component::Component, engine: &wasmtime::Engine) -> LoadError {
+    let hooks = format!("{CONTRACT}hooks@");
+    let ty = compiled.component_type();
+    let other = ty.exports(engine).map(|(name, _)| name).find(|name| name.starts_with(&hooks));
+    other.map_or(LoadError::NoHooks, |name| LoadError::Version(name.to_owned()))
+}
+
+/// An error and its causes in one line, cut to what fits a log line.
+pub(super) fn one_line(error: &wasmtime::Error) -> String {
+    let mut line = format!("{error:#}").replace(['\n', '\r'], " ");
+    if line.len() > 1000 {
+        let cut = (0..=1000).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

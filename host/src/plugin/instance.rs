@@ -1,0 +1,210 @@
+//! One store and its bindings: calls a hook under its limits; a trap becomes an error.
+
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::{Store, Trap};
+
+use super::component::{Component, Hook, LoadError, one_line};
+use super::engine::TICK;
+use super::state::State;
+use super::Plugin;
+use crate::bindings::{
+    BodyFlow, Complaint, Flow, Interest, OnRequest, OnRequestBody, OnResponse, OnResponseBody,
+};
+
+/// An instance of a plugin, configured. It is dropped after any failure, and never called again.
+pub(crate) struct Instance {
+    // Dropped before its slot, which counts it.
+    store: Store<State>,
+    hooks: Hooks,
+    waits: bool,
+    /// Hook calls so far.
+    pub(super) calls: u32,
+    _slot: OwnedSemaphorePermit,
+}
+
+#[derive(Default)]
+struct Hooks {
+    request: Option<TypedFunc<OnRequest, (Flow,)>>,
+    request_body: Option<TypedFunc<OnRequestBody, (BodyFlow,)>>,
+    response: Option<TypedFunc<OnResponse, (Flow,)>>,
+    response_body: Option<TypedFunc<OnResponseBody, (BodyFlow,)>>,
+}
+
+/// Why a call of a plugin gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// For operators: it may hold names of guest functions.
+    pub(crate) detail: String,
+}
+
+/// The kinds that are counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum FailureKind {
+    /// The guest did what no guest may: a trap.
+    Trap,
+    /// It ran or waited longer than its limit.
+    Timeout,
+    /// A trap after it was refused memory.
+    Memory,
+    /// It answered what no plugin may answer.
+    Output,
+    /// No instance became free in time.
+    Overload,
+    /// A fresh instance could not be configured, though the first one could.
+    Configure,
+}
+
+impl Instance {
+    /// A fresh instance, and what it answered to `configure`. The caller holds no slot for it: one is taken here if one
+    /// is free.
+    pub(super) async fn create(plugin: &Plugin) -> Result<(Self, Interest), LoadError> {
+        let slot = plugin.engine.slots.clone();
+        let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
+        Self::in_slot(plugin, slot).await
+    }
+
+    /// A fresh instance in a slot.
+    pub(super) async fn in_slot(
+        plugin: &Plugin,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<(Self, Interest), LoadError> {
+        let component: &Component = &plugin.component;
+        let mut store = Store::new(&plugin.engine.wasmtime, State::new(&plugin.grounds, &plugin.limits));
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(host_memory(plugin));
+        let time = plugin.configure_time();
+        arm(&mut store, time);
+        let failed = |error: wasmtime::Error| LoadError::Failed(one_line(&error));
+        let instance = if component.waits {
+            let started = tokio::time::timeout(time, component.pre.instantiate_async(&mut store)).await;
+            started.map_err(|_| LoadError::Failed(format!("not instantiated within {time:?}")))?.map_err(failed)?
+        } else {
+            component.pre.instantiate(&mut store).map_err(failed)?
+        };
+
+        let signature = |name: &'static str| move |error: wasmtime::Error| LoadError::Signature(name, one_line(&error));
+        let configure: TypedFunc<(&str,), (Result<Interest, Vec<Complaint>>,)> =
+            instance.get_typed_func(&mut store, component.configure).map_err(signature("configure"))?;
+        let [request, request_body, response, response_body] = &component.hooks;
+        let mut hooks = Hooks::default();
+        if let Some(index) = request {
+            let hook = instance.get_typed_func(&mut store, index);
+            hooks.request = Some(hook.map_err(signature(Hook::Request.as_str()))?);
+        }
+        if let Some(index) = request_body {
+            let hook = instance.get_typed_func(&mut store, index);
+            hooks.request_body = Some(hook.map_err(signature(Hook::RequestBody.as_str()))?);
+        }
+        if let Some(index) = response {
+            let hook = instance.get_typed_func(&mut store, index);
+            hooks.response = Some(hook.map_err(signature(Hook::Response.as_str()))?);
+        }
+        if let Some(index) = response_body {
+            let hook = instance.get_typed_func(&mut store, index);
+            hooks.response_body = Some(hook.map_err(signature(Hook::ResponseBody.as_str()))?);
+        }
+
+        let answer = call(&mut store, component.waits, &configure, (&plugin.config,), time).await;
+        match answer.map_err(|failure| LoadError::Failed(failure.detail))? {
+            Ok(interest) => {
+                let waits = component.waits;
+                Ok((Self { store, hooks, waits, calls: 0, _slot: slot }, interest))
+            }
+            Err(complaints) => {
+                let complaint = |one: Complaint| (one.pointer, one.message);
+                Err(LoadError::Refused(complaints.into_iter().map(complaint).collect()))
+            }
+        }
+    }
+
+    /// Bytes of linear memory.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().limits.used
+    }
+
+    pub(super) async fn on_request(&mut self, input: OnRequest, time: Duration) -> Result<Flow, Failure> {
+        let Self { store, hooks, waits, .. } = self;
+        call(store, *waits, present(hooks.request.as_ref())?, input, time).await
+    }
+
+    pub(super) async fn on_request_body(&mut self, input: OnRequestBody, time: Duration) -> Result<BodyFlow, Failure> {
+        let Self { store, hooks, waits, .. } = self;
+        call(store, *waits, present(hooks.request_body.as_ref())?, input, time).await
+    }
+
+    pub(super) async fn on_response(&mut self, input: OnResponse, time: Duration) -> Result<Flow, Failure> {
+        let Self { store, hooks, waits, .. } = self;
+        call(store, *waits, present(hooks.response.as_ref())?, input, time).await
+    }
+
+    pub(super) async fn on_response_body(
+        &mut self,
+        input: OnResponseBody,
+        time: Duration,
+    ) -> Result<BodyFlow, Failure> {
+        let Self { store, hooks, waits, .. } = self;
+        call(store, *waits, present(hooks.response_body.as_ref())?, input, time).await
+    }
+}
+
+/// Bytes that one call may make the host allocate for what a guest hands over: a whole body at its cap, and heads.
+fn host_memory(plugin: &Plugin) -> usize {
+    plugin.limits.memory.saturating_mul(2).max(4 << 20)
+}
+
+/// [`Sight::new`](super::Sight::new) checks that every hook which is wanted is exported.
+fn present<T>(hook: Option<&T>) -> Result<&T, Failure> {
+    hook.ok_or_else(|| Failure { kind: FailureKind::Output, detail: "the hook is not exported".to_owned() })
+}
+
+/// Gives the guest `time` from now. One tick more than that, since the current one has begun already.
+fn arm(store: &mut Store<State>, time: Duration) {
+    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX >> 1).saturating_add(1));
+}
+
+async fn call<P, R>(
+    store: &mut Store<State>,
+    waits: bool,
+    hook: &TypedFunc<P, (R,)>,
+    input: P,
+    time: Duration,
+) -> Result<R, Failure>
+where
+    P: ComponentNamedList + Lower + Send + Sync,
+    R: Lift + Send + Sync + 'static,
+    (R,): ComponentNamedList + Lift,
+{
+    arm(store, time);
+    store.data_mut().begin_call();
+    let answer = if waits {
+        // The epoch ends a guest that computes, the clock one that waits. Dropping the call drops its stack, and the
+        // caller drops the store.
+        match tokio::time::timeout(time, hook.call_async(&mut *store, input)).await {
+            Ok(answer) => answer,
+            Err(_) => return Err(Failure { kind: FailureKind::Timeout, detail: format!("waited longer than {time:?}") }),
+        }
+    } else {
+        hook.call(&mut *store, input)
+    };
+    match answer {
+        Ok((answer,)) => Ok(answer),
+        Err(error) => Err(failure(store, &error)),
+    }
+}
+
+fn failure(store: &Store<State>, error: &wasmtime::Error) -> Failure {
+    let kind = match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => FailureKind::Timeout,
+        _ if store.data().limits.refused => FailureKind::Memory,
+        Some(_) => FailureKind::Trap,
+        // What a guest's `exit` gives, and what wasmtime says of values that cannot be lifted.
+        None if error.is::<wasmtime_wasi::I32Exit>() => FailureKind::Trap,
+        None => FailureKind::Output,
+    };
+    Failure { kind, detail: one_line(error) }
+}

@@ -1,0 +1,148 @@
+//! What a plugin sees: its interest, checked and compiled.
+
+use std::sync::Arc;
+
+use http::header::HeaderName;
+
+use super::component::{Component, Hook};
+use crate::bindings::{Interest, Names, Parts};
+use crate::headers::may_plugin_set;
+
+/// The most names in one list of an interest.
+const MAX_NAMES: usize = 256;
+/// The largest body that a plugin may ask for whole.
+const MAX_BODY: u64 = 256 << 20;
+
+/// An interest with its names resolved. Empty before `configure` has answered.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    /// What `on-request` and `on-request-body` see; none where neither is called.
+    pub(crate) request: Option<See>,
+    /// Whether `on-request` is called.
+    pub(crate) on_request: bool,
+    /// The cap of `on-request-body`.
+    pub(crate) request_body: Option<u64>,
+    pub(crate) response: Option<See>,
+    pub(crate) on_response: bool,
+    pub(crate) response_body: Option<u64>,
+    /// Request headers that the host takes away from clients.
+    pub(crate) owned: Vec<HeaderName>,
+    /// Attributes that edits may set.
+    pub(crate) sets: Vec<Arc<str>>,
+}
+
+/// What one direction sees.
+#[derive(Debug)]
+pub(crate) struct See {
+    pub(crate) parts: Parts,
+    pub(crate) headers: Seen<(HeaderName, Arc<str>)>,
+    pub(crate) attributes: Seen<Arc<str>>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Seen<T> {
+    All,
+    /// Empty for none.
+    Only(Vec<T>),
+}
+
+impl Sight {
+    /// Checks what a plugin asks for.
+    ///
+    /// # Errors
+    ///
+    /// A sentence without its subject, for the operator.
+    pub(super) fn new(interest: Interest, component: &Component) -> Result<Self, String> {
+        let Interest { request, request_body, response, response_body, owned_headers, sets_attributes } = interest;
+        let wanted = [
+            (Hook::Request, request.is_some()),
+            (Hook::RequestBody, request_body.is_some()),
+            (Hook::Response, response.is_some()),
+            (Hook::ResponseBody, response_body.is_some()),
+        ];
+        for (hook, wanted) in wanted {
+            if wanted && !component.exports(hook) {
+                return Err(format!("it wants `{}`, which it does not export", hook.as_str()));
+            }
+        }
+        let (on_request, on_response) = (request.is_some(), response.is_some());
+        let nothing = || See { parts: Parts::empty(), headers: Seen::Only(vec![]), attributes: Seen::Only(vec![]) };
+        let request = match request {
+            Some(see) => Some(See {
+                parts: see.parts,
+                headers: headers(see.headers)?,
+                attributes: attributes(see.attributes)?,
+            }),
+            None => request_body.is_some().then(nothing),
+        };
+        let response = match response {
+            Some(see) => Some(See {
+                parts: Parts::empty(),
+                headers: headers(see.headers)?,
+                attributes: attributes(see.attributes)?,
+            }),
+            None => response_body.is_some().then(nothing),
+        };
+        let owned = limited(owned_headers)?.iter().map(|name| header(name)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(name) = owned.iter().find(|name| !may_plugin_set(name)) {
+            return Err(format!("it owns the header `{name}`, which no plugin may set"));
+        }
+        let cap = |body: crate::bindings::BodyInterest| match body.cap {
+            cap if cap <= MAX_BODY => Ok(cap),
+            cap => Err(format!("a body of {cap} bytes, more than {MAX_BODY}")),
+        };
+        Ok(Self {
+            request,
+            on_request,
+            request_body: request_body.map(cap).transpose()?,
+            response,
+            on_response,
+            response_body: response_body.map(cap).transpose()?,
+            owned,
+            sets: limited(sets_attributes)?.into_iter().map(Arc::from).collect(),
+        })
+    }
+
+    /// Whether a hook is called.
+    pub(crate) fn wants(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::Request => self.on_request,
+            Hook::RequestBody => self.request_body.is_some(),
+            Hook::Response => self.on_response,
+            Hook::ResponseBody => self.response_body.is_some(),
+        }
+    }
+}
+
+fn headers(names: Names) -> Result<Seen<(HeaderName, Arc<str>)>, String> {
+    match names {
+        Names::None => Ok(Seen::Only(Vec::new())),
+        Names::All => Ok(Seen::All),
+        Names::Only(names) => {
+            let known = |name: String| Ok((header(&name)?, Arc::from(name)));
+            Ok(Seen::Only(limited(names)?.into_iter().map(known).collect::<Result<_, String>>()?))
+        }
+    }
+}
+
+fn attributes(names: Names) -> Result<Seen<Arc<str>>, String> {
+    match names {
+        Names::None => Ok(Seen::Only(Vec::new())),
+        Names::All => Ok(Seen::All),
+        Names::Only(names) => Ok(Seen::Only(limited(names)?.into_iter().map(Arc::from).collect())),
+    }
+}
+
+fn header(name: &str) -> Result<HeaderName, String> {
+    HeaderName::from_lowercase(name.as_bytes()).map_err(|_| format!("`{}` is no lower-case header name", name.escape_debug()))
+}
+
+fn limited(names: Vec<String>) -> Result<Vec<String>, String> {
+    if names.len() > MAX_NAMES {
+        return Err(format!("{} names in one list, more than {MAX_NAMES}", names.len()));
+    }
+    if let Some(name) = names.iter().find(|name| name.len() > 256) {
+        return Err(format!("a name of {} bytes, more than 256", name.len()));
+    }
+    Ok(names)
+}

@@ -1,0 +1,246 @@
+//! Built-in components and the watched directory: name → current component, swapped whole.
+//!
+//! The directory is looked at, not subscribed to: four times a second its names, sizes, times and inodes are compared
+//! with the last look. That sees every way in which a file can change (written in place, renamed over, a symbolic link
+//! or a link of its folder turned elsewhere, a network mount), which change notifications do not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::component::{Component, LoadError, Origin};
+use super::engine::Engine;
+
+/// The components built from this workspace: name and bytes.
+pub const BUILT_IN: [(&str, &[u8]); 6] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
+
+/// All components that the configuration can name.
+pub struct Library {
+    engine: Arc<Engine>,
+    directory: Option<PathBuf>,
+    /// Built-ins that somebody has asked for: they are compiled when first used.
+    built_in: BTreeMap<&'static str, Arc<Component>>,
+    files: BTreeMap<String, File>,
+}
+
+/// What is known of one `.wasm` file.
+struct File {
+    stamp: Stamp,
+    sha256: [u8; 32],
+    /// What serves: the file as it is, or an earlier good version of it.
+    serving: Option<Arc<Component>>,
+    /// Why the file as it is does not serve.
+    problem: Option<LoadError>,
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: Option<SystemTime>,
+    inode: (u64, u64),
+    changed: (i64, i64),
+}
+
+/// A file that changed since the last look.
+#[derive(Debug)]
+pub struct Change {
+    /// The component's name.
+    pub name: String,
+    /// What is in the file now: a new component to try, why there is none, or nothing where the file is gone.
+    pub now: Option<Result<Arc<Component>, LoadError>>,
+    stamp: Option<(Stamp, [u8; 32])>,
+}
+
+/// How a component stands, for `/state` and `tollgate plugins`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The name that the configuration uses.
+    pub name: String,
+    /// `built-in` or `file`.
+    pub origin: &'static str,
+    /// Of what serves, as hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Of what serves, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// Why the file as it is now does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Library {
+    /// A library of the built-ins and of what is in `directory`, at the first [`look`](Self::look).
+    pub fn new(engine: Arc<Engine>, directory: Option<PathBuf>) -> Self {
+        Self { engine, directory, built_in: BTreeMap::new(), files: BTreeMap::new() }
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Watches another directory from now on. What served from the old one is forgotten.
+    pub fn set_directory(&mut self, directory: Option<PathBuf>) {
+        if self.directory != directory {
+            self.directory = directory;
+            self.files.clear();
+        }
+    }
+
+    /// The component of this name: that of the directory, or else the built-in one, compiled now if it never was.
+    ///
+    /// # Errors
+    ///
+    /// Why the file does not load; none where there is no component of this name.
+    pub fn find(&mut self, name: &str) -> Result<Option<Arc<Component>>, LoadError> {
+        if let Some(file) = self.files.get(name) {
+            return match (&file.serving, &file.problem) {
+                (Some(component), _) => Ok(Some(component.clone())),
+                (None, Some(problem)) => Err(problem.clone()),
+                (None, None) => Ok(None),
+            };
+        }
+        if let Some(component) = self.built_in.get(name) {
+            return Ok(Some(component.clone()));
+        }
+        let Some((name, bytes)) = BUILT_IN.iter().find(|(known, _)| *known == name) else { return Ok(None) };
+        let component = Arc::new(Component::compile(&self.engine, name, Origin::BuiltIn, bytes)?);
+        self.built_in.insert(name, component.clone());
+        Ok(Some(component))
+    }
+
+    /// Every name that [`find`](Self::find) knows, for suggestions.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        BUILT_IN.iter().map(|(name, _)| *name).chain(self.files.keys().map(String::as_str))
+    }
+
+    /// What changed in the directory since the last look: compiled, but not yet serving. Compiling takes as long as it
+    /// takes: never call this on the thread of a worker.
+    pub fn look(&self) -> Vec<Change> {
+        let Some(directory) = &self.directory else { return Vec::new() };
+        let present = match list(directory) {
+            Ok(present) => present,
+            // A directory that is gone for a moment, as when a volume is mounted anew, takes nothing away.
+            Err(error) => {
+                tracing::debug!(directory = %directory.display(), %error, "the plugins directory cannot be read");
+                return Vec::new();
+            }
+        };
+        let mut changes = Vec::new();
+        for (name, (path, stamp)) in &present {
+            let known = self.files.get(name);
+            if known.is_some_and(|file| file.stamp == *stamp) {
+                continue;
+            }
+            changes.extend(self.read(name, path, stamp, known));
+        }
+        for name in self.files.keys().filter(|name| !present.contains_key(*name)) {
+            changes.push(Change { name: name.clone(), now: None, stamp: None });
+        }
+        changes
+    }
+
+    /// Takes note of a change: `problem` says why what is in the file does not serve, and then the last good version
+    /// goes on.
+    pub fn settle(&mut self, change: Change, problem: Option<LoadError>) {
+        let Some((stamp, sha256)) = change.stamp else {
+            self.files.remove(&change.name);
+            return;
+        };
+        let before = self.files.remove(&change.name).and_then(|file| file.serving);
+        let (serving, problem) = match (change.now, problem) {
+            (Some(Ok(component)), None) => (Some(component), None),
+            (Some(Err(problem)), _) | (_, Some(problem)) => (before, Some(problem)),
+            (None, None) => (before, None),
+        };
+        self.files.insert(change.name, File { stamp, sha256, serving, problem });
+    }
+
+    /// How every component stands.
+    pub fn reports(&self) -> Vec<Report> {
+        let built_in = BUILT_IN.iter().filter(|(name, _)| !self.files.contains_key(*name)).map(|(name, bytes)| Report {
+            name: (*name).to_owned(),
+            origin: "built-in",
+            sha256: self.built_in.get(name).map(|component| component.sha256.clone()),
+            size: Some(bytes.len()),
+            problem: None,
+        });
+        let files = self.files.iter().map(|(name, file)| Report {
+            name: name.clone(),
+            origin: "file",
+            sha256: file.serving.as_ref().map(|component| component.sha256.clone()),
+            size: file.serving.as_ref().map(|component| component.size),
+            problem: file.problem.as_ref().map(ToString::to_string),
+        });
+        let mut reports: Vec<_> = built_in.chain(files).collect();
+        reports.sort_by(|a, b| a.name.cmp(&b.name));
+        reports
+    }
+
+    fn read(&self, name: &str, path: &Path, stamp: &Stamp, known: Option<&File>) -> Option<Change> {
+        let change = |now, sha256| Change { name: name.to_owned(), now: Some(now), stamp: Some((stamp.clone(), sha256)) };
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(change(Err(LoadError::Unreadable(error.to_string())), [0; 32])),
+        };
+        // A file that is still being written: the next look sees it whole, or as it stays.
+        if fs::metadata(path).ok().map(|after| Stamp::of(&after)).as_ref() != Some(stamp) {
+            return None;
+        }
+        let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+        if let Some(known) = known.filter(|known| known.sha256 == sha256) {
+            // Touched, or renamed to the same bytes: nothing to do but to remember how it looks now.
+            let same = match (&known.serving, &known.problem) {
+                (_, Some(problem)) => Err(problem.clone()),
+                (Some(component), None) => Ok(component.clone()),
+                (None, None) => return None,
+            };
+            return Some(change(same, sha256));
+        }
+        let compiled = Component::compile(&self.engine, name, Origin::File(path.to_owned()), &bytes);
+        Some(change(compiled.map(Arc::new), sha256))
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            size: metadata.size(),
+            modified: metadata.modified().ok(),
+            inode: (metadata.dev(), metadata.ino()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The `.wasm` files of a directory, by the name that the configuration uses. Symbolic links are followed.
+fn list(directory: &Path) -> std::io::Result<BTreeMap<String, (PathBuf, Stamp)>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str());
+        let (Some(name), Some("wasm")) = (name, path.extension().and_then(|extension| extension.to_str())) else {
+            continue;
+        };
+        // Names that begin with a dot are how editors and copying tools write a file that is not there yet.
+        if name.starts_with('.') {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {
+                files.insert(name.to_owned(), (path.clone(), Stamp::of(&metadata)));
+            }
+            // A folder, or a link to nothing.
+            _ => {}
+        }
+    }
+    Ok(files)
+}

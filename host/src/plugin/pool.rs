@@ -1,0 +1,129 @@
+//! The instances of one plugin on one worker, and the isolation policy.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::component::LoadError;
+use super::instance::{Failure, FailureKind, Instance};
+use super::Plugin;
+use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
+use crate::config::Isolation;
+
+/// Calls after which an instance is replaced, so that what a guest leaks is bounded.
+const MAX_CALLS: u32 = 100_000;
+/// Idle instances of one plugin on one worker. One is all that a plugin which never waits can use.
+const MAX_IDLE: usize = 8;
+
+/// The instances of one plugin on one worker: few, and hot.
+pub(crate) struct Pool {
+    pub(crate) plugin: Arc<Plugin>,
+    idle: RefCell<Vec<Idle>>,
+}
+
+struct Idle {
+    instance: Instance,
+    since: Instant,
+}
+
+/// One call of a body hook.
+pub(crate) enum BodyCall {
+    Request(OnRequestBody),
+    Response(OnResponseBody),
+}
+
+impl Pool {
+    pub(crate) fn new(plugin: Arc<Plugin>) -> Self {
+        Self { plugin, idle: RefCell::default() }
+    }
+
+    pub(crate) async fn on_request(&self, input: OnRequest) -> Result<Flow, Failure> {
+        let mut leased = self.lease().await?;
+        let flow = leased.instance.on_request(input, self.plugin.limits.time).await?;
+        self.give_back(leased);
+        Ok(flow)
+    }
+
+    pub(crate) async fn on_response(&self, input: OnResponse) -> Result<Flow, Failure> {
+        let mut leased = self.lease().await?;
+        let flow = leased.instance.on_response(input, self.plugin.limits.time).await?;
+        self.give_back(leased);
+        Ok(flow)
+    }
+
+    pub(crate) async fn on_body(&self, call: BodyCall) -> Result<BodyFlow, Failure> {
+        let mut leased = self.lease().await?;
+        let time = self.plugin.limits.time;
+        let flow = match call {
+            BodyCall::Request(input) => leased.instance.on_request_body(input, time).await?,
+            BodyCall::Response(input) => leased.instance.on_response_body(input, time).await?,
+        };
+        self.give_back(leased);
+        Ok(flow)
+    }
+
+    /// How many instances are idle.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// Drops instances that nobody has needed for `age`.
+    pub(crate) fn reap(&self, age: Duration) {
+        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < age);
+    }
+
+    /// An instance for one call. Dropping it, as a failed or abandoned call does, drops the instance.
+    async fn lease(&self) -> Result<Leased, Failure> {
+        let in_use = if self.plugin.component.waits { Some(permit(&self.plugin.in_use, self).await?) } else { None };
+        let instance = match self.idle.borrow_mut().pop() {
+            Some(idle) => Some(idle.instance),
+            None => None,
+        };
+        let instance = match instance {
+            Some(instance) => instance,
+            None => self.fresh().await?,
+        };
+        Ok(Leased { instance, _in_use: in_use })
+    }
+
+    async fn fresh(&self) -> Result<Instance, Failure> {
+        let slot = permit(&self.plugin.engine.slots, self).await?;
+        match Instance::in_slot(&self.plugin, slot).await {
+            Ok((instance, _)) => Ok(instance),
+            Err(error @ LoadError::Failed(_)) => Err(Failure { kind: FailureKind::Configure, detail: error.to_string() }),
+            Err(error) => Err(Failure { kind: FailureKind::Output, detail: error.to_string() }),
+        }
+    }
+
+    fn give_back(&self, mut leased: Leased) {
+        leased.instance.calls += 1;
+        // Linear memory never shrinks: one large request would be kept for ever.
+        let worn = leased.instance.calls >= MAX_CALLS || leased.instance.memory() > self.plugin.limits.memory / 4 * 3;
+        if self.plugin.isolation == Isolation::Request || worn {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { instance: leased.instance, since: Instant::now() });
+        }
+    }
+}
+
+struct Leased {
+    instance: Instance,
+    _in_use: Option<OwnedSemaphorePermit>,
+}
+
+/// Waits for a permit as long as a request waits for an instance of this plugin.
+async fn permit(of: &Arc<Semaphore>, pool: &Pool) -> Result<OwnedSemaphorePermit, Failure> {
+    if let Ok(permit) = of.clone().try_acquire_owned() {
+        return Ok(permit);
+    }
+    let wait = pool.plugin.limits.wait;
+    match tokio::time::timeout(wait, of.clone().acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Failure { kind: FailureKind::Overload, detail: format!("no instance became free within {wait:?}") }),
+    }
+}

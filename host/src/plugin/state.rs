@@ -1,0 +1,122 @@
+//! What a store holds for its guest: limits, and one field for each capability.
+
+use std::sync::Arc;
+
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::wasi::Stderr;
+use crate::capability::limiter::Buckets;
+use crate::capability::log::PluginLog;
+use crate::capability::{Capabilities, kv, limiter};
+use crate::config::PluginLimits;
+
+/// The `T` of every `Store<T>`. Lives and dies with one instance.
+pub(crate) struct State {
+    pub(super) limits: Memory,
+    log: PluginLog,
+    limiter: Arc<Buckets>,
+    kv: kv::Granted,
+    table: ResourceTable,
+    wasi: WasiCtx,
+}
+
+/// What the capabilities of one plugin stand on, the same for all of its instances.
+#[derive(Clone)]
+pub(crate) struct Grounds {
+    pub(crate) log: PluginLog,
+    pub(crate) limiter: Arc<Buckets>,
+    pub(crate) kv: kv::Granted,
+}
+
+impl State {
+    pub(super) fn new(grounds: &Grounds, limits: &PluginLimits) -> Self {
+        let mut table = ResourceTable::new();
+        // Handles that a guest may hold at once: a hundred buckets, stores and streams, not a host full of them.
+        table.set_max_capacity(MAX_HANDLES);
+        Self {
+            limits: Memory { memory: limits.memory, table: limits.table, used: 0, refused: false },
+            log: grounds.log.clone(),
+            limiter: grounds.limiter.clone(),
+            kv: grounds.kv.clone(),
+            table,
+            wasi: WasiCtx::builder()
+                .stdout(Stderr::new(&grounds.log))
+                .stderr(Stderr::new(&grounds.log))
+                .max_random_size(MAX_RANDOM)
+                .build(),
+        }
+    }
+
+    /// A call begins: what is counted for each call starts again.
+    pub(super) fn begin_call(&mut self) {
+        self.log.begin_call();
+        self.limits.refused = false;
+    }
+
+    /// The resources that the guest holds handles of.
+    pub(super) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+/// Handles of one instance.
+const MAX_HANDLES: usize = 256;
+
+/// Random bytes in one call.
+const MAX_RANDOM: u64 = 64 << 10;
+
+impl Capabilities for State {
+    fn log(&mut self) -> &mut PluginLog {
+        &mut self.log
+    }
+
+    fn limiter(&mut self) -> limiter::Guest<'_> {
+        limiter::Guest { buckets: &self.limiter, table: &mut self.table }
+    }
+
+    fn kv(&mut self) -> kv::Guest<'_> {
+        kv::Guest { granted: &self.kv, table: &mut self.table }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// How much linear memory and how many table elements an instance may have, and what it has.
+pub(crate) struct Memory {
+    memory: usize,
+    table: usize,
+    /// Bytes of linear memory, the high-water mark: it never shrinks.
+    pub(super) used: usize,
+    /// Whether a growth was refused since this was last reset, which tells a trap for want of memory from others.
+    pub(super) refused: bool,
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.used.saturating_add(desired.saturating_sub(current));
+        let granted = total <= self.memory;
+        if granted {
+            self.used = total;
+        } else {
+            self.refused = true;
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        let granted = more <= self.table;
+        if granted {
+            self.table -= more;
+        } else {
+            self.refused = true;
+        }
+        Ok(granted)
+    }
+}

@@ -1,0 +1,136 @@
+//! The part of WASI 0.2 that every guest gets: clocks and random numbers, and an empty world around them.
+//!
+//! Compilers and language runtimes import standard streams, an environment and a file system whether a program uses
+//! them or not. They are linked, with nothing behind them: no variables, no arguments, no directory, standard input at
+//! its end, standard output and error into the plugin's log. Sockets and `wasi:http` are not linked at all, so that a
+//! component which imports them does not load.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{HasData, Linker, Resource, ResourceType};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::io::{error, poll, streams};
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, StreamResult};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{ResourceTable, WasiView};
+
+use super::state::State;
+
+/// Functions during which a guest waits. A component that imports one of them is called on a stack of its own, which
+/// can be left and dropped while it waits; all others are called in place.
+pub(super) fn waits(interface: &str, function: &str) -> bool {
+    let interface = interface.split('@').next().unwrap_or_default();
+    match interface {
+        "wasi:io/poll" => matches!(function, "poll" | "[method]pollable.block"),
+        "wasi:io/streams" => matches!(
+            function,
+            "[method]input-stream.blocking-skip"
+                | "[method]output-stream.blocking-write-zeroes-and-flush"
+                | "[method]output-stream.blocking-splice"
+        ),
+        // Nothing can be opened, but wasmtime-wasi's functions for it are asynchronous.
+        "wasi:filesystem/types" => function.starts_with("[method]"),
+        _ => false,
+    }
+}
+
+/// Links it.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    error::add_to_linker::<State, Io>(linker, State::table)?;
+    poll::add_to_linker::<State, Io>(linker, State::table)?;
+    streams::add_to_linker::<State, Io>(linker, State::table)?;
+    clocks::wall_clock::add_to_linker::<State, WasiClocks>(linker, State::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(linker, State::clocks)?;
+    filesystem::preopens::add_to_linker::<State, WasiFilesystem>(linker, State::filesystem)?;
+    filesystem::types::add_to_linker::<State, WasiFilesystem>(linker, State::filesystem)?;
+    random::random::add_to_linker::<State, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    random::insecure::add_to_linker::<State, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_input::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_output::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    streams_that_never_wait(linker)
+}
+
+struct Io;
+
+impl HasData for Io {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// Puts synchronous functions in the place of those that wait for a stream.
+///
+/// A guest's standard streams are the only streams there are: input is at its end, and output goes into a buffer that
+/// always takes more. Nothing ever waits, so a plugin that may print a panic message need not pay for the stack of an
+/// asynchronous call (0.1 µs and a switch).
+fn streams_that_never_wait(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut instance = linker.instance("wasi:io/streams@0.2.12")?;
+    let output = ResourceType::host::<DynOutputStream>();
+    instance.resource("output-stream", output, |mut store, id| {
+        store.data_mut().table().delete(Resource::<DynOutputStream>::new_own(id))?;
+        Ok(())
+    })?;
+    let input = ResourceType::host::<DynInputStream>();
+    instance.resource("input-stream", input, |mut store, id| {
+        store.data_mut().table().delete(Resource::<DynInputStream>::new_own(id))?;
+        Ok(())
+    })?;
+    instance.func_wrap(
+        "[method]output-stream.blocking-write-and-flush",
+        |mut store: StoreContextMut<'_, State>, (stream, bytes): (Resource<DynOutputStream>, Vec<u8>)| {
+            let table = store.data_mut().table();
+            let written = write(table, &stream, bytes);
+            Ok((answer(table, written)?,))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]output-stream.blocking-flush",
+        |mut store: StoreContextMut<'_, State>, (stream,): (Resource<DynOutputStream>,)| {
+            let table = store.data_mut().table();
+            let flushed = flush(table, &stream);
+            Ok((answer(table, flushed)?,))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]input-stream.blocking-read",
+        |mut store: StoreContextMut<'_, State>, (stream, length): (Resource<DynInputStream>, u64)| {
+            let table = store.data_mut().table();
+            let read = read(table, &stream, length);
+            Ok((answer(table, read)?,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn write(table: &mut ResourceTable, stream: &Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
+    let stream = table.get_mut(stream)?;
+    stream.write(bytes.into())?;
+    stream.flush()
+}
+
+fn flush(table: &mut ResourceTable, stream: &Resource<DynOutputStream>) -> StreamResult<()> {
+    table.get_mut(stream)?.flush()
+}
+
+fn read(table: &mut ResourceTable, stream: &Resource<DynInputStream>, length: u64) -> StreamResult<Vec<u8>> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    Ok(table.get_mut(stream)?.read(length)?.into())
+}
+
+fn answer<T>(table: &mut ResourceTable, result: StreamResult<T>) -> wasmtime::Result<Result<T, streams::StreamError>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) => Ok(Err(streams::Host::convert_stream_error(table, error)?)),
+    }
+}

@@ -1,0 +1,159 @@
+//! Listening and accepting.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::connection::{Connections, Peer};
+use crate::body::Body;
+
+/// Connections that wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// The pause after an error that concerns us rather than one client, such as a lack of file descriptors.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Sockets that share an address, one for each worker, ready for `TcpListener::from_std`. With port 0 the first one
+/// decides the port.
+///
+/// # Errors
+/// The address cannot be had. That includes another process of ours that shares its sockets on it: the kernel would let
+/// us have a part of its connections, and neither would know.
+pub fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<StdListener>> {
+    let mut address = address;
+    let mut bound = Vec::with_capacity(sockets);
+    for place in 0..sockets {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        // A restart must not wait for connections of the last run that linger.
+        socket.set_reuse_address(true)?;
+        // The first one is bound without the right to share, so that it meets everyone who has the port already, and
+        // opens it to the others when it is ours.
+        if place > 0 {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&SockAddr::from(address))?;
+        if place == 0 {
+            socket.set_reuse_port(true)?;
+        }
+        socket.listen(BACKLOG)?;
+        let listener = StdListener::from(socket);
+        address = listener.local_addr()?;
+        bound.push(listener);
+    }
+    Ok(bound)
+}
+
+/// Accepts connections and serves each in a task of its own, until `stop`. `room` is the number of connections that may
+/// be open, in all workers together: while there is none, clients wait in the backlog of the kernel.
+pub async fn run<C, F>(
+    listener: TcpListener,
+    connections: Rc<Connections<C>>,
+    room: Arc<Semaphore>,
+    stop: impl Future<Output = ()>,
+) where
+    C: Fn(Request<Body>, Rc<Peer>) -> F + 'static,
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let mut stop = pin!(stop);
+    let mut pause = PAUSE;
+    loop {
+        // No worker keeps a place for the client that may come to it: with fewer places than workers, some would never
+        // accept. So we wait until there is room, and take the place for the client that came.
+        let next = async {
+            drop(room.acquire().await.ok()?);
+            let accepted = listener.accept().await;
+            let permit = room.clone().acquire_owned().await.ok()?;
+            Some((accepted, permit))
+        };
+        let (accepted, permit) = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            next = next => match next {
+                Some(next) => next,
+                None => return,
+            },
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                pause = PAUSE;
+                let connections = connections.clone();
+                spawn_local(async move {
+                    connections.serve(stream, address).await;
+                    drop(permit);
+                });
+            }
+            Err(error) if is_of_one_client(&error) => debug!(%error, "a client left before it was accepted"),
+            Err(error) => {
+                drop(permit);
+                warn!(%error, pause = ?pause, "cannot accept connections");
+                tokio::select! {
+                    biased;
+                    () = &mut stop => return,
+                    () = sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Linux passes on what was wrong with the new connection (accept(2)), which says nothing about the next one.
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::Interrupted
+            | Kind::WouldBlock
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::PermissionDenied
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[test]
+    fn workers_share_the_port_that_the_first_one_got() {
+        let bound = bind(any(), 3).unwrap();
+        let address = bound[0].local_addr().unwrap();
+        assert_ne!(address.port(), 0);
+        assert!(bound.iter().all(|listener| listener.local_addr().unwrap() == address));
+        assert!(std::net::TcpStream::connect(address).is_ok());
+    }
+
+    #[test]
+    fn a_port_in_use_is_never_shared_with_others() {
+        let ours = bind(any(), 2).unwrap();
+        let address = ours[0].local_addr().unwrap();
+        assert_eq!(bind(address, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(ours);
+        let plain = StdListener::bind(any()).unwrap();
+        let taken = plain.local_addr().unwrap();
+        assert_eq!(bind(taken, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(bind(address, 2).is_ok());
+    }
+}

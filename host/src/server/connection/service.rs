@@ -1,0 +1,159 @@
+//! hyper's view of what we do with a request.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{Request, Response, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tokio::task::spawn_local;
+
+use super::Peer;
+use super::activity::Activity;
+use crate::body::{Body, BodyError};
+
+/// Hands the requests of one connection to `carry`.
+pub(super) struct Service<C> {
+    carry: Rc<C>,
+    peer: Rc<Peer>,
+    activity: Rc<Activity>,
+    body_idle: Duration,
+}
+
+impl<C> Service<C> {
+    pub(super) fn new(carry: Rc<C>, peer: Peer, activity: Rc<Activity>, body_idle: Duration) -> Self {
+        Self {
+            carry,
+            peer: Rc::new(peer),
+            activity,
+            body_idle,
+        }
+    }
+}
+
+impl<C, F> hyper::service::Service<Request<Incoming>> for Service<C>
+where
+    C: Fn(Request<Body>, Rc<Peer>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Carrying<F>;
+
+    fn call(&self, request: Request<Incoming>) -> Carrying<F> {
+        self.activity.begin();
+        self.activity.http10.set(request.version() == Version::HTTP_10);
+        let version = request.version();
+        let request = request.map(|incoming| Body::received(incoming, version).idle(self.body_idle));
+        let pending = Pending {
+            activity: self.activity.clone(),
+            answered: false,
+        };
+        Carrying {
+            carried: (self.carry)(request, self.peer.clone()),
+            pending: Some(pending),
+        }
+    }
+}
+
+/// A request that is being served, until its response is sent.
+struct Pending {
+    activity: Rc<Activity>,
+    answered: bool,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.activity.end(self.answered);
+    }
+}
+
+pin_project! {
+    /// A request without its response.
+    pub(super) struct Carrying<F> {
+        #[pin]
+        carried: F,
+        pending: Option<Pending>,
+    }
+}
+
+impl<F: Future<Output = Response<Body>>> Future for Carrying<F> {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.carried.poll(context));
+        frame(&mut response);
+        let mut pending = this.pending.take();
+        if let Some(pending) = &mut pending {
+            pending.answered = true;
+            pending.activity.answer();
+        }
+        Poll::Ready(Ok(response.map(|body| Answer { body, pending })))
+    }
+}
+
+/// Makes `Content-Length` true. hyper believes it even when the body says otherwise, and then a client would take a part
+/// of one response for the next one. Without a body it is left alone: it says what `GET` would have got.
+fn frame(response: &mut Response<Body>) {
+    let Some(said) = response.headers().get(CONTENT_LENGTH) else {
+        return;
+    };
+    match response.body().size_hint().exact() {
+        Some(0) => {}
+        Some(length) => {
+            let said = said.to_str().ok().and_then(|digits| digits.parse().ok());
+            if said != Some(length) {
+                response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+        }
+        None => _ = response.headers_mut().remove(CONTENT_LENGTH),
+    }
+}
+
+/// The body of a response on its way to the client.
+pub(super) struct Answer {
+    body: Body,
+    pending: Option<Pending>,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let (Some(Err(_)), Some(pending)) = (&frame, &self.pending) {
+            pending.activity.broken.set(true);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Runs the streams of an HTTP/2 connection on the worker that has the connection.
+#[derive(Clone, Copy)]
+pub(super) struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, stream: F) {
+        spawn_local(stream);
+    }
+}

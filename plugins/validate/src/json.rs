@@ -1,0 +1,229 @@
+//! JSON as a text and a list of where its values stand.
+//!
+//! A parsed document is flat: one 16-byte [`Slot`] for each value and each name, in the order of the text, a container
+//! before what it holds. Nothing is copied but strings with escapes, numbers stay the digits that were written, and
+//! neither parsing nor dropping recurses, however deep the text is nested.
+
+mod number;
+mod parse;
+
+use std::borrow::Cow;
+
+pub(crate) use number::{Divisor, Number};
+pub(crate) use parse::{Limits, parse, push_step};
+
+/// A parsed text.
+#[derive(Debug)]
+pub(crate) struct Document<'t> {
+    text: Cow<'t, str>,
+    /// Strings that were written with escapes, one after the other.
+    unescaped: String,
+    slots: Vec<Slot>,
+    /// For each large object, its names' slots in the order of the names.
+    sorted: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    Null,
+    Bool(bool),
+    /// The text of it.
+    Number {
+        start: u32,
+        len: u32,
+    },
+    /// A string without escapes, in the text.
+    String {
+        start: u32,
+        len: u32,
+    },
+    /// A string with escapes, in `unescaped`.
+    Unescaped {
+        start: u32,
+        len: u32,
+    },
+    Array {
+        len: u32,
+        end: u32,
+    },
+    /// Each name is a string slot, its value follows. `sorted` is where `Document::sorted` begins for it.
+    Object {
+        len: u32,
+        end: u32,
+        sorted: u32,
+    },
+}
+
+/// Objects up to this many members are searched from the front.
+const SMALL: u32 = 16;
+
+/// One value of a document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value<'a> {
+    document: &'a Document<'a>,
+    slot: u32,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum View<'a> {
+    Null,
+    Bool(bool),
+    Number(Number<'a>),
+    String(&'a str),
+    Array(Items<'a>),
+    Object(Members<'a>),
+}
+
+/// The items of an array.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Items<'a> {
+    document: &'a Document<'a>,
+    next: u32,
+    left: u32,
+}
+
+/// The members of an object, in the order of the text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Members<'a> {
+    document: &'a Document<'a>,
+    next: u32,
+    left: u32,
+    sorted: u32,
+}
+
+impl Document<'_> {
+    /// The whole value.
+    pub(crate) fn root(&self) -> Value<'_> {
+        self.at(0)
+    }
+
+    /// The value of a slot that [`Value::slot`] told.
+    pub(crate) fn at(&self, slot: u32) -> Value<'_> {
+        Value { document: self, slot }
+    }
+
+    fn string(&self, slot: u32) -> Option<&str> {
+        let (text, start, len) = match self.slots.get(slot as usize)? {
+            Slot::String { start, len } => (&*self.text, *start as usize, *len as usize),
+            Slot::Unescaped { start, len } => (&*self.unescaped, *start as usize, *len as usize),
+            _ => return None,
+        };
+        text.get(start..start + len)
+    }
+
+    /// The slot behind a value.
+    fn after(&self, slot: u32) -> u32 {
+        match self.slots.get(slot as usize) {
+            Some(Slot::Array { end, .. } | Slot::Object { end, .. }) => *end,
+            _ => slot + 1,
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// Which one it is in its document.
+    pub(crate) fn slot(self) -> u32 {
+        self.slot
+    }
+
+    pub(crate) fn view(self) -> View<'a> {
+        let document = self.document;
+        match document.slots[self.slot as usize] {
+            Slot::Null => View::Null,
+            Slot::Bool(value) => View::Bool(value),
+            Slot::Number { start, len } => View::Number(Number::new(&document.text[start as usize..][..len as usize])),
+            Slot::String { start, len } => View::String(&document.text[start as usize..][..len as usize]),
+            Slot::Unescaped { start, len } => View::String(&document.unescaped[start as usize..][..len as usize]),
+            Slot::Array { len, .. } => View::Array(Items { document, next: self.slot + 1, left: len }),
+            Slot::Object { len, sorted, .. } => {
+                View::Object(Members { document, next: self.slot + 1, left: len, sorted })
+            }
+        }
+    }
+
+    /// How many values and names it holds, itself included.
+    pub(crate) fn size(self) -> u32 {
+        self.document.after(self.slot) - self.slot
+    }
+
+    pub(crate) fn as_str(self) -> Option<&'a str> {
+        self.document.string(self.slot)
+    }
+
+    pub(crate) fn as_object(self) -> Option<Members<'a>> {
+        if let View::Object(members) = self.view() { Some(members) } else { None }
+    }
+
+    pub(crate) fn as_array(self) -> Option<Items<'a>> {
+        if let View::Array(items) = self.view() { Some(items) } else { None }
+    }
+
+    /// The text of it, as it was written.
+    pub(crate) fn written(self) -> Option<&'a str> {
+        match self.view() {
+            View::Number(number) => Some(number.text()),
+            View::String(text) => Some(text),
+            View::Bool(value) => Some(if value { "true" } else { "false" }),
+            View::Null => Some("null"),
+            View::Array(_) | View::Object(_) => None,
+        }
+    }
+}
+
+impl<'a> Items<'a> {
+    pub(crate) fn len(&self) -> u32 {
+        self.left
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let slot = self.next;
+        self.next = self.document.after(slot);
+        Some(Value { document: self.document, slot })
+    }
+}
+
+impl<'a> Members<'a> {
+    pub(crate) fn len(&self) -> u32 {
+        self.left
+    }
+
+    /// The value of a name; the first one where names repeat.
+    pub(crate) fn get(self, name: &str) -> Option<Value<'a>> {
+        let document = self.document;
+        if self.left <= SMALL {
+            return { self }.find(|member| member.name == name).map(|member| member.value);
+        }
+        let sorted = document.sorted.get(self.sorted as usize..)?.get(..self.left as usize)?;
+        let index = sorted.partition_point(|slot| document.string(*slot).unwrap_or_default() < name);
+        let slot = *sorted.get(index)?;
+        (document.string(slot)? == name).then_some(Value { document, slot: slot + 1 })
+    }
+}
+
+/// One member of an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    pub(crate) name: &'a str,
+    /// The name, as a value of its own.
+    pub(crate) name_value: Value<'a>,
+    pub(crate) value: Value<'a>,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let document = self.document;
+        let slot = self.next;
+        self.next = document.after(slot + 1);
+        let name = document.string(slot)?;
+        Some(Member { name, name_value: Value { document, slot }, value: Value { document, slot: slot + 1 } })
+    }
+}

@@ -1,0 +1,289 @@
+//! Numbers as they are written: compared, tested and divided exactly, whatever their size.
+//!
+//! A number of JSON is decimal, and JSON Schema speaks of its mathematical value. Doubles would take 2^53 + 1 for 2^53
+//! and 1e400 for infinity, so nothing here is converted to one.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+/// A number, as the text that the parser accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number<'a>(&'a str);
+
+/// `±digits × 10^exponent`, where the digits are `head` and then `tail`, begin and end with another digit than zero,
+/// and are none at all for zero.
+#[derive(Debug, Clone, Copy)]
+struct Decimal<'a> {
+    negative: bool,
+    head: &'a [u8],
+    tail: &'a [u8],
+    exponent: i64,
+}
+
+/// What `multipleOf` divides by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Divisor {
+    digits: u64,
+    exponent: i64,
+}
+
+impl<'a> Number<'a> {
+    /// A number of this text, which must be one by the grammar of RFC 8259 with an exponent of at most 18 digits.
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn text(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether its mathematical value is an integer: `1.0` and `1e2` are.
+    pub(crate) fn is_integer(self) -> bool {
+        self.small().is_some() || self.decimal().exponent >= 0
+    }
+
+    /// Its value, if that is a whole number from 0 on that fits.
+    pub(crate) fn to_u64(self) -> Option<u64> {
+        let decimal = self.decimal();
+        let zeros = usize::try_from(decimal.exponent).ok().filter(|zeros| *zeros < 20 && !decimal.negative)?;
+        let digits = decimal.head.iter().chain(decimal.tail).chain(std::iter::repeat_n(&b'0', zeros));
+        let mut digits = digits.map(|digit| u64::from(digit - b'0'));
+        digits.try_fold(0_u64, |so_far, digit| so_far.checked_mul(10)?.checked_add(digit))
+    }
+
+    /// Whether it is a whole multiple.
+    pub(crate) fn is_multiple_of(self, divisor: Divisor) -> bool {
+        let decimal = self.decimal();
+        if decimal.is_zero() {
+            return true;
+        }
+        // With a zero at the end of the divisor's multiple and none at the end of the digits, nothing can be left over.
+        let Ok(shift) = u64::try_from(decimal.exponent - divisor.exponent) else { return false };
+        let modulus = u128::from(divisor.digits);
+        let times_ten = |so_far: u128, digit: &u8| (so_far * 10 + u128::from(digit - b'0')) % modulus;
+        let digits = decimal.head.iter().chain(decimal.tail).fold(0, times_ten);
+        digits * power_of_ten(shift, modulus) % modulus == 0
+    }
+
+    /// The value of an integer that is written plainly, in up to 18 digits: by far the most frequent case.
+    fn small(self) -> Option<i64> {
+        let (negative, digits) = match self.0.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, self.0),
+        };
+        if digits.len() > 18 {
+            return None;
+        }
+        let mut value = 0_i64;
+        for byte in digits.bytes() {
+            if !byte.is_ascii_digit() {
+                return None;
+            }
+            value = value * 10 + i64::from(byte - b'0');
+        }
+        Some(if negative { -value } else { value })
+    }
+
+    fn decimal(self) -> Decimal<'a> {
+        let (negative, unsigned) = match self.0.strip_prefix('-') {
+            Some(unsigned) => (true, unsigned),
+            None => (false, self.0),
+        };
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            // At most 18 digits, by the parser.
+            Some((mantissa, exponent)) => (mantissa, exponent.parse().unwrap_or(i64::MAX / 4)),
+            None => (unsigned, 0),
+        };
+        let (head, tail) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let mut exponent: i64 = exponent - tail.len() as i64;
+        let mut head = head.trim_start_matches('0');
+        let mut tail = tail;
+        if head.is_empty() {
+            tail = tail.trim_start_matches('0');
+        }
+        let kept = tail.trim_end_matches('0');
+        exponent += (tail.len() - kept.len()) as i64;
+        tail = kept;
+        if tail.is_empty() {
+            let kept = head.trim_end_matches('0');
+            exponent += (head.len() - kept.len()) as i64;
+            head = kept;
+        }
+        if head.is_empty() && tail.is_empty() {
+            return Decimal { negative: false, head: b"", tail: b"", exponent: 0 };
+        }
+        Decimal { negative, head: head.as_bytes(), tail: tail.as_bytes(), exponent }
+    }
+}
+
+impl Ord for Number<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.small(), other.small()) {
+            (Some(one), Some(other)) => one.cmp(&other),
+            _ => self.decimal().cmp(&other.decimal()),
+        }
+    }
+}
+
+impl PartialOrd for Number<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Number<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Number<'_> {}
+
+impl Hash for Number<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let decimal = self.decimal();
+        decimal.negative.hash(state);
+        decimal.exponent.hash(state);
+        state.write_usize(decimal.len());
+        decimal.head.iter().chain(decimal.tail).for_each(|digit| state.write_u8(*digit));
+    }
+}
+
+impl Decimal<'_> {
+    fn is_zero(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.is_zero(), other.is_zero(), self.negative, other.negative) {
+            (true, true, ..) => Ordering::Equal,
+            (true, false, _, negative) | (false, false, false, negative @ true) => {
+                if negative {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
+            (false, true, negative, _) | (false, false, negative @ true, false) => {
+                if negative {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+            (false, false, false, false) => self.cmp_magnitude(other),
+            (false, false, true, true) => other.cmp_magnitude(self),
+        }
+    }
+
+    fn cmp_magnitude(&self, other: &Self) -> Ordering {
+        // Where the first digit stands decides, and then the digits from the front: none of them ends in a zero.
+        let place = |one: &Self| one.len() as i64 + one.exponent;
+        let digits = |one: &Self| (one.head, one.tail);
+        let (one_head, one_tail) = digits(self);
+        let (other_head, other_tail) = digits(other);
+        place(self)
+            .cmp(&place(other))
+            .then_with(|| one_head.iter().chain(one_tail).cmp(other_head.iter().chain(other_tail)))
+    }
+}
+
+impl Divisor {
+    /// The number as a divisor: greater than zero, with at most 18 significant digits.
+    pub(crate) fn new(number: Number<'_>) -> Option<Self> {
+        let decimal = number.decimal();
+        if decimal.is_zero() || decimal.negative || decimal.len() > 18 {
+            return None;
+        }
+        let digits = decimal.head.iter().chain(decimal.tail);
+        let digits = digits.fold(0, |so_far: u64, digit| so_far * 10 + u64::from(digit - b'0'));
+        Some(Self { digits, exponent: decimal.exponent })
+    }
+}
+
+/// `10^exponent` modulo a number below 2^64.
+fn power_of_ten(mut exponent: u64, modulus: u128) -> u128 {
+    let mut base = 10 % modulus;
+    let mut result = 1 % modulus;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = result * base % modulus;
+        }
+        base = base * base % modulus;
+        exponent >>= 1;
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cmp(one: &str, other: &str) -> Ordering {
+        let order = Number::new(one).cmp(&Number::new(other));
+        assert_eq!(order.reverse(), Number::new(other).cmp(&Number::new(one)), "{one} {other}");
+        order
+    }
+
+    #[test]
+    fn numbers_are_compared_by_value() {
+        for (one, other) in [("1", "1.0"), ("100", "1e2"), ("0", "-0.0e9"), ("0.001", "1E-3"), ("12.50", "125e-1")] {
+            assert_eq!(cmp(one, other), Ordering::Equal, "{one} {other}");
+        }
+        for (one, other) in [
+            ("9007199254740992", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551616"),
+            ("1e400", "2e400"),
+            ("-1e400", "-1e399"),
+            ("-1", "0"),
+            ("0", "1e-400"),
+            ("-1e-400", "0"),
+            ("-5", "3"),
+            ("1.9", "2"),
+            ("0.1", "0.11"),
+            ("99999999999999999999", "1e20"),
+        ] {
+            assert_eq!(cmp(one, other), Ordering::Less, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn integers_are_told_by_value() {
+        for integer in ["0", "-0", "1.0", "1e2", "1.50e1", "1e400", "123456789012345678901234567890", "0.0"] {
+            assert!(Number::new(integer).is_integer(), "{integer}");
+        }
+        for other in ["0.1", "1e-1", "1.5", "1.05e1", "1e-400", "123456789012345678901234567890.5"] {
+            assert!(!Number::new(other).is_integer(), "{other}");
+        }
+    }
+
+    #[test]
+    fn counts_are_read_however_they_are_written() {
+        for (text, count) in [("0", 0), ("2.0", 2), ("1e3", 1000), ("18446744073709551615", u64::MAX), ("12.5e1", 125)] {
+            assert_eq!(Number::new(text).to_u64(), Some(count), "{text}");
+        }
+        for none in ["-1", "0.5", "18446744073709551616", "1e20", "1e400"] {
+            assert_eq!(Number::new(none).to_u64(), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn multiples_are_exact() {
+        let multiple = |number: &str, of: &str| {
+            Number::new(number).is_multiple_of(Divisor::new(Number::new(of)).expect("a divisor"))
+        };
+        assert!(multiple("0.0075", "0.0001") && !multiple("0.00751", "0.0001"));
+        assert!(multiple("4.02", "0.01") && multiple("1070468.14", "0.01"));
+        assert!(multiple("0", "7") && multiple("-21", "7") && !multiple("-20", "7"));
+        assert!(multiple("9007199254740993", "3") && !multiple("9007199254740992", "3"));
+        assert!(multiple("1e400", "1e-308") && multiple("1e308", "0.5") && !multiple("1e308", "0.123456789"));
+        assert!(!multiple("1", "2") && !multiple("1", "10") && multiple("70", "10"));
+        for none in ["0", "-1", "1234567890123456789", "0.0"] {
+            assert!(Divisor::new(Number::new(none)).is_none(), "{none}");
+        }
+    }
+}

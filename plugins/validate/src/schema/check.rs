@@ -1,0 +1,638 @@
+//! Applies a schema to a value.
+//!
+//! Twice where it is wrong: once to know that it is, which ends at the first fault, and once more to say why. Both count
+//! their steps, and both are bounded in depth: neither a hostile document nor a careless schema takes the time or the
+//! stack of more than it was given.
+
+use super::equal::{equal, unique};
+use super::marks::Marks;
+use super::rules::{ArrayRules, InPlace, NumberRules, ObjectRules, Rules, StringRules, Values};
+use super::{FAULTS, Fault, Schema, Verdict};
+use crate::json::{Items, Members, Number, Value, View, push_step};
+
+/// Schemas within each other while a value is checked: levels of the document, times the references on each.
+///
+/// A level takes up to about 1 KiB of stack, and the host gives a guest some hundred of them.
+const DEPTH: u32 = 20000;
+
+/// Pointers are cut before the step that would make them longer than this.
+const POINTER: usize = 512;
+
+pub(super) fn check(schema: &Schema, value: Value<'_>, steps: u32) -> Verdict {
+    let root = At { outer: None, step: Step::Root };
+    let mut check = Check { schema, steps, depth: 0, exhausted: false, explain: false, faults: Vec::new() };
+    let valid = check.schema(schema.root, value, &root, None, None);
+    if check.exhausted {
+        return Verdict::TooComplex;
+    }
+    if valid {
+        return Verdict::Valid;
+    }
+    let mut check = Check { schema, steps, depth: 0, exhausted: false, explain: true, faults: Vec::new() };
+    check.schema(schema.root, value, &root, None, None);
+    if check.faults.is_empty() { Verdict::TooComplex } else { Verdict::Invalid(check.faults) }
+}
+
+struct Check<'c> {
+    schema: &'c Schema,
+    /// Steps that are left.
+    steps: u32,
+    depth: u32,
+    /// No steps are left, or it went too deep: whatever comes out means nothing.
+    exhausted: bool,
+    /// Whether to go on after a fault and to say what is wrong.
+    explain: bool,
+    faults: Vec<Fault>,
+}
+
+/// Where a value is in its document.
+struct At<'s> {
+    outer: Option<&'s At<'s>>,
+    step: Step<'s>,
+}
+
+enum Step<'s> {
+    Root,
+    Name(&'s str),
+    Index(usize),
+}
+
+/// The schema resources on the way to a schema, the innermost first.
+struct Scope<'s> {
+    outer: Option<&'s Scope<'s>>,
+    resource: u32,
+}
+
+impl<'c> Check<'c> {
+    fn schema(
+        &mut self,
+        id: u32,
+        value: Value<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        marks: Option<&mut Marks>,
+    ) -> bool {
+        let schema: &'c Schema = self.schema;
+        let rules = &schema.rules[id as usize];
+        if let Some(always) = rules.always {
+            if !always {
+                self.fault(at, || "must not be there (false)".to_owned());
+            }
+            return always;
+        }
+        if self.depth >= DEPTH || !self.spend(1) {
+            self.exhausted = true;
+            return false;
+        }
+        self.depth += 1;
+        let entered = schema.dynamic && scope.is_none_or(|scope| scope.resource != rules.resource);
+        let valid = if entered {
+            let scope = Scope { outer: scope, resource: rules.resource };
+            self.marked(rules, value, at, Some(&scope), marks)
+        } else {
+            self.marked(rules, value, at, scope, marks)
+        };
+        self.depth -= 1;
+        valid
+    }
+
+    /// Counts steps, and answers whether there were any left.
+    fn spend(&mut self, steps: u32) -> bool {
+        match self.steps.checked_sub(steps) {
+            Some(left) => self.steps = left,
+            None => self.exhausted = true,
+        }
+        !self.exhausted
+    }
+
+    /// Notes a fault, and answers whether to look for more.
+    fn fault(&mut self, at: &At<'_>, detail: impl FnOnce() -> String) -> bool {
+        if !self.explain || self.exhausted || self.faults.len() >= FAULTS {
+            return false;
+        }
+        let fault = Fault { pointer: at.pointer(), detail: detail() };
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+        self.goes_on()
+    }
+
+    /// Whether to look further after something was wrong.
+    fn goes_on(&self) -> bool {
+        self.explain && !self.exhausted && self.faults.len() < FAULTS
+    }
+
+    /// Runs without noting faults.
+    fn quietly<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
+        let explain = std::mem::replace(&mut self.explain, false);
+        let result = run(self);
+        self.explain = explain;
+        result
+    }
+
+    /// Applies the rules, and what looks at members and items that no other schema looked at.
+    fn marked(
+        &mut self,
+        rules: &'c Rules,
+        value: Value<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        marks: Option<&mut Marks>,
+    ) -> bool {
+        let view = value.view();
+        if !rules.types.allow(&view) {
+            self.fault(at, || format!("must be {} (type)", rules.types.describe()));
+            return false;
+        }
+        let (unevaluated, len) = match &view {
+            View::Array(items) => (rules.unevaluated_items, items.len()),
+            View::Object(members) => (rules.unevaluated_properties, members.len()),
+            _ => (None, 0),
+        };
+        let Some(unevaluated) = unevaluated else { return self.apply(rules, value, view, at, scope, marks) };
+        let mut own = Marks::new(len);
+        let mut valid = self.apply(rules, value, view, at, scope, Some(&mut own));
+        // What is wrong already would seem unevaluated, too.
+        if valid {
+            valid = self.unevaluated(unevaluated, view, at, scope, &mut own);
+        }
+        if let Some(marks) = marks.filter(|_| valid) {
+            marks.merge(&own);
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn unevaluated(
+        &mut self,
+        schema: u32,
+        view: View<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        marks: &mut Marks,
+    ) -> bool {
+        let mut valid = true;
+        let forbidden = self.schema.rules[schema as usize].always == Some(false);
+        let mut one = |check: &mut Self, index: usize, step: Step<'_>, value: Value<'_>, keyword: &str| {
+            if marks.has(index) {
+                return true;
+            }
+            marks.set(index);
+            let at = At { outer: Some(at), step };
+            let fits = if forbidden {
+                check.fault(&at, || format!("is not known to the schema ({keyword})"));
+                false
+            } else {
+                check.schema(schema, value, &at, scope, None)
+            };
+            valid &= fits;
+            fits || check.goes_on()
+        };
+        match view {
+            View::Array(mut items) => {
+                let mut index = 0..;
+                items.all(|item| {
+                    let index = index.next().unwrap_or_default();
+                    one(self, index, Step::Index(index), item, "unevaluatedItems")
+                });
+            }
+            View::Object(mut members) => {
+                let mut index = 0..;
+                members.all(|member| {
+                    let index = index.next().unwrap_or_default();
+                    one(self, index, Step::Name(member.name), member.value, "unevaluatedProperties")
+                });
+            }
+            _ => {}
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn apply(
+        &mut self,
+        rules: &'c Rules,
+        value: Value<'_>,
+        view: View<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        let mut valid = true;
+        for values in &rules.values {
+            if !self.is_one_of(values, value) {
+                valid = false;
+                if !self.fault(at, || values.expected.clone()) {
+                    return false;
+                }
+            }
+        }
+        valid &= match view {
+            View::Null | View::Bool(_) => true,
+            View::Number(number) => rules.number.as_ref().is_none_or(|rules| self.number(rules, number, at)),
+            View::String(text) => rules.string.as_ref().is_none_or(|rules| self.string(rules, text, at)),
+            View::Array(items) => match &rules.array {
+                Some(rules) => self.array(rules, value, items, at, scope, marks.as_deref_mut()),
+                None => true,
+            },
+            View::Object(members) => match &rules.object {
+                Some(rules) => self.object(rules, value, members, at, scope, marks.as_deref_mut()),
+                None => true,
+            },
+        };
+        for rule in &rules.in_place {
+            if !valid && !self.goes_on() {
+                return false;
+            }
+            valid &= self.in_place(rule, value, at, scope, marks.as_deref_mut());
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn is_one_of(&mut self, values: &Values, value: Value<'_>) -> bool {
+        if !self.spend(values.places.len() as u32 / 8) {
+            return false;
+        }
+        let documents = &self.schema.documents;
+        values.places.iter().any(|(document, slot)| equal(documents[*document as usize].at(*slot), value))
+    }
+
+    #[inline(never)]
+    fn number(&mut self, rules: &NumberRules, number: Number<'_>, at: &At<'_>) -> bool {
+        let bound = |bound: &'_ Option<String>, fits: fn(Number<'_>, Number<'_>) -> bool| match bound {
+            Some(bound) => fits(number, Number::new(bound)),
+            None => true,
+        };
+        let shown = |bound: &Option<String>| bound.clone().unwrap_or_default();
+        let mut valid = true;
+        if !bound(&rules.minimum, |number, bound| number >= bound) {
+            valid = false;
+            self.fault(at, || format!("must be at least {} (minimum)", shown(&rules.minimum)));
+        }
+        if !bound(&rules.maximum, |number, bound| number <= bound) {
+            valid = false;
+            self.fault(at, || format!("must be at most {} (maximum)", shown(&rules.maximum)));
+        }
+        if !bound(&rules.exclusive_minimum, |number, bound| number > bound) {
+            valid = false;
+            self.fault(at, || format!("must be more than {} (exclusiveMinimum)", shown(&rules.exclusive_minimum)));
+        }
+        if !bound(&rules.exclusive_maximum, |number, bound| number < bound) {
+            valid = false;
+            self.fault(at, || format!("must be less than {} (exclusiveMaximum)", shown(&rules.exclusive_maximum)));
+        }
+        if let Some((divisor, written)) = &rules.multiple_of
+            && !number.is_multiple_of(*divisor)
+        {
+            valid = false;
+            self.fault(at, || format!("must be a multiple of {written} (multipleOf)"));
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn string(&mut self, rules: &StringRules, text: &str, at: &At<'_>) -> bool {
+        let mut valid = true;
+        // A character has one to four bytes: most strings need no counting.
+        let bytes = text.len() as u64;
+        let fits = bytes.div_ceil(4) >= rules.least && bytes <= rules.most;
+        if !fits {
+            let characters = text.chars().count() as u64;
+            if characters < rules.least {
+                valid = false;
+                self.fault(at, || format!("must have at least {} characters (minLength)", rules.least));
+            }
+            if characters > rules.most {
+                valid = false;
+                self.fault(at, || format!("must have at most {} characters (maxLength)", rules.most));
+            }
+        }
+        if let Some(pattern) = &rules.pattern {
+            if !self.spend(text.len() as u32 / 32) {
+                return false;
+            }
+            if !pattern.matches(text) {
+                valid = false;
+                self.fault(at, || format!("must match {} (pattern)", pattern.written()));
+            }
+        }
+        if let Some(format) = rules.format
+            && !format.fits(text)
+        {
+            valid = false;
+            self.fault(at, || format!("must be of the format {} (format)", format.name));
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn array(
+        &mut self,
+        rules: &'c ArrayRules,
+        value: Value<'_>,
+        items: Items<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        let mut valid = true;
+        let len = u64::from(items.len());
+        if len < rules.least {
+            valid = false;
+            self.fault(at, || format!("must have at least {} items (minItems)", rules.least));
+        }
+        if len > rules.most {
+            valid = false;
+            self.fault(at, || format!("must have at most {} items (maxItems)", rules.most));
+        }
+        if !valid && !self.goes_on() {
+            return false;
+        }
+        if !rules.prefix.is_empty() || rules.items.is_some() {
+            for (index, item) in items.enumerate() {
+                let Some(schema) = rules.prefix.get(index).copied().or(rules.items) else { break };
+                let at = At { outer: Some(at), step: Step::Index(index) };
+                valid &= self.schema(schema, item, &at, scope, None);
+                if !valid && !self.goes_on() {
+                    return false;
+                }
+                if let Some(marks) = marks.as_deref_mut() {
+                    marks.set(index);
+                }
+            }
+        }
+        if let Some(contains) = &rules.contains {
+            let mut found = 0;
+            for (index, item) in items.enumerate() {
+                let at = At { outer: Some(at), step: Step::Index(index) };
+                if self.quietly(|check| check.schema(contains.schema, item, &at, scope, None)) {
+                    found += 1;
+                    if let Some(marks) = marks.as_deref_mut() {
+                        marks.set(index);
+                    }
+                }
+                if found > contains.most {
+                    break;
+                }
+            }
+            if found < contains.least {
+                valid = false;
+                self.fault(at, || format!("must contain at least {} items that fit (contains)", contains.least));
+            }
+            if found > contains.most {
+                valid = false;
+                self.fault(at, || format!("must contain at most {} items that fit (maxContains)", contains.most));
+            }
+        }
+        if rules.unique && (valid || self.goes_on()) {
+            if !self.spend(value.size()) {
+                return false;
+            }
+            if !unique(items, &self.schema.hasher) {
+                valid = false;
+                self.fault(at, || "must not have two equal items (uniqueItems)".to_owned());
+            }
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn object(
+        &mut self,
+        rules: &'c ObjectRules,
+        value: Value<'_>,
+        members: Members<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        let mut valid = true;
+        let len = u64::from(members.len());
+        if len < rules.least {
+            valid = false;
+            self.fault(at, || format!("must have at least {} members (minProperties)", rules.least));
+        }
+        if len > rules.most {
+            valid = false;
+            self.fault(at, || format!("must have at most {} members (maxProperties)", rules.most));
+        }
+        if !valid && !self.goes_on() {
+            return false;
+        }
+        if rules.looks_at_members() {
+            valid &= self.members(rules, members, at, scope, marks.as_deref_mut());
+        }
+        for (name, needed) in &rules.dependent_required {
+            if members.get(name).is_none() {
+                continue;
+            }
+            for needed in needed.iter().filter(|needed| members.get(needed).is_none()) {
+                valid = false;
+                self.fault(at, || format!("must have the member {needed:?} beside {name:?} (dependentRequired)"));
+            }
+        }
+        for (name, schema) in &rules.dependent_schemas {
+            if !valid && !self.goes_on() {
+                return false;
+            }
+            if members.get(name).is_some() {
+                valid &= self.schema(*schema, value, at, scope, marks.as_deref_mut());
+            }
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn members(
+        &mut self,
+        rules: &'c ObjectRules,
+        members: Members<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        let mut valid = true;
+        // Which required members were seen: one bit for each of the first 64, the others are looked up.
+        let mut seen = 0_u64;
+        let closed = rules.additional.is_some_and(|schema| self.schema.rules[schema as usize].always == Some(false));
+        for (index, member) in members.enumerate() {
+            let at = At { outer: Some(at), step: Step::Name(member.name) };
+            if let Some(names) = rules.names
+                && !self.quietly(|check| check.schema(names, member.name_value, &at, scope, None))
+            {
+                valid = false;
+                self.fault(&at, || "has a name that the schema does not allow (propertyNames)".to_owned());
+            }
+            let mut evaluated = false;
+            if let Some(property) = rules.property(member.name) {
+                if let Some(bit) = property.required.filter(|bit| *bit < 64) {
+                    seen |= 1 << bit;
+                }
+                if let Some(schema) = property.schema {
+                    evaluated = true;
+                    valid &= self.schema(schema, member.value, &at, scope, None);
+                }
+            }
+            for (pattern, schema) in &rules.patterns {
+                if self.spend(1) && pattern.matches(member.name) {
+                    evaluated = true;
+                    valid &= self.schema(*schema, member.value, &at, scope, None);
+                }
+            }
+            if let Some(schema) = rules.additional.filter(|_| !evaluated) {
+                evaluated = true;
+                if closed {
+                    valid = false;
+                    self.fault(&at, || "is not known to the schema (additionalProperties)".to_owned());
+                } else {
+                    valid &= self.schema(schema, member.value, &at, scope, None);
+                }
+            }
+            if let Some(marks) = marks.as_deref_mut().filter(|_| evaluated) {
+                marks.set(index);
+            }
+            if self.exhausted || !valid && !self.goes_on() {
+                return false;
+            }
+        }
+        if rules.required > seen.count_ones() {
+            for property in &rules.properties {
+                let Some(bit) = property.required else { continue };
+                let there = if bit < 64 { seen >> bit & 1 == 1 } else { members.get(&property.name).is_some() };
+                if !there {
+                    valid = false;
+                    if !self.fault(at, || format!("must have the member {:?} (required)", property.name)) {
+                        return false;
+                    }
+                }
+            }
+        }
+        valid
+    }
+
+    #[inline(never)]
+    fn in_place(
+        &mut self,
+        rule: &'c InPlace,
+        value: Value<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        match rule {
+            InPlace::Ref(schema) => self.schema(*schema, value, at, scope, marks),
+            InPlace::DynamicRef { fallback, candidates } => {
+                let mut chosen = *fallback;
+                let mut next = scope;
+                while let Some(scope) = next {
+                    if let Some((_, schema)) = candidates.iter().find(|(resource, _)| *resource == scope.resource) {
+                        chosen = *schema;
+                    }
+                    next = scope.outer;
+                }
+                self.schema(chosen, value, at, scope, marks)
+            }
+            InPlace::All(schemas) => {
+                let mut valid = true;
+                for schema in schemas {
+                    valid &= self.schema(*schema, value, at, scope, marks.as_deref_mut());
+                    if !valid && !self.goes_on() {
+                        return false;
+                    }
+                }
+                valid
+            }
+            InPlace::Any(schemas) => {
+                let fits = self.alternatives(schemas, value, at, scope, marks, u32::MAX);
+                if fits == 0 {
+                    self.fault(at, || format!("must fit at least one of {} schemas (anyOf)", schemas.len()));
+                }
+                fits > 0
+            }
+            InPlace::One(schemas) => {
+                let fits = self.alternatives(schemas, value, at, scope, marks, 2);
+                if fits != 1 {
+                    let found = if fits == 0 { "fits none" } else { "fits more" };
+                    self.fault(at, || format!("must fit exactly one of {} schemas, {found} (oneOf)", schemas.len()));
+                }
+                fits == 1
+            }
+            InPlace::Not(schema) => {
+                let fits = self.quietly(|check| check.schema(*schema, value, at, scope, None));
+                if fits {
+                    self.fault(at, || "must not fit what the schema rules out (not)".to_owned());
+                }
+                !fits
+            }
+            InPlace::If { test, then, otherwise } => {
+                let mut own = marks.as_deref().map(Marks::like);
+                let fits = self.quietly(|check| check.schema(*test, value, at, scope, own.as_mut()));
+                if let (true, Some(marks), Some(own)) = (fits, marks.as_deref_mut(), own) {
+                    marks.merge(&own);
+                }
+                match if fits { then } else { otherwise } {
+                    Some(schema) => self.schema(*schema, value, at, scope, marks),
+                    None => true,
+                }
+            }
+        }
+    }
+
+    /// How many of these schemas the value fits, up to `enough`; up to one where nothing is marked and any number will
+    /// do.
+    #[inline(never)]
+    fn alternatives(
+        &mut self,
+        schemas: &[u32],
+        value: Value<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+        enough: u32,
+    ) -> u32 {
+        let enough = if marks.is_none() && enough == u32::MAX { 1 } else { enough };
+        let mut fits = 0;
+        for schema in schemas {
+            let mut own = marks.as_deref().map(Marks::like);
+            if self.quietly(|check| check.schema(*schema, value, at, scope, own.as_mut())) {
+                fits += 1;
+                if let (Some(marks), Some(own)) = (marks.as_deref_mut(), own) {
+                    marks.merge(&own);
+                }
+                if fits >= enough {
+                    break;
+                }
+            }
+            if self.exhausted {
+                break;
+            }
+        }
+        fits
+    }
+}
+
+impl At<'_> {
+    fn pointer(&self) -> String {
+        let mut steps = Vec::new();
+        let mut next = Some(self);
+        while let Some(at) = next {
+            steps.push(&at.step);
+            next = at.outer;
+        }
+        let mut pointer = String::new();
+        for step in steps.into_iter().rev() {
+            let before = pointer.len();
+            match step {
+                Step::Root => {}
+                Step::Name(name) => push_step(&mut pointer, name),
+                Step::Index(index) => pointer.push_str(&format!("/{index}")),
+            }
+            if pointer.len() > POINTER {
+                pointer.truncate(before);
+                break;
+            }
+        }
+        pointer
+    }
+}

@@ -1,0 +1,172 @@
+//! What is left of a schema when it is compiled.
+
+use super::format::Format;
+use super::pattern::Pattern;
+use crate::json::{Divisor, View};
+
+/// A schema, in the form in which it is applied. Other schemas are named by their place in `Schema::rules`.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    /// The schema resource that it belongs to, for `$dynamicRef`.
+    pub(super) resource: u32,
+    /// Set for `true`, `false` and `{}`: nothing else is looked at.
+    pub(super) always: Option<bool>,
+    pub(super) types: Types,
+    /// `enum` and `const`: the value is one of these.
+    pub(super) values: Vec<Values>,
+    pub(super) number: Option<Box<NumberRules>>,
+    pub(super) string: Option<Box<StringRules>>,
+    pub(super) array: Option<Box<ArrayRules>>,
+    pub(super) object: Option<Box<ObjectRules>>,
+    /// Schemas for the same value.
+    pub(super) in_place: Vec<InPlace>,
+    pub(super) unevaluated_items: Option<u32>,
+    pub(super) unevaluated_properties: Option<u32>,
+}
+
+/// A schema for the same value.
+#[derive(Debug)]
+pub(super) enum InPlace {
+    All(Vec<u32>),
+    Any(Vec<u32>),
+    One(Vec<u32>),
+    Not(u32),
+    If { test: u32, then: Option<u32>, otherwise: Option<u32> },
+    Ref(u32),
+    /// The outermost resource on the way here that has a schema among `candidates` decides.
+    DynamicRef { fallback: u32, candidates: Vec<(u32, u32)> },
+}
+
+/// Values of a schema's own text.
+#[derive(Debug)]
+pub(super) struct Values {
+    /// Which document, and where in it.
+    pub(super) places: Vec<(u32, u32)>,
+    /// What is said where none of them fits.
+    pub(super) expected: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct NumberRules {
+    /// Numbers as they are written in the schema.
+    pub(super) minimum: Option<String>,
+    pub(super) maximum: Option<String>,
+    pub(super) exclusive_minimum: Option<String>,
+    pub(super) exclusive_maximum: Option<String>,
+    pub(super) multiple_of: Option<(Divisor, String)>,
+}
+
+#[derive(Debug)]
+pub(super) struct StringRules {
+    /// In characters.
+    pub(super) least: u64,
+    pub(super) most: u64,
+    pub(super) pattern: Option<Pattern>,
+    pub(super) format: Option<Format>,
+}
+
+#[derive(Debug)]
+pub(super) struct ArrayRules {
+    pub(super) least: u64,
+    pub(super) most: u64,
+    pub(super) unique: bool,
+    pub(super) prefix: Vec<u32>,
+    pub(super) items: Option<u32>,
+    pub(super) contains: Option<Contains>,
+}
+
+#[derive(Debug)]
+pub(super) struct Contains {
+    pub(super) schema: u32,
+    pub(super) least: u64,
+    pub(super) most: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct ObjectRules {
+    pub(super) least: u64,
+    pub(super) most: u64,
+    /// In the order of their names.
+    pub(super) properties: Vec<Property>,
+    /// How many of `properties` are required.
+    pub(super) required: u32,
+    pub(super) patterns: Vec<(Pattern, u32)>,
+    pub(super) additional: Option<u32>,
+    pub(super) names: Option<u32>,
+    pub(super) dependent_required: Vec<(String, Vec<String>)>,
+    pub(super) dependent_schemas: Vec<(String, u32)>,
+}
+
+/// A name of `properties`, of `required`, or of both.
+#[derive(Debug)]
+pub(super) struct Property {
+    pub(super) name: String,
+    pub(super) schema: Option<u32>,
+    /// Its number among the required ones.
+    pub(super) required: Option<u32>,
+}
+
+impl ObjectRules {
+    pub(super) fn property(&self, name: &str) -> Option<&Property> {
+        let index = self.properties.binary_search_by(|property| property.name.as_str().cmp(name)).ok()?;
+        self.properties.get(index)
+    }
+
+    /// Whether members must be looked at one by one.
+    pub(super) fn looks_at_members(&self) -> bool {
+        !self.properties.is_empty() || !self.patterns.is_empty() || self.additional.is_some() || self.names.is_some()
+    }
+}
+
+/// A set of types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Types(u8);
+
+impl Types {
+    const NAMES: [(&'static str, &'static str); 7] = [
+        ("null", "null"),
+        ("boolean", "a boolean"),
+        ("string", "a string"),
+        ("array", "an array"),
+        ("object", "an object"),
+        ("number", "a number"),
+        ("integer", "an integer"),
+    ];
+
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let index = Self::NAMES.iter().position(|(known, _)| *known == name)?;
+        Some(Self(1 << index))
+    }
+
+    pub(super) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) fn allow(self, view: &View<'_>) -> bool {
+        let has = |index: u8| self.0 >> index & 1 == 1;
+        match view {
+            View::Null => has(0),
+            View::Bool(_) => has(1),
+            View::String(_) => has(2),
+            View::Array(_) => has(3),
+            View::Object(_) => has(4),
+            View::Number(number) => has(5) || has(6) && number.is_integer(),
+        }
+    }
+
+    /// `a string or null`.
+    pub(super) fn describe(self) -> String {
+        let names = Self::NAMES.iter().enumerate().filter(|(index, _)| self.0 >> index & 1 == 1);
+        let names: Vec<_> = names.map(|(_, (_, name))| *name).collect();
+        names.join(" or ")
+    }
+}
+
+impl Default for Types {
+    /// All of them.
+    fn default() -> Self {
+        Self(0x7f)
+    }
+}

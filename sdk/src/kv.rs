@@ -1,0 +1,110 @@
+//! Small shared state, kept by the host. Granted with `grant = { kv = ["NAME"] }`.
+
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::tollgate::plugin::kv as wit;
+
+/// Why a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// The configuration does not grant a store of this name.
+    NotGranted,
+    /// A key longer than 1 KiB, or a value longer than 64 KiB.
+    TooLarge,
+    /// The store is full, and nothing in it has expired.
+    Full,
+    /// `increment` on a value that is not a counter, or beyond its range.
+    NotACounter,
+    /// The store did not answer in time.
+    Unavailable,
+}
+
+/// A named store.
+///
+/// Natively it is a stand-in in memory, one for each value of this type, in which nothing expires.
+#[derive(Debug)]
+pub struct Store {
+    #[cfg(target_arch = "wasm32")]
+    store: wit::Store,
+    #[cfg(not(target_arch = "wasm32"))]
+    values: std::cell::RefCell<std::collections::HashMap<String, Vec<u8>>>,
+}
+
+#[cfg(target_arch = "wasm32")]
+impl Store {
+    /// Opens a store that the configuration grants.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        Ok(Self { store: wit::Store::open(name)? })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.store.get(key)?)
+    }
+
+    /// Sets a value, for ever or for a time to live in milliseconds.
+    pub fn set(&self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), Error> {
+        Ok(self.store.set(key, value, ttl_ms)?)
+    }
+
+    /// Removes a key, and tells whether it was there.
+    pub fn delete(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.store.delete(key)?)
+    }
+
+    /// Adds to a counter in one step, and answers its new value.
+    pub fn increment(&self, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, Error> {
+        Ok(self.store.increment(key, by, ttl_ms)?)
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+impl From<wit::Error> for Error {
+    fn from(error: wit::Error) -> Self {
+        match error {
+            wit::Error::NotGranted => Self::NotGranted,
+            wit::Error::TooLarge => Self::TooLarge,
+            wit::Error::Full => Self::Full,
+            wit::Error::NotACounter => Self::NotACounter,
+            wit::Error::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Store {
+    /// Opens a store.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let _ = name;
+        Ok(Self { values: std::cell::RefCell::default() })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.values.borrow().get(key).cloned())
+    }
+
+    /// Sets a value.
+    pub fn set(&self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), Error> {
+        let _ = ttl_ms;
+        self.values.borrow_mut().insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    /// Removes a key, and tells whether it was there.
+    pub fn delete(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.values.borrow_mut().remove(key).is_some())
+    }
+
+    /// Adds to a counter in one step, and answers its new value.
+    pub fn increment(&self, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, Error> {
+        let _ = ttl_ms;
+        let mut values = self.values.borrow_mut();
+        let before = match values.get(key) {
+            None => 0,
+            Some(bytes) => i64::from_le_bytes(bytes.as_slice().try_into().map_err(|_| Error::NotACounter)?),
+        };
+        let after = before.checked_add(by).ok_or(Error::NotACounter)?;
+        values.insert(key.to_owned(), after.to_le_bytes().to_vec());
+        Ok(after)
+    }
+}

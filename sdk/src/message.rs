@@ -1,0 +1,185 @@
+//! What hooks see: the heads of requests and responses.
+
+use std::net::IpAddr;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+use crate::bindings::tollgate::plugin::http as wit;
+
+/// The head of a request: those parts that the interest asked for.
+#[derive(Debug, Clone)]
+pub struct Request(pub(crate) wit::Request);
+
+/// The head of a response: those parts that the interest asked for.
+#[derive(Debug, Clone)]
+pub struct ResponseHead(pub(crate) wit::ResponseHead);
+
+impl Request {
+    /// The method; one that is no token, which the host never sends, reads as `GET`.
+    pub fn method(&self) -> Method {
+        Method::from_bytes(self.0.method.as_bytes()).unwrap_or_default()
+    }
+
+    /// `http` or `https`: how the client reached Tollgate.
+    pub fn scheme(&self) -> &str {
+        &self.0.scheme
+    }
+
+    /// The host and, where it is not the scheme's own, the port.
+    pub fn authority(&self) -> &str {
+        &self.0.authority
+    }
+
+    /// The canonical path, without the query.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// What follows `?`, byte for byte.
+    pub fn query(&self) -> Option<&str> {
+        self.0.query.as_deref()
+    }
+
+    /// The client's address.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.0.client.as_deref().and_then(|address| address.parse().ok())
+    }
+
+    /// The value of an attribute that an earlier plugin set.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        attribute(&self.0.attributes, name)
+    }
+
+    /// The first field of this (lower-case) name, without copying.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.0.headers.iter().find(|header| header.name == name).map(|header| header.value.as_slice())
+    }
+
+    /// Every field of this (lower-case) name, in order, without copying.
+    pub fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        named(&self.0.headers, name)
+    }
+
+    /// All fields that the interest asked for, in order and without copying: each name and its value.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.headers.iter().map(|header| (header.name.as_str(), header.value.as_slice()))
+    }
+
+    /// All fields that the interest asked for, copied into the ordinary map.
+    pub fn headers(&self) -> HeaderMap {
+        map(&self.0.headers)
+    }
+}
+
+/// For tests of a plugin's logic: the request as a client would send it. The scheme is `http` where the URI has none.
+impl<B> From<&http::Request<B>> for Request {
+    fn from(request: &http::Request<B>) -> Self {
+        let uri = request.uri();
+        let authority = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        Self(wit::Request {
+            method: request.method().as_str().to_owned(),
+            scheme: uri.scheme_str().unwrap_or("http").to_owned(),
+            authority: authority.unwrap_or_default(),
+            path: uri.path().to_owned(),
+            query: uri.query().map(str::to_owned),
+            headers: list(request.headers()),
+            client: None,
+            attributes: Vec::new(),
+        })
+    }
+}
+
+impl Request {
+    /// For tests: the same request, from this client.
+    pub fn with_client(mut self, client: IpAddr) -> Self {
+        self.0.client = Some(client.to_string());
+        self
+    }
+
+    /// For tests: the same request, with an attribute that an earlier plugin set.
+    pub fn with_attribute(mut self, name: &str, value: &str) -> Self {
+        self.0.attributes.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+impl ResponseHead {
+    /// The status; one outside 100 to 999, which the host never sends, reads as 200.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or_default()
+    }
+
+    /// The value of an attribute of the pass.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        attribute(&self.0.attributes, name)
+    }
+
+    /// The first field of this (lower-case) name, without copying.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.0.headers.iter().find(|header| header.name == name).map(|header| header.value.as_slice())
+    }
+
+    /// Every field of this (lower-case) name, in order, without copying.
+    pub fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        named(&self.0.headers, name)
+    }
+
+    /// All fields that the interest asked for, in order and without copying: each name and its value.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.headers.iter().map(|header| (header.name.as_str(), header.value.as_slice()))
+    }
+
+    /// All fields that the interest asked for, copied into the ordinary map.
+    pub fn headers(&self) -> HeaderMap {
+        map(&self.0.headers)
+    }
+}
+
+/// For tests of a plugin's logic.
+impl<B> From<&http::Response<B>> for ResponseHead {
+    fn from(response: &http::Response<B>) -> Self {
+        Self(wit::ResponseHead {
+            status: response.status().as_u16(),
+            headers: list(response.headers()),
+            attributes: Vec::new(),
+        })
+    }
+}
+
+impl ResponseHead {
+    /// For tests: the same response, with an attribute of the pass.
+    pub fn with_attribute(mut self, name: &str, value: &str) -> Self {
+        self.0.attributes.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+fn attribute<'a>(attributes: &'a [wit::Attribute], name: &str) -> Option<&'a str> {
+    attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+fn named<'a>(headers: &'a [wit::Header], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    headers.iter().filter(move |header| header.name == name).map(|header| header.value.as_slice())
+}
+
+fn map(headers: &[wit::Header]) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for header in headers {
+        // The host sends nothing else than names and values that the `http` crate takes.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(header.name.as_bytes()), HeaderValue::from_bytes(&header.value))
+        {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+pub(crate) fn list(headers: &HeaderMap) -> Vec<wit::Header> {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| wit::Header {
+        name: name.as_str().to_owned(),
+        value: value.as_bytes().to_vec(),
+    };
+    headers.iter().map(field).collect()
+}
