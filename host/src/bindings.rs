@@ -19,8 +19,8 @@ mod generated {
         world: "plugin",
         imports: { default: trappable },
         with: {
-            "tollgate:plugin/limiter.bucket": std::sync::Arc<crate::capability::limiter::Bucket>,
-            "tollgate:plugin/kv.store": std::sync::Arc<crate::capability::kv::Store>,
+            "tollgate:plugin/limiter.bucket": crate::capability::limiter::BucketHandle,
+            "tollgate:plugin/kv.store": crate::capability::kv::StoreHandle,
         },
     });
 }

@@ -159,11 +159,7 @@ impl Body {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        if bytes.is_empty() {
-            Self::Empty
-        } else {
-            Self::Full(bytes)
-        }
+        if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
     }
 }
 

@@ -2,18 +2,20 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Request, Response, request, response};
+use http_body::Body as _;
 
 use crate::authority::Scheme;
 use crate::bindings;
-use crate::body::{Body, CollectError};
+use crate::body::{Body, BodyError};
 use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
-use crate::metrics::PluginMetrics;
+use crate::metrics::{self, PluginError, PluginMetrics};
 use crate::plugin::{
     Applied, Attributes, BodyCall, Failure, FailureKind, Head, Hook, Pool, Refused, describe_new_body, edit_request,
     edit_response, refusal, whole,
@@ -30,7 +32,7 @@ pub(crate) struct Chain {
 /// A plugin in a chain.
 pub(crate) struct Link {
     pub(crate) pool: Rc<Pool>,
-    pub(crate) metrics: PluginMetrics,
+    pub(crate) metrics: Arc<PluginMetrics>,
 }
 
 /// One request's trip through a chain.
@@ -60,9 +62,9 @@ pub(crate) struct PassClient {
 #[derive(Debug, Clone)]
 pub(crate) enum Ended {
     /// A plugin answered in the upstream's place.
-    Answered(std::sync::Arc<str>),
+    Answered(Arc<str>),
     /// A plugin refused, with this word.
-    Refused(std::sync::Arc<str>, String),
+    Refused(Arc<str>, String),
     /// Something failed.
     Failed(Error),
 }
@@ -160,12 +162,12 @@ impl Pass<'_> {
                 Err(failure) => return self.forgive(link, failure).map(|()| None),
             }
         }
-        let Some(cap) = wants_body.filter(|_| !body.is_empty()) else { return Ok(None) };
+        let Some(cap) = wants_body.filter(|_| !body.is_end_stream()) else { return Ok(None) };
         let name = &link.pool.plugin.name;
-        let bytes = match body.take().collect(cap).await {
+        let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
             Ok(bytes) => bytes,
-            Err(CollectError::TooLarge) => return Err(Error::new(Reason::PluginBodyTooLarge(name.clone()))),
-            Err(CollectError::Body(error)) => return Err(error.of_request()),
+            Err(BodyError::TooLarge) => return Err(Error::new(Reason::PluginBodyTooLarge(name.clone()))),
+            Err(error) => return Err(Error::because(error.of_request(), error.to_string())),
         };
         // Chunked before, known now.
         *body = Body::from(bytes.clone());
@@ -217,12 +219,12 @@ impl Pass<'_> {
                 Err(failure) => return self.forgive(link, failure).map(|()| None),
             }
         }
-        let Some(cap) = wants_body.filter(|_| !body.is_empty()) else { return Ok(None) };
+        let Some(cap) = wants_body.filter(|_| !body.is_end_stream()) else { return Ok(None) };
         let name = &link.pool.plugin.name;
-        let bytes = match body.take().collect(cap).await {
+        let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
             Ok(bytes) => bytes,
-            Err(CollectError::TooLarge) => return Err(Error::new(Reason::PluginResponseTooLarge(name.clone()))),
-            Err(CollectError::Body(error)) => return Err(error.of_response()),
+            Err(BodyError::TooLarge) => return Err(Error::new(Reason::PluginResponseTooLarge(name.clone()))),
+            Err(error) => return Err(Error::because(error.of_response(), error.to_string())),
         };
         *body = Body::from(bytes.clone());
         let input = (see.response(parts, &self.attributes), bytes, self.memo(index));
@@ -367,7 +369,7 @@ impl Pass<'_> {
         link.metrics.failed(failure.kind);
         tracing::warn!(
             plugin = &*plugin.name,
-            kind = failure.kind.as_str(),
+            kind = ?failure.kind,
             request = self.client.request_id,
             on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
             "{}",
@@ -427,4 +429,28 @@ impl From<Refused> for Failure {
 fn replace(headers: &mut HeaderMap, body: &mut Body, bytes: Vec<u8>) {
     describe_new_body(headers);
     *body = Body::from(Bytes::from(bytes));
+}
+
+impl From<Hook> for metrics::Hook {
+    fn from(hook: Hook) -> Self {
+        match hook {
+            Hook::Request => Self::Request,
+            Hook::RequestBody => Self::RequestBody,
+            Hook::Response => Self::Response,
+            Hook::ResponseBody => Self::ResponseBody,
+        }
+    }
+}
+
+impl From<FailureKind> for PluginError {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Trap => Self::Trap,
+            FailureKind::Timeout => Self::Timeout,
+            FailureKind::Memory => Self::Memory,
+            FailureKind::Output => Self::Output,
+            FailureKind::Overload => Self::Overload,
+            FailureKind::Configure => Self::Configure,
+        }
+    }
 }

@@ -72,10 +72,7 @@ impl Connector {
         let mut targets = self.targets.borrow_mut();
         let known = targets.entry(endpoint.clone()).or_default();
         known.retain(|target| target.strong_count() > 0);
-        let same = known
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|target| target.is_trusted_by(trust));
+        let same = known.iter().filter_map(Weak::upgrade).find(|target| target.is_trusted_by(trust));
         let target = same.unwrap_or_else(|| {
             let target = Rc::new(Target::new(endpoint.clone(), trust.cloned()));
             known.push(Rc::downgrade(&target));

@@ -21,10 +21,7 @@ pub struct PemError {
 
 impl PemError {
     pub(crate) fn new(file: &Path, problem: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            problem: problem.into(),
-        }
+        Self { file: file.to_owned(), problem: problem.into() }
     }
 }
 
@@ -50,10 +47,7 @@ pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
         .collect::<Result<_, _>>()
         .map_err(|error| PemError::new(file, format!("not a PEM file: {error}")))?;
     if found.is_empty() {
-        return Err(PemError::new(
-            file,
-            "has no certificate in it; expected PEM with `BEGIN CERTIFICATE`",
-        ));
+        return Err(PemError::new(file, "has no certificate in it; expected PEM with `BEGIN CERTIFICATE`"));
     }
     Ok(found)
 }
@@ -75,10 +69,7 @@ pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
 fn read(file: &Path) -> Result<Vec<u8>, PemError> {
     let problem = |error: std::io::Error| PemError::new(file, format!("cannot be read: {error}"));
     if fs::metadata(file).map_err(problem)?.len() > LONGEST {
-        return Err(PemError::new(
-            file,
-            "is longer than 8 MiB, so it is not a file of certificates",
-        ));
+        return Err(PemError::new(file, "is longer than 8 MiB, so it is not a file of certificates"));
     }
     fs::read(file).map_err(problem)
 }
@@ -97,20 +88,9 @@ mod tests {
     fn a_chain_is_read_in_its_order_and_a_key_beside_it() {
         let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["b.example".to_owned()]).unwrap();
-        let file = file(&format!(
-            "{}{}{}",
-            made.cert.pem(),
-            other.cert.pem(),
-            made.signing_key.serialize_pem()
-        ));
-        assert_eq!(
-            certificates(file.path()).unwrap(),
-            [made.cert.der().clone(), other.cert.der().clone()]
-        );
-        assert_eq!(
-            private_key(file.path()).unwrap().secret_der(),
-            made.signing_key.serialize_der()
-        );
+        let file = file(&format!("{}{}{}", made.cert.pem(), other.cert.pem(), made.signing_key.serialize_pem()));
+        assert_eq!(certificates(file.path()).unwrap(), [made.cert.der().clone(), other.cert.der().clone()]);
+        assert_eq!(private_key(file.path()).unwrap().secret_der(), made.signing_key.serialize_der());
     }
 
     #[test]
@@ -125,10 +105,7 @@ mod tests {
             (private_key(none.path()).unwrap_err(), "no private key"),
         ] {
             let text = error.to_string();
-            assert!(
-                text.contains(words) && text.contains(&*error.file.to_string_lossy()),
-                "{text}"
-            );
+            assert!(text.contains(words) && text.contains(&*error.file.to_string_lossy()), "{text}");
         }
     }
 }

@@ -21,13 +21,16 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use component::{Component, Hook, LoadError, Origin};
-pub(crate) use convert::{Head, Refusal, Refused};
+pub(crate) use convert::{
+    Applied, Attributes, Head, Refused, describe_new_body, edit_request, edit_response, refusal, whole,
+};
 pub use engine::Engine;
-pub(crate) use instance::{Failure, FailureKind, Instance};
-pub(crate) use interest::Sight;
+pub(crate) use instance::{Failure, FailureKind};
+use instance::Instance;
+use interest::Sight;
 pub use library::{BUILT_IN, Change, Library, Report};
 pub(crate) use pool::{BodyCall, Pool};
-pub(crate) use state::{Grounds, State};
+use state::Grounds;
 
 use crate::capability::kv;
 use crate::capability::limiter::Limiter;

@@ -37,11 +37,7 @@ impl Prepared {
             Some(_) => Some(Trust::load(&config.tls)?),
         };
         if config.tls.name.is_none() {
-            config
-                .endpoints
-                .iter()
-                .filter(|endpoint| endpoint.tls)
-                .try_for_each(|it| server_name(it).map(drop))?;
+            config.endpoints.iter().filter(|endpoint| endpoint.tls).try_for_each(|it| server_name(it).map(drop))?;
         }
         Ok(Self { config, trust })
     }
@@ -69,11 +65,7 @@ impl Upstream {
         let config = &prepared.config;
         let target = |endpoint: &Endpoint| connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections);
         let targets = config.endpoints.iter().map(target).collect();
-        Self {
-            prepared,
-            targets,
-            next: Cell::new(0),
-        }
+        Self { prepared, targets, next: Cell::new(0) }
     }
 
     /// What the operator wrote.
@@ -107,9 +99,7 @@ impl Upstream {
             let place = (turn + place) % self.targets.len();
             let target = &self.targets[place];
             if let Some(request) = request.as_mut().filter(|_| !config.preserve_host) {
-                request
-                    .headers_mut()
-                    .insert(header::HOST, target.endpoint().authority.clone());
+                request.headers_mut().insert(header::HOST, target.endpoint().authority.clone());
             }
             record.endpoint = Some(place);
             record.asked += 1;
@@ -135,10 +125,7 @@ impl Upstream {
         head.uri = Uri::from(uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
         join_cookies(&mut head.headers);
         if let Some(authority) = uri.authority.filter(|_| self.prepared.config.preserve_host) {
-            let host = authority
-                .as_str()
-                .rsplit_once('@')
-                .map_or(authority.as_str(), |(_, host)| host);
+            let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
             if let Ok(host) = HeaderValue::from_str(host) {
                 head.headers.insert(header::HOST, host);
             }

@@ -45,10 +45,7 @@ impl Stream {
     }
 
     pub(super) fn received(incoming: Incoming, version: Version) -> Self {
-        Self::new(Source::Incoming {
-            incoming,
-            http2: version == Version::HTTP_2,
-        })
+        Self::new(Source::Incoming { incoming, http2: version == Version::HTTP_2 })
     }
 
     pub(super) fn boxed(body: Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>) -> Self {
@@ -56,20 +53,11 @@ impl Stream {
     }
 
     fn new(source: Source) -> Self {
-        Self {
-            source,
-            idle: None,
-            left: None,
-            observer: None,
-        }
+        Self { source, idle: None, left: None, observer: None }
     }
 
     pub(super) fn watch_idle(&mut self, after: Duration) {
-        self.idle = Some(Idle {
-            after,
-            since: None,
-            deadline: Deadline::new(),
-        });
+        self.idle = Some(Idle { after, since: None, deadline: Deadline::new() });
     }
 
     pub(super) fn cap(&mut self, bytes: u64) {
@@ -175,10 +163,7 @@ impl Drop for Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream")
-            .field("size", &self.size_hint())
-            .field("left", &self.left)
-            .finish_non_exhaustive()
+        f.debug_struct("Stream").field("size", &self.size_hint()).field("left", &self.left).finish_non_exhaustive()
     }
 }
 

@@ -55,18 +55,11 @@ async fn collects_up_to_the_cap_and_not_a_byte_more() {
         (Body::from("hello"), "hello"),
         (script([]), ""),
         (script([data("hello")]), "hello"),
-        (
-            script([data(""), data("he"), data(""), data("llo"), trailers()]),
-            "hello",
-        ),
+        (script([data(""), data("he"), data(""), data("llo"), trailers()]), "hello"),
     ] {
         assert_eq!(body.collect(5).await.unwrap(), whole);
     }
-    for body in [
-        Body::from("hello!"),
-        script([data("hello!")]),
-        script([data("hello"), data("!")]),
-    ] {
+    for body in [Body::from("hello!"), script([data("hello!")]), script([data("hello"), data("!")])] {
         assert!(matches!(body.collect(5).await, Err(BodyError::TooLarge)));
     }
     let broken = script([data("he"), Some(Err(BodyError::Broken("cut".into())))]);
@@ -77,15 +70,7 @@ async fn collects_up_to_the_cap_and_not_a_byte_more() {
 async fn a_cap_refuses_a_known_length_at_once_and_counts_an_unknown_one() {
     assert!(matches!(Body::from("hello").limit(4), Err(BodyError::TooLarge)));
     assert_eq!(Body::from("hello").limit(5).unwrap().collect(9).await.unwrap(), "hello");
-    assert_eq!(
-        script([data("he"), data("llo")])
-            .limit(5)
-            .unwrap()
-            .collect(9)
-            .await
-            .unwrap(),
-        "hello"
-    );
+    assert_eq!(script([data("he"), data("llo")]).limit(5).unwrap().collect(9).await.unwrap(), "hello");
     let mut long = script([data("hell"), data("o")]).limit(4).unwrap();
     assert!(frame(&mut long).await.unwrap().is_ok());
     assert!(matches!(frame(&mut long).await, Some(Err(BodyError::TooLarge))));

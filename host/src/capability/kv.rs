@@ -4,12 +4,16 @@
 //! and a store lives as long as one loaded plugin holds it: the next configuration is loaded while the last one still
 //! serves, so that a store that both grant keeps what is in it.
 
+mod guest;
 mod store;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
+
+pub use guest::{Granted, StoreHandle};
+pub(crate) use guest::{Guest, link};
 
 pub use store::Store;
 

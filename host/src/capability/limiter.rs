@@ -6,12 +6,16 @@
 //! afresh.
 
 mod gcra;
+mod guest;
 mod shards;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
+
+pub use guest::BucketHandle;
+pub(crate) use guest::{Guest, link};
 
 use gcra::Gcra;
 use shards::{Keys, Room, Shards};

@@ -4,8 +4,12 @@
 //! A plugin may say anything and as often as it likes: a line is cut, a call has a quota, and the log escapes what would
 //! break a line or a terminal, as it does for all lines. Nothing here ever fails a plugin.
 
+mod guest;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(crate) use guest::link;
 
 /// The longest line, in bytes. The rest of a longer one is replaced by `…`.
 pub const LONGEST_LINE: usize = 8 << 10;

@@ -51,10 +51,8 @@ pub(super) fn replay(request: &Request<Body>) -> Option<Request<Body>> {
         Body::Full(bytes) => Body::Full(bytes.clone()),
         Body::Stream(_) => return None,
     };
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::PUT | Method::DELETE
-    ) || matches!(*request.method(), Method::OPTIONS | Method::TRACE);
+    let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
+        || matches!(*request.method(), Method::OPTIONS | Method::TRACE);
     idempotent.then(|| {
         let mut copy = Request::new(body);
         *copy.method_mut() = request.method().clone();
@@ -93,11 +91,7 @@ impl Exchange<'_> {
             Ok(Ok(response)) => match self.accept(response, sent.as_deref()) {
                 Ok(response) => return Ok(response),
                 Err(error) => {
-                    return Err(Failure {
-                        error,
-                        unsent: None,
-                        silent: false,
-                    });
+                    return Err(Failure { error, unsent: None, silent: false });
                 }
             },
             Ok(Err(mut failed)) => {
@@ -120,14 +114,10 @@ impl Exchange<'_> {
         total: Option<Instant>,
     ) -> Poll<Reason> {
         let (at, reason) = match sent {
-            None => (
-                Some(after(begun, self.timeouts.response_header)),
-                Reason::UpstreamTimeout,
-            ),
-            Some(sent) if sent.all.get() => (
-                Some(after(sent.at.get(), self.timeouts.response_header)),
-                Reason::UpstreamTimeout,
-            ),
+            None => (Some(after(begun, self.timeouts.response_header)), Reason::UpstreamTimeout),
+            Some(sent) if sent.all.get() => {
+                (Some(after(sent.at.get(), self.timeouts.response_header)), Reason::UpstreamTimeout)
+            }
             // While we wait for the client, its own limits count.
             Some(sent) if sent.wanting.get() => (None, Reason::UpstreamIdle),
             Some(sent) => (Some(after(sent.at.get(), self.timeouts.idle)), Reason::UpstreamIdle),
@@ -273,11 +263,8 @@ fn is_endless(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else {
         return false;
     };
-    let begins = |with: &str| {
-        kind.as_bytes()
-            .get(..with.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
-    };
+    let begins =
+        |with: &str| kind.as_bytes().get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()));
     begins("text/event-stream") || begins("application/grpc")
 }
 
@@ -298,16 +285,9 @@ fn watch(request: &mut Request<Body>) -> Option<Rc<Sent>> {
         Body::Full(bytes) if bytes.len() <= PIECE => return None,
         Body::Full(_) | Body::Stream(_) => {}
     }
-    let sent = Rc::new(Sent {
-        all: Cell::new(false),
-        wanting: Cell::new(false),
-        at: Cell::new(Instant::now()),
-    });
+    let sent = Rc::new(Sent { all: Cell::new(false), wanting: Cell::new(false), at: Cell::new(Instant::now()) });
     let body = std::mem::take(request.body_mut());
-    *request.body_mut() = Body::stream(Watched {
-        body,
-        sent: sent.clone(),
-    });
+    *request.body_mut() = Body::stream(Watched { body, sent: sent.clone() });
     Some(sent)
 }
 
@@ -331,9 +311,7 @@ impl http_body::Body for Watched {
         self.sent.wanting.set(piece.is_pending());
         if let Poll::Ready(frame) = &piece {
             self.sent.at.set(Instant::now());
-            let last = frame
-                .as_ref()
-                .is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
+            let last = frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
             self.sent.all.set(last || self.body.is_end_stream());
         }
         piece

@@ -33,18 +33,9 @@ pub(super) struct Live {
 impl Live {
     pub(super) async fn open(stream: Io) -> hyper::Result<Self> {
         let heard = Rc::new(Cell::new(false));
-        let wire = TokioIo::new(Wire {
-            stream,
-            heard: heard.clone(),
-        });
+        let wire = TokioIo::new(Wire { stream, heard: heard.clone() });
         let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER).handshake(wire).await?;
-        Ok(Self {
-            sender,
-            connection: Some(connection),
-            heard,
-            deadline: Deadline::new(),
-            used: Instant::now(),
-        })
+        Ok(Self { sender, connection: Some(connection), heard, deadline: Deadline::new(), used: Instant::now() })
     }
 
     /// Goes on with reading and writing. Ready when the connection has ended, for whatever reason; hyper has then told

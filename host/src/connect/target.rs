@@ -42,23 +42,13 @@ struct Tls {
 
 impl Target {
     pub(super) fn new(endpoint: Endpoint, trust: Option<Trust>) -> Self {
-        let address = endpoint
-            .host
-            .parse::<IpAddr>()
-            .ok()
-            .map(|ip| SocketAddr::new(ip, endpoint.port));
+        let address = endpoint.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, endpoint.port));
         let tls = trust.filter(|_| endpoint.tls).map(|trust| Tls {
             connector: TlsConnector::from(trust.config()),
             name: trust.name_of(&endpoint),
             trust,
         });
-        Self {
-            endpoint,
-            address,
-            tls,
-            idle: RefCell::default(),
-            keep: Cell::new(0),
-        }
+        Self { endpoint, address, tls, idle: RefCell::default(), keep: Cell::new(0) }
     }
 
     pub(super) fn is_trusted_by(&self, trust: Option<&Trust>) -> bool {
@@ -103,13 +93,7 @@ impl Target {
                 return Err(Reason::Internal.into());
             };
             let copy = replay(&request);
-            let exchange = Exchange {
-                live,
-                home: self,
-                timeouts,
-                total,
-                reused: true,
-            };
+            let exchange = Exchange { live, home: self, timeouts, total, reused: true };
             match exchange.run(request).await {
                 Ok(response) => {
                     record.reused = true;
@@ -134,13 +118,7 @@ impl Target {
         let Some(request) = place.take() else {
             return Err(Reason::Internal.into());
         };
-        let exchange = Exchange {
-            live,
-            home: self,
-            timeouts,
-            total,
-            reused: false,
-        };
+        let exchange = Exchange { live, home: self, timeouts, total, reused: false };
         match exchange.run(request).await {
             Ok(response) => {
                 record.head = Some(begun.elapsed());
@@ -209,18 +187,14 @@ impl Target {
                 }
             }
         };
-        Live::open(stream)
-            .await
-            .map_err(|cause| self.error(Reason::UpstreamConnect, cause))
+        Live::open(stream).await.map_err(|cause| self.error(Reason::UpstreamConnect, cause))
     }
 
     /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one
     /// that swallows packets does not cost the others their turn.
     async fn reach(&self, until: Instant) -> Result<TcpStream, Error> {
         if let Some(address) = self.address {
-            return TcpStream::connect(address)
-                .await
-                .map_err(|cause| self.error(Reason::UpstreamConnect, cause));
+            return TcpStream::connect(address).await.map_err(|cause| self.error(Reason::UpstreamConnect, cause));
         }
         let addresses: Vec<SocketAddr> = lookup_host((self.endpoint.host.as_str(), self.endpoint.port))
             .await
@@ -247,18 +221,12 @@ impl Target {
 
     /// An error with the endpoint in the part that only operators read.
     pub(super) fn error(&self, reason: Reason, cause: impl fmt::Display) -> Error {
-        Error::because(
-            reason,
-            format!("{}:{}: {cause}", self.endpoint.host, self.endpoint.port),
-        )
+        Error::because(reason, format!("{}:{}: {cause}", self.endpoint.host, self.endpoint.port))
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
-            .field("endpoint", &self.endpoint)
-            .field("idle", &self.idle())
-            .finish_non_exhaustive()
+        f.debug_struct("Target").field("endpoint", &self.endpoint).field("idle", &self.idle()).finish_non_exhaustive()
     }
 }

@@ -48,11 +48,7 @@ impl Trust {
             .with_root_certificates(store)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-            roots: certificates.into(),
-            name,
-        })
+        Ok(Self { config: Arc::new(config), roots: certificates.into(), name })
     }
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {
@@ -74,10 +70,7 @@ impl PartialEq for Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust")
-            .field("roots", &self.roots.len())
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Trust").field("roots", &self.roots.len()).field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -90,21 +83,14 @@ pub fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, PemError>
 }
 
 fn name(text: &str) -> Result<ServerName<'static>, PemError> {
-    ServerName::try_from(text.to_owned()).map_err(|_| {
-        PemError::new(
-            Path::new(""),
-            format!("{text:?} is not a name that a certificate can be for"),
-        )
-    })
+    ServerName::try_from(text.to_owned())
+        .map_err(|_| PemError::new(Path::new(""), format!("{text:?} is not a name that a certificate can be for")))
 }
 
 fn system() -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
-        let why = found
-            .errors
-            .first()
-            .map_or_else(String::new, |error| format!(" ({error})"));
+        let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
         let problem = format!("no root certificates on this system{why}; name a file of them in `tls.roots`");
         return Err(PemError::new(Path::new(""), problem));
     }

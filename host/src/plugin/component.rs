@@ -101,7 +101,8 @@ impl Component {
             }
             imports.push(import.to_owned());
         }
-        let pre = engine.linker.instantiate_pre(&compiled).map_err(|error| LoadError::Link(one_line(&error)))?;
+        let linker = if waits { &engine.waiting } else { &engine.linker };
+        let pre = linker.instantiate_pre(&compiled).map_err(|error| LoadError::Link(one_line(&error)))?;
         let Some(interface) = compiled.get_export_index(None, HOOKS) else {
             return Err(no_hooks(&compiled, &engine.wasmtime));
         };

@@ -341,7 +341,12 @@ fn field(header: &Header) -> Result<(HeaderName, HeaderValue), Refused> {
 }
 
 fn wrong(name: &str, error: &FieldError) -> Refused {
-    Refused(format!("the field `{}`: {error}", clean(name.to_owned(), 64)))
+    let why = match error {
+        FieldError::Name => "no header name",
+        FieldError::Value => "a value with control bytes",
+        FieldError::Forbidden => "a field that no plugin may set",
+    };
+    Refused(format!("it edited the field `{}`: {why}", clean(name.to_owned(), 64)))
 }
 
 /// RFC 9110, section 15: a final status. 1xx are the server's own, and 6xx to 9xx are no class.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
@@ -30,7 +30,10 @@ const GUEST_STACK: usize = 512 << 10;
 /// What compiles components and gives instances their memory. One for the process; it ends its clock when dropped.
 pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
+    /// For components that never wait.
     pub(super) linker: Linker<State>,
+    /// For components that wait.
+    pub(super) waiting: Linker<State>,
     /// One permit for each instance that may exist.
     pub(super) slots: Arc<Semaphore>,
     _ticker: Ticker,
@@ -44,11 +47,13 @@ impl Engine {
     /// Where the cache cannot be used, or this machine lacks what the engine needs.
     pub fn new(instances: u32, cache: Option<&Path>) -> anyhow::Result<Self> {
         let wasmtime = wasmtime::Engine::new(&settings(instances, cache)?)?;
-        let mut linker = Linker::new(&wasmtime);
-        wasi::link(&mut linker).context("WASI cannot be linked")?;
-        capability::link(&mut linker).context("the capabilities cannot be linked")?;
+        let mut waiting = Linker::new(&wasmtime);
+        wasi::link(&mut waiting)?;
+        capability::link(&mut waiting)?;
+        let mut linker = waiting.clone();
+        wasi::never_wait(&mut linker)?;
         let ticker = Ticker::start(&wasmtime)?;
-        Ok(Self { wasmtime, linker, slots: Arc::new(Semaphore::new(instances as usize)), _ticker: ticker })
+        Ok(Self { wasmtime, linker, waiting, slots: Arc::new(Semaphore::new(instances as usize)), _ticker: ticker })
     }
 }
 
@@ -91,7 +96,9 @@ fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
     if let Some(directory) = cache {
         let mut cache = CacheConfig::new();
         cache.with_directory(directory);
-        let cache = Cache::new(cache).with_context(|| format!("cannot keep compiled code in {}", directory.display()))?;
+        let cache = Cache::new(cache)
+            .map_err(anyhow::Error::from)
+            .with_context(|| format!("cannot keep compiled code in {}", directory.display()))?;
         config.cache(Some(cache));
     }
     Ok(config)

@@ -32,18 +32,19 @@ pub(crate) struct Grounds {
 
 impl State {
     pub(super) fn new(grounds: &Grounds, limits: &PluginLimits) -> Self {
+        let log = grounds.log.instance();
         let mut table = ResourceTable::new();
         // Handles that a guest may hold at once: a hundred buckets, stores and streams, not a host full of them.
         table.set_max_capacity(MAX_HANDLES);
         Self {
             limits: Memory { memory: limits.memory, table: limits.table, used: 0, refused: false },
-            log: grounds.log.clone(),
+            log: log.clone(),
             limiter: grounds.limiter.clone(),
             kv: grounds.kv.clone(),
             table,
             wasi: WasiCtx::builder()
-                .stdout(Stderr::new(&grounds.log))
-                .stderr(Stderr::new(&grounds.log))
+                .stdout(Stderr::new(&log))
+                .stderr(Stderr::new(&log))
                 .max_random_size(MAX_RANDOM)
                 .build(),
         }

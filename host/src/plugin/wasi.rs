@@ -5,6 +5,9 @@
 //! its end, standard output and error into the plugin's log. Sockets and `wasi:http` are not linked at all, so that a
 //! component which imports them does not load.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasData, Linker, Resource, ResourceType};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -12,18 +15,23 @@ use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::io::{error, poll, streams};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, StreamResult};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{ResourceTable, WasiView};
 
 use super::state::State;
+use crate::capability::log::PluginLog;
 
 /// Functions during which a guest waits. A component that imports one of them is called on a stack of its own, which
 /// can be left and dropped while it waits; all others are called in place.
 pub(super) fn waits(interface: &str, function: &str) -> bool {
     let interface = interface.split('@').next().unwrap_or_default();
     match interface {
-        "wasi:io/poll" => matches!(function, "poll" | "[method]pollable.block"),
+        "wasi:io/poll" => function == "poll",
+        // What a guest can wait for. `pollable.block` alone tells nothing: every Rust program imports it for its
+        // standard streams, which are always ready.
+        "wasi:clocks/monotonic-clock" => function.starts_with("subscribe"),
         "wasi:io/streams" => matches!(
             function,
             "[method]input-stream.blocking-skip"
@@ -57,8 +65,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     cli::terminal_output::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    streams_that_never_wait(linker)
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)
 }
 
 struct Io;
@@ -72,7 +79,7 @@ impl HasData for Io {
 /// A guest's standard streams are the only streams there are: input is at its end, and output goes into a buffer that
 /// always takes more. Nothing ever waits, so a plugin that may print a panic message need not pay for the stack of an
 /// asynchronous call (0.1 µs and a switch).
-fn streams_that_never_wait(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(super) fn never_wait(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut instance = linker.instance("wasi:io/streams@0.2.12")?;
     let output = ResourceType::host::<DynOutputStream>();
@@ -109,6 +116,17 @@ fn streams_that_never_wait(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             Ok((answer(table, read)?,))
         },
     )?;
+    let mut instance = linker.instance("wasi:io/poll@0.2.12")?;
+    instance.func_wrap(
+        "[method]pollable.block",
+        |mut store: StoreContextMut<'_, State>, (pollable,): (Resource<DynPollable>,)| {
+            let block = std::pin::pin!(poll::HostPollable::block(store.data_mut().table(), pollable));
+            match block.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(ready) => ready,
+                Poll::Pending => Err(wasmtime::Error::msg("it waits, though it imports nothing to wait for")),
+            }
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -132,5 +150,52 @@ fn answer<T>(table: &mut ResourceTable, result: StreamResult<T>) -> wasmtime::Re
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(error) => Ok(Err(streams::Host::convert_stream_error(table, error)?)),
+    }
+}
+
+/// A guest's standard output and error: lines of the plugin's log.
+#[derive(Clone)]
+pub(super) struct Stderr(PluginLog);
+
+impl Stderr {
+    pub(super) fn new(log: &PluginLog) -> Self {
+        Self(log.clone())
+    }
+}
+
+impl IsTerminal for Stderr {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stderr {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    /// For WASI 0.3, which is not linked.
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Stderr {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Stderr {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        self.0.output(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(4096)
     }
 }

@@ -121,14 +121,7 @@ where
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self {
-            carry: Rc::new(carry),
-            limits,
-            certificates,
-            drain,
-            http1,
-            http2,
-        }
+        Self { carry: Rc::new(carry), limits, certificates, drain, http1, http2 }
     }
 
     /// Serves one connection until it ends.
@@ -137,13 +130,7 @@ where
         // Small responses must not wait for the acknowledgement of earlier ones. A socket that refuses works as well.
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
-        let peer = Peer {
-            address,
-            local,
-            tls: false,
-            server_name: None,
-            protocol: Protocol::Http1,
-        };
+        let peer = Peer { address, local, tls: false, server_name: None, protocol: Protocol::Http1 };
         let served = match &self.certificates {
             Some(certificates) => {
                 let config = certificates.borrow().clone();
@@ -174,11 +161,9 @@ where
         peer.server_name = session.server_name().map(Box::from);
         if session.alpn_protocol() == Some(b"h2") {
             peer.protocol = Protocol::Http2;
-            self.serve_http2(stream, Bytes::new(), peer, open, Deadline::new())
-                .await
+            self.serve_http2(stream, Bytes::new(), peer, open, Deadline::new()).await
         } else {
-            self.serve_http1(stream, Bytes::new(), peer, open, Deadline::new())
-                .await
+            self.serve_http1(stream, Bytes::new(), peer, open, Deadline::new()).await
         }
     }
 

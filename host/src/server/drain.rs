@@ -53,10 +53,7 @@ impl Drain {
             wakers.push(None);
             wakers.len() - 1
         });
-        Open {
-            drain: self.clone(),
-            place,
-        }
+        Open { drain: self.clone(), place }
     }
 
     /// Connections that are open now.
@@ -154,10 +151,7 @@ mod tests {
                 let start = tokio::time::Instant::now();
                 assert_eq!(drain.finish(Duration::from_secs(7)).await, 1);
                 assert_eq!(start.elapsed(), Duration::from_secs(7));
-                assert_eq!(
-                    (good.await.unwrap(), bad.await.unwrap()),
-                    (Phase::Draining, Phase::Over)
-                );
+                assert_eq!((good.await.unwrap(), bad.await.unwrap()), (Phase::Draining, Phase::Over));
                 assert_eq!(drain.open(), 0);
             })
             .await;

@@ -52,10 +52,7 @@ impl Names {
         let mut first = None;
         for certificate in certificates {
             let key = Arc::new(read(certificate, provider)?);
-            let end = key
-                .cert
-                .first()
-                .ok_or_else(|| PemError::new(&certificate.certificate, "is empty"))?;
+            let end = key.cert.first().ok_or_else(|| PemError::new(&certificate.certificate, "is empty"))?;
             let names = certificate::names(end).map_err(|problem| PemError::new(&certificate.certificate, problem))?;
             for name in names {
                 // Of two that are for the same name, the one that is written first wins.
@@ -87,10 +84,7 @@ impl ResolvesServerCert for Names {
 
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Names")
-            .field("exact", &self.exact.keys())
-            .field("wildcard", &self.wildcard.keys())
-            .finish()
+        f.debug_struct("Names").field("exact", &self.exact.keys()).field("wildcard", &self.wildcard.keys()).finish()
     }
 }
 

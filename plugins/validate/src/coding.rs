@@ -46,7 +46,13 @@ impl Coding {
     }
 
     fn named(name: &str) -> Option<Self> {
-        let known = [("gzip", Self::Gzip), ("x-gzip", Self::Gzip), ("deflate", Self::Deflate), ("br", Self::Br), ("zstd", Self::Zstd)];
+        let known = [
+            ("gzip", Self::Gzip),
+            ("x-gzip", Self::Gzip),
+            ("deflate", Self::Deflate),
+            ("br", Self::Br),
+            ("zstd", Self::Zstd),
+        ];
         known.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, coding)| coding)
     }
 }
@@ -112,8 +118,16 @@ fn brotli(body: &[u8], most: usize) -> Result<Vec<u8>, Undecodable> {
     let mut piece = vec![0; 16 << 10];
     loop {
         let (mut room, mut filled, mut total) = (piece.len(), 0, 0);
-        let result =
-            BrotliDecompressStream(&mut left, &mut offset, body, &mut room, &mut filled, &mut piece, &mut total, &mut state);
+        let result = BrotliDecompressStream(
+            &mut left,
+            &mut offset,
+            body,
+            &mut room,
+            &mut filled,
+            &mut piece,
+            &mut total,
+            &mut state,
+        );
         decoded.extend_from_slice(&piece[..filled]);
         if decoded.len() > most {
             return Err(Undecodable::TooLarge);

@@ -114,7 +114,7 @@ impl Default for Config {
             max_name: "256B".to_owned(),
             max_number_digits: 1_000,
             max_values: 100_000,
-            max_steps: 1_000_000,
+            max_steps: 200_000,
         }
     }
 }
@@ -147,7 +147,7 @@ pub(crate) struct Side {
 const LARGEST_BODY: u32 = 64 << 20;
 
 /// The deepest that a document may be: each level takes stack while it is checked.
-const DEEPEST: u32 = 256000;
+const DEEPEST: u32 = 256;
 
 impl Settings {
     pub(crate) fn new(config: Config) -> Result<Self, Complaints> {

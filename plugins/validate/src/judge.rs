@@ -47,11 +47,12 @@ impl Settings {
     pub(crate) fn body(&self, side: &Side, codings: &[Coding], body: &[u8]) -> Result<(), Refusal> {
         let mut plain = Cow::Borrowed(body);
         for coding in codings.iter().rev() {
-            let decoded = decode(*coding, &plain, self.max_body, self.max_ratio).map_err(|undecodable| match undecodable {
-                Undecodable::TooLarge => Refusal::TooLarge,
-                Undecodable::Broken => Refusal::Undecodable,
-                Undecodable::Window => Refusal::Window,
-            })?;
+            let decoded =
+                decode(*coding, &plain, self.max_body, self.max_ratio).map_err(|undecodable| match undecodable {
+                    Undecodable::TooLarge => Refusal::TooLarge,
+                    Undecodable::Broken => Refusal::Undecodable,
+                    Undecodable::Window => Refusal::Window,
+                })?;
             plain = Cow::Owned(decoded);
         }
         let document = parse(&plain, &self.limits).map_err(|malformed| {

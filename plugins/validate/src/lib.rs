@@ -99,8 +99,7 @@ impl Plugin for Validate {
         if body.is_empty() {
             return BodyFlow::Continue;
         }
-        let fields =
-            self.0.fields(response.headers_named("content-type"), response.headers_named("content-encoding"));
+        let fields = self.0.fields(response.headers_named("content-type"), response.headers_named("content-encoding"));
         let judged = fields.and_then(|fields| match fields {
             Fields::Look(codings) => self.0.body(side, &codings, &body),
             Fields::Pass => Ok(()),

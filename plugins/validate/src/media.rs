@@ -158,9 +158,13 @@ mod tests {
         assert!(json.takes("application/json") && !json.takes("application/jsonp") && !json.takes("text/json"));
         let suffix = Accepted::parse("application/*+json").unwrap();
         assert!(suffix.takes("application/problem+json") && suffix.takes("application/a+b+json"));
-        assert!(!suffix.takes("application/json") && !suffix.takes("application/+json") && !suffix.takes("text/a+json"));
+        assert!(
+            !suffix.takes("application/json") && !suffix.takes("application/+json") && !suffix.takes("text/a+json")
+        );
         assert_eq!(suffix.written(), "application/*+json");
-        for wrong in ["*/*", "application/*", "json", "application/*json", "application/*+", "application/a*", "a/b;c=d"] {
+        for wrong in
+            ["*/*", "application/*", "json", "application/*json", "application/*+", "application/a*", "a/b;c=d"]
+        {
             assert_eq!(Accepted::parse(wrong), None, "{wrong}");
         }
     }

@@ -99,7 +99,10 @@ impl Refusal {
             Self::MediaType => format!("Send the body with one of these as its Content-Type: {}.", accept(settings)),
             Self::Charset => "Send the body in UTF-8.".to_owned(),
             Self::Coding => {
-                format!("Send the body without Content-Encoding, or with up to two of these: {}.", accept_encoding(settings))
+                format!(
+                    "Send the body without Content-Encoding, or with up to two of these: {}.",
+                    accept_encoding(settings)
+                )
             }
             Self::Window => "Encode the body with a window of at most 4 MiB.".to_owned(),
             Self::Undecodable => "The body is not what its Content-Encoding says, or not whole.".to_owned(),
@@ -114,7 +117,8 @@ impl Refusal {
 }
 
 fn accept(settings: &Settings) -> String {
-    let types: Vec<_> = settings.content_types.iter().chain(&settings.pass_unvalidated).map(|one| one.written()).collect();
+    let types: Vec<_> =
+        settings.content_types.iter().chain(&settings.pass_unvalidated).map(|one| one.written()).collect();
     types.join(", ")
 }
 

@@ -9,17 +9,17 @@ use super::{Error, Store, Stores};
 use crate::bindings::kv as wit;
 use crate::capability::Capabilities;
 
-/// The stores that the configuration grants to one plugin.
+/// What a handle of a guest stands for.
+pub type StoreHandle = Arc<Store>;
+
+/// The stores that the configuration grants to one plugin, by name. They live as long as one plugin holds them.
 #[derive(Debug, Clone)]
-pub struct Granted {
-    stores: Arc<Stores>,
-    names: Arc<[String]>,
-}
+pub struct Granted(Arc<[(String, StoreHandle)]>);
 
 impl Granted {
     /// Those of `stores` with these names.
-    pub fn new(stores: &Arc<Stores>, names: &[String]) -> Self {
-        Self { stores: stores.clone(), names: names.into() }
+    pub fn new(stores: &Stores, names: &[String]) -> Self {
+        Self(names.iter().map(|name| (name.clone(), stores.open(name))).collect())
     }
 }
 
@@ -41,10 +41,10 @@ impl wit::Host for Guest<'_> {}
 
 impl wit::HostStore for Guest<'_> {
     fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Arc<Store>>, wit::Error>> {
-        if !self.granted.names.contains(&name) {
-            return Ok(Err(wit::Error::NotGranted));
+        match self.granted.0.iter().find(|(granted, _)| *granted == name) {
+            Some((_, store)) => Ok(Ok(self.table.push(store.clone())?)),
+            None => Ok(Err(wit::Error::NotGranted)),
         }
-        Ok(Ok(self.table.push(self.granted.stores.open(&name))?))
     }
 
     fn get(

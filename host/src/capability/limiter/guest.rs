@@ -9,6 +9,9 @@ use super::{Bucket, Buckets, Error, Window};
 use crate::bindings::limiter as wit;
 use crate::capability::Capabilities;
 
+/// What a handle of a guest stands for.
+pub type BucketHandle = Arc<Bucket>;
+
 /// The buckets of one plugin, and the handles of one instance.
 pub(crate) struct Guest<'a> {
     pub(crate) buckets: &'a Buckets,

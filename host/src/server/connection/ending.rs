@@ -72,12 +72,7 @@ fn reset<T: Carrier>(stream: &T) {
 /// A response as bytes, for a connection that ends with it.
 fn bytes(response: &Response<Bytes>) -> Vec<u8> {
     let status = response.status();
-    let mut out = format!(
-        "HTTP/1.1 {} {}\r\n",
-        status.as_str(),
-        status.canonical_reason().unwrap_or("")
-    )
-    .into_bytes();
+    let mut out = format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or("")).into_bytes();
     for (name, value) in response.headers() {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");

@@ -29,12 +29,7 @@ pub(super) struct Service<C> {
 
 impl<C> Service<C> {
     pub(super) fn new(carry: Rc<C>, peer: Peer, activity: Rc<Activity>, body_idle: Duration) -> Self {
-        Self {
-            carry,
-            peer: Rc::new(peer),
-            activity,
-            body_idle,
-        }
+        Self { carry, peer: Rc::new(peer), activity, body_idle }
     }
 }
 
@@ -52,14 +47,8 @@ where
         self.activity.http10.set(request.version() == Version::HTTP_10);
         let version = request.version();
         let request = request.map(|incoming| Body::received(incoming, version).idle(self.body_idle));
-        let pending = Pending {
-            activity: self.activity.clone(),
-            answered: false,
-        };
-        Carrying {
-            carried: (self.carry)(request, self.peer.clone()),
-            pending: Some(pending),
-        }
+        let pending = Pending { activity: self.activity.clone(), answered: false };
+        Carrying { carried: (self.carry)(request, self.peer.clone()), pending: Some(pending) }
     }
 }
 

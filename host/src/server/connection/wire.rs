@@ -38,11 +38,7 @@ pub(super) struct Wire<T> {
 
 impl<T> Wire<T> {
     pub(super) fn new(stream: T, begin: Bytes, activity: Rc<Activity>) -> Self {
-        Self {
-            stream,
-            begin,
-            activity,
-        }
+        Self { stream, begin, activity }
     }
 
     pub(super) fn into_inner(self) -> T {

@@ -15,10 +15,7 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Str
 /// Whether a certificate is valid at a time. Clients would refuse it otherwise.
 pub(super) fn valid_at(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<(), &'static str> {
     let (begins, ends) = validity(certificate).ok_or("has no readable times of validity")?;
-    let now = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs();
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     if now > ends {
         return Err("has expired");
     }
@@ -87,9 +84,7 @@ fn time(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |sum, digit| {
-        digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-    })
+    digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
 }
 
 /// Days since 1970 in the Gregorian calendar, counted in years that begin in March so that the odd day comes last.
@@ -120,11 +115,7 @@ mod tests {
         assert_eq!(day(2026, 11, 23), 1_795_392_000);
         for (from, to) in [(1999, 2049), (2020, 2050), (2051, 2100)] {
             let found = validity(&certificate(from, to, &["a.example"])).unwrap();
-            assert_eq!(
-                found,
-                (day(from.into(), 1, 1), day(to.into(), 12, 31)),
-                "{from} to {to}"
-            );
+            assert_eq!(found, (day(from.into(), 1, 1), day(to.into(), 12, 31)), "{from} to {to}");
         }
     }
 

@@ -12,10 +12,7 @@ struct Files {
 
 impl Files {
     fn new() -> Self {
-        Self {
-            directory: TempDir::new().unwrap(),
-            made: Vec::new(),
-        }
+        Self { directory: TempDir::new().unwrap(), made: Vec::new() }
     }
 
     fn certificate(&mut self, names: &[&str], until: i32) {
@@ -48,11 +45,7 @@ fn a_name_gets_its_own_certificate_then_its_wildcard_then_the_first() {
     let names = Names::load(&files.made, &aws_lc_rs::default_provider()).unwrap();
     let chosen = |name: &str| {
         let found = names.find(name).cert[0].clone();
-        files
-            .made
-            .iter()
-            .position(|made| pem::certificates(&made.certificate).unwrap()[0] == found)
-            .unwrap()
+        files.made.iter().position(|made| pem::certificates(&made.certificate).unwrap()[0] == found).unwrap()
     };
     for (name, place) in [
         ("first.example", 0),
@@ -79,18 +72,9 @@ fn what_is_wrong_names_the_file() {
     let [good, other, old] = <[Certificate; 3]>::try_from(files.made.clone()).unwrap();
     assert!(load(&[good.clone(), other.clone()]).is_ok());
 
-    let mixed = Certificate {
-        key: other.key.clone(),
-        ..good.clone()
-    };
-    let swapped = Certificate {
-        certificate: good.key.clone(),
-        key: good.certificate.clone(),
-    };
-    let missing = Certificate {
-        key: files.directory.path().join("none.pem"),
-        ..good.clone()
-    };
+    let mixed = Certificate { key: other.key.clone(), ..good.clone() };
+    let swapped = Certificate { certificate: good.key.clone(), key: good.certificate.clone() };
+    let missing = Certificate { key: files.directory.path().join("none.pem"), ..good.clone() };
     for (certificate, file, words) in [
         (&old, &old.certificate, "certificate 1: has expired"),
         (&mixed, &other.key, "is not the key of"),

@@ -62,7 +62,7 @@ impl<'a> Number<'a> {
         let modulus = u128::from(divisor.digits);
         let times_ten = |so_far: u128, digit: &u8| (so_far * 10 + u128::from(digit - b'0')) % modulus;
         let digits = decimal.head.iter().chain(decimal.tail).fold(0, times_ten);
-        digits * power_of_ten(shift, modulus) % modulus == 0
+        (digits * power_of_ten(shift, modulus)).is_multiple_of(modulus)
     }
 
     /// The value of an integer that is written plainly, in up to 18 digits: by far the most frequent case.
@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn counts_are_read_however_they_are_written() {
-        for (text, count) in [("0", 0), ("2.0", 2), ("1e3", 1000), ("18446744073709551615", u64::MAX), ("12.5e1", 125)] {
+        for (text, count) in [("0", 0), ("2.0", 2), ("1e3", 1000), ("18446744073709551615", u64::MAX), ("12.5e1", 125)]
+        {
             assert_eq!(Number::new(text).to_u64(), Some(count), "{text}");
         }
         for none in ["-1", "0.5", "18446744073709551616", "1e20", "1e400"] {

@@ -419,8 +419,12 @@ impl Parser<'_, '_> {
     fn pointer(&self, wrong: Wrong) -> String {
         let around = match wrong {
             // What these say is said of the container.
-            Wrong::Duplicate | Wrong::Members(_) | Wrong::Items(_) | Wrong::Name(_) => self.open.len().saturating_sub(1),
-            Wrong::Depth(_) | Wrong::String(_) | Wrong::Digits(_) | Wrong::Exponent | Wrong::Values(_) => self.open.len(),
+            Wrong::Duplicate | Wrong::Members(_) | Wrong::Items(_) | Wrong::Name(_) => {
+                self.open.len().saturating_sub(1)
+            }
+            Wrong::Depth(_) | Wrong::String(_) | Wrong::Digits(_) | Wrong::Exponent | Wrong::Values(_) => {
+                self.open.len()
+            }
             _ => 0,
         };
         let mut pointer = String::new();

@@ -4,7 +4,17 @@ use super::super::{Value, View};
 use super::*;
 
 fn limits() -> Limits {
-    Limits { depth: 8, members: 20, items: 20, string: 20, name: 10, digits: 30, values: 200, duplicates: false, nul: false }
+    Limits {
+        depth: 8,
+        members: 20,
+        items: 20,
+        string: 20,
+        name: 10,
+        digits: 30,
+        values: 200,
+        duplicates: false,
+        nul: false,
+    }
 }
 
 fn wrong(text: &str) -> Wrong {
@@ -68,17 +78,61 @@ fn a_name_comes_once() {
 #[test]
 fn what_is_not_json_is_refused() {
     for text in [
-        "", " ", "nul", "True", "NaN", "-NaN", "Infinity", "-Infinity", "01", "+1", "1.", ".5", "1e", "1e+", "-", "0x1",
-        "[1,]", "[,1]", "{\"a\":1,}", "{,}", "{a:1}", "{'a':1}", "{\"a\"}", "{\"a\":}", "[1 2]", "[1}", "{\"a\":1]",
-        "[", "{", "\"", "\"\\\"", "\"a\nb\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "// a\n1", "1,", "1 2", "[]]", "\u{b}1",
-        "\u{a0}1", "\"a\u{0}b\"", "{\u{0}}", "]", "}", ":", ",",
+        "",
+        " ",
+        "nul",
+        "True",
+        "NaN",
+        "-NaN",
+        "Infinity",
+        "-Infinity",
+        "01",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "-",
+        "0x1",
+        "[1,]",
+        "[,1]",
+        "{\"a\":1,}",
+        "{,}",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "[1 2]",
+        "[1}",
+        "{\"a\":1]",
+        "[",
+        "{",
+        "\"",
+        "\"\\\"",
+        "\"a\nb\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "// a\n1",
+        "1,",
+        "1 2",
+        "[]]",
+        "\u{b}1",
+        "\u{a0}1",
+        "\"a\u{0}b\"",
+        "{\u{0}}",
+        "]",
+        "}",
+        ":",
+        ",",
     ] {
         wrong(text);
     }
     assert_eq!(wrong("\u{feff}{}"), Wrong::ByteOrderMark);
     assert_eq!(wrong("{} {}"), Wrong::Trailing(3));
     assert_eq!(wrong("{}\0"), Wrong::Trailing(2));
-    for lone in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\ud800""#, r#""\ud800x""#, r#""\ud800\n""#, r#"{"\udead":1}"#] {
+    for lone in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\ud800""#, r#""\ud800x""#, r#""\ud800\n""#, r#"{"\udead":1}"#]
+    {
         assert!(matches!(wrong(lone), Wrong::LoneSurrogate(_)), "{lone}");
     }
     assert_eq!(wrong(r#""a\u0000""#), Wrong::Nul(2));
@@ -165,7 +219,17 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 
 fn generous() -> Limits {
     let all = u32::MAX;
-    Limits { depth: 64, members: all, items: all, string: all, name: all, digits: all, values: all, duplicates: true, nul: false }
+    Limits {
+        depth: 64,
+        members: all,
+        items: all,
+        string: all,
+        name: all,
+        digits: all,
+        values: all,
+        duplicates: true,
+        nul: false,
+    }
 }
 
 proptest! {

@@ -4,16 +4,19 @@
 //! their steps, and both are bounded in depth: neither a hostile document nor a careless schema takes the time or the
 //! stack of more than it was given.
 
-use super::equal::{equal, unique};
-use super::marks::Marks;
-use super::rules::{ArrayRules, InPlace, NumberRules, ObjectRules, Rules, StringRules, Values};
-use super::{FAULTS, Fault, Schema, Verdict};
-use crate::json::{Items, Members, Number, Value, View, push_step};
+mod containers;
+mod scalars;
 
-/// Schemas within each other while a value is checked: levels of the document, times the references on each.
+use super::equal::equal;
+use super::marks::Marks;
+use super::rules::{InPlace, Rules, Values};
+use super::{FAULTS, Fault, Schema, Verdict};
+use crate::json::{Value, View, push_step};
+
+/// Schemas within each other while a value is checked: levels of the document, times the schemas on each.
 ///
-/// A level takes up to about 1 KiB of stack, and the host gives a guest some hundred of them.
-const DEPTH: u32 = 20000;
+/// Measured in WebAssembly, one of them takes 0.6 to 1.7 KiB of stack, and the host gives a guest 512 KiB.
+const DEPTH: u32 = 256;
 
 /// Pointers are cut before the step that would make them longer than this.
 const POINTER: usize = 512;
@@ -106,6 +109,8 @@ impl<'c> Check<'c> {
     }
 
     /// Notes a fault, and answers whether to look for more.
+    #[cold]
+    #[inline(never)]
     fn fault(&mut self, at: &At<'_>, detail: impl FnOnce() -> String) -> bool {
         if !self.explain || self.exhausted || self.faults.len() >= FAULTS {
             return false;
@@ -256,259 +261,6 @@ impl<'c> Check<'c> {
         }
         let documents = &self.schema.documents;
         values.places.iter().any(|(document, slot)| equal(documents[*document as usize].at(*slot), value))
-    }
-
-    #[inline(never)]
-    fn number(&mut self, rules: &NumberRules, number: Number<'_>, at: &At<'_>) -> bool {
-        let bound = |bound: &'_ Option<String>, fits: fn(Number<'_>, Number<'_>) -> bool| match bound {
-            Some(bound) => fits(number, Number::new(bound)),
-            None => true,
-        };
-        let shown = |bound: &Option<String>| bound.clone().unwrap_or_default();
-        let mut valid = true;
-        if !bound(&rules.minimum, |number, bound| number >= bound) {
-            valid = false;
-            self.fault(at, || format!("must be at least {} (minimum)", shown(&rules.minimum)));
-        }
-        if !bound(&rules.maximum, |number, bound| number <= bound) {
-            valid = false;
-            self.fault(at, || format!("must be at most {} (maximum)", shown(&rules.maximum)));
-        }
-        if !bound(&rules.exclusive_minimum, |number, bound| number > bound) {
-            valid = false;
-            self.fault(at, || format!("must be more than {} (exclusiveMinimum)", shown(&rules.exclusive_minimum)));
-        }
-        if !bound(&rules.exclusive_maximum, |number, bound| number < bound) {
-            valid = false;
-            self.fault(at, || format!("must be less than {} (exclusiveMaximum)", shown(&rules.exclusive_maximum)));
-        }
-        if let Some((divisor, written)) = &rules.multiple_of
-            && !number.is_multiple_of(*divisor)
-        {
-            valid = false;
-            self.fault(at, || format!("must be a multiple of {written} (multipleOf)"));
-        }
-        valid
-    }
-
-    #[inline(never)]
-    fn string(&mut self, rules: &StringRules, text: &str, at: &At<'_>) -> bool {
-        let mut valid = true;
-        // A character has one to four bytes: most strings need no counting.
-        let bytes = text.len() as u64;
-        let fits = bytes.div_ceil(4) >= rules.least && bytes <= rules.most;
-        if !fits {
-            let characters = text.chars().count() as u64;
-            if characters < rules.least {
-                valid = false;
-                self.fault(at, || format!("must have at least {} characters (minLength)", rules.least));
-            }
-            if characters > rules.most {
-                valid = false;
-                self.fault(at, || format!("must have at most {} characters (maxLength)", rules.most));
-            }
-        }
-        if let Some(pattern) = &rules.pattern {
-            if !self.spend(text.len() as u32 / 32) {
-                return false;
-            }
-            if !pattern.matches(text) {
-                valid = false;
-                self.fault(at, || format!("must match {} (pattern)", pattern.written()));
-            }
-        }
-        if let Some(format) = rules.format
-            && !format.fits(text)
-        {
-            valid = false;
-            self.fault(at, || format!("must be of the format {} (format)", format.name));
-        }
-        valid
-    }
-
-    #[inline(never)]
-    fn array(
-        &mut self,
-        rules: &'c ArrayRules,
-        value: Value<'_>,
-        items: Items<'_>,
-        at: &At<'_>,
-        scope: Option<&Scope<'_>>,
-        mut marks: Option<&mut Marks>,
-    ) -> bool {
-        let mut valid = true;
-        let len = u64::from(items.len());
-        if len < rules.least {
-            valid = false;
-            self.fault(at, || format!("must have at least {} items (minItems)", rules.least));
-        }
-        if len > rules.most {
-            valid = false;
-            self.fault(at, || format!("must have at most {} items (maxItems)", rules.most));
-        }
-        if !valid && !self.goes_on() {
-            return false;
-        }
-        if !rules.prefix.is_empty() || rules.items.is_some() {
-            for (index, item) in items.enumerate() {
-                let Some(schema) = rules.prefix.get(index).copied().or(rules.items) else { break };
-                let at = At { outer: Some(at), step: Step::Index(index) };
-                valid &= self.schema(schema, item, &at, scope, None);
-                if !valid && !self.goes_on() {
-                    return false;
-                }
-                if let Some(marks) = marks.as_deref_mut() {
-                    marks.set(index);
-                }
-            }
-        }
-        if let Some(contains) = &rules.contains {
-            let mut found = 0;
-            for (index, item) in items.enumerate() {
-                let at = At { outer: Some(at), step: Step::Index(index) };
-                if self.quietly(|check| check.schema(contains.schema, item, &at, scope, None)) {
-                    found += 1;
-                    if let Some(marks) = marks.as_deref_mut() {
-                        marks.set(index);
-                    }
-                }
-                if found > contains.most {
-                    break;
-                }
-            }
-            if found < contains.least {
-                valid = false;
-                self.fault(at, || format!("must contain at least {} items that fit (contains)", contains.least));
-            }
-            if found > contains.most {
-                valid = false;
-                self.fault(at, || format!("must contain at most {} items that fit (maxContains)", contains.most));
-            }
-        }
-        if rules.unique && (valid || self.goes_on()) {
-            if !self.spend(value.size()) {
-                return false;
-            }
-            if !unique(items, &self.schema.hasher) {
-                valid = false;
-                self.fault(at, || "must not have two equal items (uniqueItems)".to_owned());
-            }
-        }
-        valid
-    }
-
-    #[inline(never)]
-    fn object(
-        &mut self,
-        rules: &'c ObjectRules,
-        value: Value<'_>,
-        members: Members<'_>,
-        at: &At<'_>,
-        scope: Option<&Scope<'_>>,
-        mut marks: Option<&mut Marks>,
-    ) -> bool {
-        let mut valid = true;
-        let len = u64::from(members.len());
-        if len < rules.least {
-            valid = false;
-            self.fault(at, || format!("must have at least {} members (minProperties)", rules.least));
-        }
-        if len > rules.most {
-            valid = false;
-            self.fault(at, || format!("must have at most {} members (maxProperties)", rules.most));
-        }
-        if !valid && !self.goes_on() {
-            return false;
-        }
-        if rules.looks_at_members() {
-            valid &= self.members(rules, members, at, scope, marks.as_deref_mut());
-        }
-        for (name, needed) in &rules.dependent_required {
-            if members.get(name).is_none() {
-                continue;
-            }
-            for needed in needed.iter().filter(|needed| members.get(needed).is_none()) {
-                valid = false;
-                self.fault(at, || format!("must have the member {needed:?} beside {name:?} (dependentRequired)"));
-            }
-        }
-        for (name, schema) in &rules.dependent_schemas {
-            if !valid && !self.goes_on() {
-                return false;
-            }
-            if members.get(name).is_some() {
-                valid &= self.schema(*schema, value, at, scope, marks.as_deref_mut());
-            }
-        }
-        valid
-    }
-
-    #[inline(never)]
-    fn members(
-        &mut self,
-        rules: &'c ObjectRules,
-        members: Members<'_>,
-        at: &At<'_>,
-        scope: Option<&Scope<'_>>,
-        mut marks: Option<&mut Marks>,
-    ) -> bool {
-        let mut valid = true;
-        // Which required members were seen: one bit for each of the first 64, the others are looked up.
-        let mut seen = 0_u64;
-        let closed = rules.additional.is_some_and(|schema| self.schema.rules[schema as usize].always == Some(false));
-        for (index, member) in members.enumerate() {
-            let at = At { outer: Some(at), step: Step::Name(member.name) };
-            if let Some(names) = rules.names
-                && !self.quietly(|check| check.schema(names, member.name_value, &at, scope, None))
-            {
-                valid = false;
-                self.fault(&at, || "has a name that the schema does not allow (propertyNames)".to_owned());
-            }
-            let mut evaluated = false;
-            if let Some(property) = rules.property(member.name) {
-                if let Some(bit) = property.required.filter(|bit| *bit < 64) {
-                    seen |= 1 << bit;
-                }
-                if let Some(schema) = property.schema {
-                    evaluated = true;
-                    valid &= self.schema(schema, member.value, &at, scope, None);
-                }
-            }
-            for (pattern, schema) in &rules.patterns {
-                if self.spend(1) && pattern.matches(member.name) {
-                    evaluated = true;
-                    valid &= self.schema(*schema, member.value, &at, scope, None);
-                }
-            }
-            if let Some(schema) = rules.additional.filter(|_| !evaluated) {
-                evaluated = true;
-                if closed {
-                    valid = false;
-                    self.fault(&at, || "is not known to the schema (additionalProperties)".to_owned());
-                } else {
-                    valid &= self.schema(schema, member.value, &at, scope, None);
-                }
-            }
-            if let Some(marks) = marks.as_deref_mut().filter(|_| evaluated) {
-                marks.set(index);
-            }
-            if self.exhausted || !valid && !self.goes_on() {
-                return false;
-            }
-        }
-        if rules.required > seen.count_ones() {
-            for property in &rules.properties {
-                let Some(bit) = property.required else { continue };
-                let there = if bit < 64 { seen >> bit & 1 == 1 } else { members.get(&property.name).is_some() };
-                if !there {
-                    valid = false;
-                    if !self.fault(at, || format!("must have the member {:?} (required)", property.name)) {
-                        return false;
-                    }
-                }
-            }
-        }
-        valid
     }
 
     #[inline(never)]

@@ -1,18 +1,17 @@
 //! From the text of a schema to its rules, with every mistake and its place.
 
+mod keywords;
+mod loops;
+
 use std::collections::HashMap;
 use std::hash::RandomState;
 
 use tollgate_sdk::Complaints;
 
 use super::Schema;
-use super::format::Format;
 use super::index::{Index, Place};
-use super::pattern::Pattern;
-use super::rules::{
-    ArrayRules, Contains, InPlace, NumberRules, ObjectRules, Property, Rules, StringRules, Types, Values,
-};
-use crate::json::{Divisor, Document, Limits, Number, Value, View, parse, push_step};
+use super::rules::{InPlace, Rules};
+use crate::json::{Document, Limits, Value, View, parse, push_step};
 
 /// A schema as it is written in the configuration.
 #[derive(Debug, Clone)]
@@ -97,7 +96,17 @@ impl Limits {
     /// What a schema may hold: more than anybody writes, and not so much that compiling it takes the stack.
     pub(crate) fn of_schemas() -> Self {
         let most = u32::MAX;
-        Self { depth: 128, members: most, items: most, string: most, name: most, digits: 1000, values: most, duplicates: false, nul: true }
+        Self {
+            depth: 128,
+            members: most,
+            items: most,
+            string: most,
+            name: most,
+            digits: 1000,
+            values: most,
+            duplicates: false,
+            nul: true,
+        }
     }
 }
 
@@ -180,7 +189,8 @@ impl Compiler {
         let standard = Dialect { validation: true, formats: self.formats };
         let here = &self.index.resources[resource as usize];
         let place = here.place;
-        let Some(uri) = here.dialect.as_deref().map(|uri| uri.trim_end_matches('#')).filter(|uri| *uri != DIALECT) else {
+        let Some(uri) = here.dialect.as_deref().map(|uri| uri.trim_end_matches('#')).filter(|uri| *uri != DIALECT)
+        else {
             return standard;
         };
         let Some(meta) = self.index.by_uri(uri).map(|resource| resource.place) else {
@@ -228,7 +238,7 @@ impl Compiler {
             return rules;
         }
         let keywords: Vec<_> = members.map(|member| (member.name.to_owned(), (place.0, member.value.slot()))).collect();
-        let keywords = Keywords { place, resource, at: keywords.into_iter().collect() };
+        let keywords = Keywords { resource, at: keywords.into_iter().collect() };
         self.references(&keywords, &mut rules);
         self.applicators(&keywords, &mut rules);
         self.array(&keywords, dialect, &mut rules);
@@ -239,230 +249,6 @@ impl Compiler {
         }
         self.string(&keywords, dialect, &mut rules);
         rules
-    }
-
-    fn references(&mut self, keywords: &Keywords, rules: &mut Rules) {
-        for (keyword, is_dynamic) in [("$ref", false), ("$dynamicRef", true)] {
-            let Some(at) = keywords.get(keyword) else { continue };
-            let Some(reference) = self.index.value(at).as_str().map(str::to_owned) else {
-                self.complain(at, "is no text; a reference is one");
-                continue;
-            };
-            match self.index.resolve(keywords.resource, &reference) {
-                Err(message) => self.complain(at, message),
-                Ok(target) => {
-                    let fallback = self.schema(target.place, target.resource);
-                    let candidates = match target.dynamic.filter(|_| is_dynamic) {
-                        Some(name) => self.index.dynamic(&name),
-                        None => Vec::new(),
-                    };
-                    rules.in_place.push(if candidates.len() > 1 {
-                        let schema = |(resource, place)| (resource, self.schema(place, resource));
-                        InPlace::DynamicRef { fallback, candidates: candidates.into_iter().map(schema).collect() }
-                    } else {
-                        InPlace::Ref(fallback)
-                    });
-                }
-            }
-        }
-    }
-
-    fn applicators(&mut self, keywords: &Keywords, rules: &mut Rules) {
-        for keyword in ["allOf", "anyOf", "oneOf"] {
-            let Some(at) = keywords.get(keyword) else { continue };
-            let schemas = self.list(at, keywords.resource);
-            if schemas.is_empty() {
-                self.complain(at, "is no list of schemas, at least one");
-            }
-            rules.in_place.push(match keyword {
-                "allOf" => InPlace::All(schemas),
-                "anyOf" => InPlace::Any(schemas),
-                _ => InPlace::One(schemas),
-            });
-        }
-        if let Some(not) = self.one(keywords, "not") {
-            rules.in_place.push(InPlace::Not(not));
-        }
-        let (then, otherwise) = (self.one(keywords, "then"), self.one(keywords, "else"));
-        if let Some(test) = self.one(keywords, "if") {
-            // Without `then` and `else` it can still say what is evaluated.
-            rules.in_place.push(InPlace::If { test, then, otherwise });
-        }
-        rules.unevaluated_items = self.one(keywords, "unevaluatedItems");
-        rules.unevaluated_properties = self.one(keywords, "unevaluatedProperties");
-    }
-
-    fn array(&mut self, keywords: &Keywords, dialect: Dialect, rules: &mut Rules) {
-        let prefix = keywords.get("prefixItems").map(|at| self.list(at, keywords.resource)).unwrap_or_default();
-        let items = self.one(keywords, "items");
-        let contains = self.one(keywords, "contains");
-        let mut array =
-            ArrayRules { least: 0, most: u64::MAX, unique: false, prefix, items, contains: None };
-        let mut range = (1, u64::MAX);
-        if dialect.validation {
-            range = (self.count(keywords, "minContains", 1), self.count(keywords, "maxContains", u64::MAX));
-            array.least = self.count(keywords, "minItems", 0);
-            array.most = self.count(keywords, "maxItems", u64::MAX);
-            if let Some(at) = keywords.get("uniqueItems") {
-                match self.index.value(at).view() {
-                    View::Bool(unique) => array.unique = unique,
-                    _ => self.complain(at, "is neither `true` nor `false`"),
-                }
-            }
-        }
-        array.contains = contains.map(|schema| Contains { schema, least: range.0, most: range.1 });
-        let empty = array.prefix.is_empty() && array.items.is_none() && array.contains.is_none();
-        if !empty || array.unique || array.least > 0 || array.most < u64::MAX {
-            rules.array = Some(Box::new(array));
-        }
-    }
-
-    fn object(&mut self, keywords: &Keywords, dialect: Dialect, rules: &mut Rules) {
-        let map = |compiler: &mut Self, keyword| compiler.map(keywords, keyword);
-        let mut properties: Vec<_> = map(self, "properties")
-            .into_iter()
-            .map(|(name, schema)| Property { name, schema: Some(schema), required: None })
-            .collect();
-        properties.sort_by(|one, other| one.name.cmp(&other.name));
-        let mut patterns = Vec::new();
-        if let Some(at) = keywords.get("patternProperties") {
-            for (written, schema) in map(self, "patternProperties") {
-                match Pattern::new(&written) {
-                    Ok(pattern) => patterns.push((pattern, schema)),
-                    Err(message) => self.complain(at, format!("{written:?} {message}")),
-                }
-            }
-        }
-        let mut object = ObjectRules {
-            least: 0,
-            most: u64::MAX,
-            properties,
-            required: 0,
-            patterns,
-            additional: self.one(keywords, "additionalProperties"),
-            names: self.one(keywords, "propertyNames"),
-            dependent_required: Vec::new(),
-            dependent_schemas: map(self, "dependentSchemas"),
-        };
-        if dialect.validation {
-            object.least = self.count(keywords, "minProperties", 0);
-            object.most = self.count(keywords, "maxProperties", u64::MAX);
-            for name in keywords.get("required").map(|at| self.names(at)).unwrap_or_default() {
-                let search = object.properties.binary_search_by(|property| property.name.cmp(&name));
-                let required = Some(object.required);
-                match search {
-                    Ok(index) if object.properties[index].required.is_some() => continue,
-                    Ok(index) => object.properties[index].required = required,
-                    Err(index) => object.properties.insert(index, Property { name, schema: None, required }),
-                }
-                object.required += 1;
-            }
-            if let Some(at) = keywords.get("dependentRequired") {
-                let names = self.index.value(at).as_object().map(|members| {
-                    members.map(|member| (member.name.to_owned(), (at.0, member.value.slot()))).collect::<Vec<_>>()
-                });
-                match names {
-                    None => self.complain(at, "is no object whose values are lists of names"),
-                    Some(names) => {
-                        object.dependent_required =
-                            names.into_iter().map(|(name, list)| (name, self.names(list))).collect();
-                    }
-                }
-            }
-        }
-        let depends = !object.dependent_required.is_empty() || !object.dependent_schemas.is_empty();
-        if object.looks_at_members() || depends || object.least > 0 || object.most < u64::MAX {
-            rules.object = Some(Box::new(object));
-        }
-    }
-
-    fn values(&mut self, keywords: &Keywords, rules: &mut Rules) {
-        if let Some(at) = keywords.get("type") {
-            let value = self.index.value(at);
-            let types = match value.view() {
-                View::String(name) => Types::named(name),
-                View::Array(items) => items
-                    .map(|item| item.as_str().and_then(Types::named))
-                    .try_fold(Types::NONE, |types, named| Some(types.with(named?))),
-                _ => None,
-            };
-            match types {
-                Some(types) if types != Types::NONE => rules.types = types,
-                _ => self.complain(
-                    at,
-                    "is neither \"null\", \"boolean\", \"object\", \"array\", \"number\", \"string\", \"integer\" nor a list of them",
-                ),
-            }
-        }
-        if let Some(at) = keywords.get("const") {
-            let expected = list_of([self.index.value(at)]).map_or_else(
-                || "must be the one value of the schema (const)".to_owned(),
-                |value| format!("must be {value} (const)"),
-            );
-            rules.values.push(Values { places: vec![at], expected });
-        }
-        if let Some(at) = keywords.get("enum") {
-            let Some(items) = self.index.value(at).as_array() else {
-                self.complain(at, "is no list of values");
-                return;
-            };
-            let expected = list_of(items).map_or_else(
-                || format!("must be one of the {} values of the schema (enum)", items.len()),
-                |list| format!("must be one of {list} (enum)"),
-            );
-            rules.values.push(Values { places: items.map(|item| (at.0, item.slot())).collect(), expected });
-        }
-    }
-
-    fn number(&mut self, keywords: &Keywords, rules: &mut Rules) {
-        let mut number = NumberRules::default();
-        let mut any = false;
-        for keyword in ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
-            let Some(at) = keywords.get(keyword) else { continue };
-            let View::Number(value) = self.index.value(at).view() else {
-                self.complain(at, "is no number");
-                continue;
-            };
-            any = true;
-            let text = value.text().to_owned();
-            match keyword {
-                "minimum" => number.minimum = Some(text),
-                "maximum" => number.maximum = Some(text),
-                "exclusiveMinimum" => number.exclusive_minimum = Some(text),
-                "exclusiveMaximum" => number.exclusive_maximum = Some(text),
-                _ => match Divisor::new(Number::new(&text)) {
-                    Some(divisor) => number.multiple_of = Some((divisor, text)),
-                    None => self.complain(at, "is no number greater than 0 with at most 18 significant digits"),
-                },
-            }
-        }
-        if any {
-            rules.number = Some(Box::new(number));
-        }
-    }
-
-    fn string(&mut self, keywords: &Keywords, dialect: Dialect, rules: &mut Rules) {
-        let mut string = StringRules { least: 0, most: u64::MAX, pattern: None, format: None };
-        if dialect.validation {
-            string.least = self.count(keywords, "minLength", 0);
-            string.most = self.count(keywords, "maxLength", u64::MAX);
-            if let Some((at, pattern)) = self.text(keywords, "pattern") {
-                match Pattern::new(&pattern) {
-                    Ok(pattern) => string.pattern = Some(pattern),
-                    Err(message) => self.complain(at, message),
-                }
-            }
-        }
-        if let Some((at, name)) = self.text(keywords, "format").filter(|_| dialect.formats) {
-            string.format = Format::named(&name);
-            if string.format.is_none() {
-                let known: Vec<_> = Format::ALL.iter().map(|format| format.name).collect();
-                self.complain(at, format!("is a format that cannot be checked; those that can are {}", known.join(", ")));
-            }
-        }
-        if string.least > 0 || string.most < u64::MAX || string.pattern.is_some() || string.format.is_some() {
-            rules.string = Some(Box::new(string));
-        }
     }
 
     fn one(&mut self, keywords: &Keywords, keyword: &str) -> Option<u32> {
@@ -518,76 +304,10 @@ impl Compiler {
             absent
         })
     }
-
-    /// Finds schemas that apply themselves to the same value again: no document could ever be checked.
-    fn find_loops(&mut self) {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Seen {
-            No,
-            Open,
-            Done,
-        }
-        let mut seen = vec![Seen::No; self.rules.len()];
-        let mut looping = None;
-        'all: for start in 0..self.rules.len() {
-            let mut open: Vec<(usize, Vec<u32>)> = Vec::new();
-            if seen[start] == Seen::No {
-                seen[start] = Seen::Open;
-                open.push((start, in_place(&self.rules[start])));
-            }
-            while let Some((id, next)) = open.last_mut() {
-                match next.pop().map(|next| next as usize) {
-                    None => {
-                        seen[*id] = Seen::Done;
-                        open.pop();
-                    }
-                    Some(next) => match seen[next] {
-                        Seen::Done => {}
-                        Seen::Open => {
-                            looping = Some(*id);
-                            break 'all;
-                        }
-                        Seen::No => {
-                            seen[next] = Seen::Open;
-                            open.push((next, in_place(&self.rules[next])));
-                        }
-                    },
-                }
-            }
-        }
-        let place = looping.and_then(|id| self.known.iter().find(|(_, known)| **known as usize == id));
-        if let Some(place) = place.map(|(place, _)| *place) {
-            self.complain(place, "leads back to itself for the same value, for ever");
-        }
-    }
-}
-
-/// The schemas that are applied to the same value.
-fn in_place(rules: &Rules) -> Vec<u32> {
-    let mut all = Vec::new();
-    for rule in &rules.in_place {
-        match rule {
-            InPlace::All(schemas) | InPlace::Any(schemas) | InPlace::One(schemas) => all.extend(schemas),
-            InPlace::Not(schema) | InPlace::Ref(schema) => all.push(*schema),
-            InPlace::If { test, then, otherwise } => {
-                all.push(*test);
-                all.extend(then);
-                all.extend(otherwise);
-            }
-            // Where another candidate loops, the limit of depth ends it.
-            InPlace::DynamicRef { fallback, .. } => all.push(*fallback),
-        }
-    }
-    if let Some(object) = &rules.object {
-        all.extend(object.dependent_schemas.iter().map(|(_, schema)| schema));
-    }
-    all
 }
 
 /// A schema's keywords and where their values are.
 struct Keywords {
-    #[expect(dead_code, reason = "shown when a test prints it")]
-    place: Place,
     resource: u32,
     at: HashMap<String, Place>,
 }
@@ -596,22 +316,4 @@ impl Keywords {
     fn get(&self, keyword: &str) -> Option<Place> {
         self.at.get(keyword).copied()
     }
-}
-
-/// A few short values of a schema, to be named in a message.
-fn list_of<'a>(values: impl IntoIterator<Item = Value<'a>>) -> Option<String> {
-    let mut list = String::new();
-    for value in values {
-        if !list.is_empty() {
-            list.push_str(", ");
-        }
-        match value.view() {
-            View::String(text) => list.push_str(&format!("{text:?}")),
-            _ => list.push_str(value.written()?),
-        }
-        if list.len() > 120 {
-            return None;
-        }
-    }
-    (!list.is_empty()).then_some(list)
 }

@@ -199,7 +199,7 @@ fn relative_json_pointer(text: &str) -> bool {
 /// Base64 with padding (RFC 4648, section 4): `byte` of OpenAPI.
 fn base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
-    text.len() % 4 == 0
+    text.len().is_multiple_of(4)
         && text.len() - body.len() <= 2
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
@@ -246,7 +246,8 @@ fn authority(text: &str) -> bool {
             (&host_and_port[..end], &host_and_port[end..])
         }
     };
-    let port_fits = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    let port_fits =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
     made_of(user, b":") && made_of(host, b"") && port_fits
 }
 

@@ -135,7 +135,9 @@ impl Translation<'_> {
             self.out.push_str(r"(?-u:\b)");
         } else if self.take("B") {
             self.out.push_str(r"(?-u:\B)");
-        } else if self.rest.starts_with(|next: char| next.is_ascii_digit() && next != '0') || self.rest.starts_with("k<") {
+        } else if self.rest.starts_with(|next: char| next.is_ascii_digit() && next != '0')
+            || self.rest.starts_with("k<")
+        {
             return Err("uses a back-reference, which cannot be matched in linear time".to_owned());
         } else {
             match self.atom()? {
@@ -331,7 +333,9 @@ mod tests {
         for pattern in ["a(?=b)", "a(?!b)", "(?<=a)b", "(?<!a)b", r"(a)\1", r"(?<n>a)\k<n>"] {
             assert!(Pattern::new(pattern).unwrap_err().contains("linear time"), "{pattern}");
         }
-        for pattern in [r"\a", r"\Z", "(", ")", "[a", "*", r"\", r"\u12", r"\xg0", "[z-a]", r"\c1", r"\p", r"\p{Nope}", "(?i)a"] {
+        for pattern in
+            [r"\a", r"\Z", "(", ")", "[a", "*", r"\", r"\u12", r"\xg0", "[z-a]", r"\c1", r"\p", r"\p{Nope}", "(?i)a"]
+        {
             Pattern::new(pattern).expect_err(pattern);
         }
         assert_eq!(Pattern::new("((a{1000}){1000}){1000}").unwrap_err(), "is too large a pattern");

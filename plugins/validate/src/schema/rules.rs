@@ -31,10 +31,17 @@ pub(super) enum InPlace {
     Any(Vec<u32>),
     One(Vec<u32>),
     Not(u32),
-    If { test: u32, then: Option<u32>, otherwise: Option<u32> },
+    If {
+        test: u32,
+        then: Option<u32>,
+        otherwise: Option<u32>,
+    },
     Ref(u32),
     /// The outermost resource on the way here that has a schema among `candidates` decides.
-    DynamicRef { fallback: u32, candidates: Vec<(u32, u32)> },
+    DynamicRef {
+        fallback: u32,
+        candidates: Vec<(u32, u32)>,
+    },
 }
 
 /// Values of a schema's own text.

@@ -1,0 +1,5 @@
+//! Draft.
+pub mod accept;
+pub mod connection;
+pub mod drain;
+pub mod tls;

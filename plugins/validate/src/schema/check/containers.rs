@@ -1,0 +1,194 @@
+//! Arrays and objects: how many there are in them, and what each is.
+
+use super::super::equal::unique;
+use super::super::marks::Marks;
+use super::super::rules::{ArrayRules, ObjectRules};
+use super::{At, Check, Scope, Step};
+use crate::json::{Items, Members, Value};
+
+impl<'c> Check<'c> {
+    #[inline(never)]
+    pub(super) fn array(
+        &mut self,
+        rules: &'c ArrayRules,
+        value: Value<'_>,
+        items: Items<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        let mut valid = true;
+        let len = u64::from(items.len());
+        if len < rules.least {
+            valid = false;
+            self.fault(at, || format!("must have at least {} items (minItems)", rules.least));
+        }
+        if len > rules.most {
+            valid = false;
+            self.fault(at, || format!("must have at most {} items (maxItems)", rules.most));
+        }
+        if !valid && !self.goes_on() {
+            return false;
+        }
+        if !rules.prefix.is_empty() || rules.items.is_some() {
+            for (index, item) in items.enumerate() {
+                let Some(schema) = rules.prefix.get(index).copied().or(rules.items) else { break };
+                let at = At { outer: Some(at), step: Step::Index(index) };
+                valid &= self.schema(schema, item, &at, scope, None);
+                if !valid && !self.goes_on() {
+                    return false;
+                }
+                if let Some(marks) = marks.as_deref_mut() {
+                    marks.set(index);
+                }
+            }
+        }
+        if let Some(contains) = &rules.contains {
+            let mut found = 0;
+            for (index, item) in items.enumerate() {
+                let at = At { outer: Some(at), step: Step::Index(index) };
+                if self.quietly(|check| check.schema(contains.schema, item, &at, scope, None)) {
+                    found += 1;
+                    if let Some(marks) = marks.as_deref_mut() {
+                        marks.set(index);
+                    }
+                }
+                if found > contains.most {
+                    break;
+                }
+            }
+            if found < contains.least {
+                valid = false;
+                self.fault(at, || format!("must contain at least {} items that fit (contains)", contains.least));
+            }
+            if found > contains.most {
+                valid = false;
+                self.fault(at, || format!("must contain at most {} items that fit (maxContains)", contains.most));
+            }
+        }
+        if rules.unique && (valid || self.goes_on()) {
+            if !self.spend(value.size()) {
+                return false;
+            }
+            if !unique(items, &self.schema.hasher) {
+                valid = false;
+                self.fault(at, || "must not have two equal items (uniqueItems)".to_owned());
+            }
+        }
+        valid
+    }
+
+    #[inline(never)]
+    pub(super) fn object(
+        &mut self,
+        rules: &'c ObjectRules,
+        value: Value<'_>,
+        members: Members<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        let mut valid = true;
+        let len = u64::from(members.len());
+        if len < rules.least {
+            valid = false;
+            self.fault(at, || format!("must have at least {} members (minProperties)", rules.least));
+        }
+        if len > rules.most {
+            valid = false;
+            self.fault(at, || format!("must have at most {} members (maxProperties)", rules.most));
+        }
+        if !valid && !self.goes_on() {
+            return false;
+        }
+        if rules.looks_at_members() {
+            valid &= self.members(rules, members, at, scope, marks.as_deref_mut());
+        }
+        for (name, needed) in &rules.dependent_required {
+            if members.get(name).is_none() {
+                continue;
+            }
+            for needed in needed.iter().filter(|needed| members.get(needed).is_none()) {
+                valid = false;
+                self.fault(at, || format!("must have the member {needed:?} beside {name:?} (dependentRequired)"));
+            }
+        }
+        for (name, schema) in &rules.dependent_schemas {
+            if !valid && !self.goes_on() {
+                return false;
+            }
+            if members.get(name).is_some() {
+                valid &= self.schema(*schema, value, at, scope, marks.as_deref_mut());
+            }
+        }
+        valid
+    }
+
+    #[inline(never)]
+    pub(super) fn members(
+        &mut self,
+        rules: &'c ObjectRules,
+        members: Members<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        mut marks: Option<&mut Marks>,
+    ) -> bool {
+        let mut valid = true;
+        // Which required members were seen: one bit for each of the first 64, the others are looked up.
+        let mut seen = 0_u64;
+        let closed = rules.additional.is_some_and(|schema| self.schema.rules[schema as usize].always == Some(false));
+        for (index, member) in members.enumerate() {
+            let at = At { outer: Some(at), step: Step::Name(member.name) };
+            if let Some(names) = rules.names
+                && !self.quietly(|check| check.schema(names, member.name_value, &at, scope, None))
+            {
+                valid = false;
+                self.fault(&at, || "has a name that the schema does not allow (propertyNames)".to_owned());
+            }
+            let mut evaluated = false;
+            if let Some(property) = rules.property(member.name) {
+                if let Some(bit) = property.required.filter(|bit| *bit < 64) {
+                    seen |= 1 << bit;
+                }
+                if let Some(schema) = property.schema {
+                    evaluated = true;
+                    valid &= self.schema(schema, member.value, &at, scope, None);
+                }
+            }
+            for (pattern, schema) in &rules.patterns {
+                if self.spend(1) && pattern.matches(member.name) {
+                    evaluated = true;
+                    valid &= self.schema(*schema, member.value, &at, scope, None);
+                }
+            }
+            if let Some(schema) = rules.additional.filter(|_| !evaluated) {
+                evaluated = true;
+                if closed {
+                    valid = false;
+                    self.fault(&at, || "is not known to the schema (additionalProperties)".to_owned());
+                } else {
+                    valid &= self.schema(schema, member.value, &at, scope, None);
+                }
+            }
+            if let Some(marks) = marks.as_deref_mut().filter(|_| evaluated) {
+                marks.set(index);
+            }
+            if self.exhausted || !valid && !self.goes_on() {
+                return false;
+            }
+        }
+        if rules.required > seen.count_ones() {
+            for property in &rules.properties {
+                let Some(bit) = property.required else { continue };
+                let there = if bit < 64 { seen >> bit & 1 == 1 } else { members.get(&property.name).is_some() };
+                if !there {
+                    valid = false;
+                    if !self.fault(at, || format!("must have the member {:?} (required)", property.name)) {
+                        return false;
+                    }
+                }
+            }
+        }
+        valid
+    }
+}
