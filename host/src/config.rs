@@ -35,6 +35,7 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use http::Method;
 
+pub(crate) use near::nearest;
 pub use overlap::Rank;
 pub use parse::load;
 pub use place::{Place, Places};

@@ -1,5 +1,148 @@
-//! Draft.
+//! The server: workers that serve, and a loader that builds what they serve.
+//!
+//! Each worker is one thread with its own single-threaded runtime, its own sockets on the shared addresses, its own
+//! connections to upstreams and its own plugin instances. The loader is one more thread: it compiles components, reads
+//! the configuration again, and hands whole snapshots to the workers. Nothing of it is ever on a request's path.
+
 pub mod accept;
 pub mod connection;
 pub mod drain;
+mod loader;
 pub mod tls;
+mod worker;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use crate::admin::Admin;
+use crate::config::{Config, Problems};
+use crate::telemetry::AccessLog;
+use loader::Loader;
+pub(crate) use loader::{Request, View};
+
+/// What a server is started with beside its configuration.
+#[derive(Default)]
+pub struct Options {
+    /// The file that a reload reads again; none where there is nothing to reload.
+    pub path: Option<PathBuf>,
+    /// Where access lines go in place of what the configuration says.
+    pub access: Option<AccessLog>,
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration cannot be served as it is.
+    Problems(Problems),
+    /// The machine said no: an address in use, no threads, no cache.
+    Machine(anyhow::Error),
+}
+
+/// A running server. Dropping it stops it at once; [`stop`](Self::stop) drains.
+pub struct Server {
+    requests: mpsc::Sender<Request>,
+    loader: Option<JoinHandle<()>>,
+    addresses: Vec<(String, SocketAddr)>,
+    admin: Option<Admin>,
+}
+
+impl Server {
+    /// Loads everything, binds every address, and begins to serve. Returns when all workers accept.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: Config, options: Options) -> Result<Self, StartError> {
+        let (requests, receiver) = mpsc::channel();
+        let loader = Loader::start(config, options)?;
+        let addresses = loader.addresses();
+        let admin = match loader.admin() {
+            Some(address) => Some(Admin::start(address, loader.view(), requests.clone()).map_err(StartError::Machine)?),
+            None => None,
+        };
+        let run = move || loader.run(&receiver);
+        let thread = std::thread::Builder::new().name("tollgate-loader".to_owned()).spawn(run);
+        let loader = Some(thread.map_err(|error| StartError::Machine(error.into()))?);
+        Ok(Self { requests, loader, addresses, admin })
+    }
+
+    /// Where a listener really listens.
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+    }
+
+    /// Every listener with its address.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Where the admin listener listens.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Reads the configuration again, and returns when every worker serves it, or why it is refused. Blocks.
+    ///
+    /// # Errors
+    /// Every problem; what served before goes on.
+    pub fn reload(&self) -> Result<(), Problems> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.requests.send(Request::Reload(answer));
+        answered.blocking_recv().unwrap_or(Ok(()))
+    }
+
+    /// Looks at the plugins directory now, and returns when what changed is served or refused. Blocks.
+    pub fn look(&self) {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.requests.send(Request::Look(answer));
+        let _ = answered.blocking_recv();
+    }
+
+    /// Stops accepting, finishes requests in flight within the configured time, and ends. Blocks. Answers how many
+    /// connections had to be cut.
+    pub fn stop(mut self) -> usize {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.requests.send(Request::Stop(answer));
+        let cut = answered.blocking_recv().unwrap_or(0);
+        self.join();
+        cut
+    }
+
+    fn join(&mut self) {
+        if let Some(loader) = self.loader.take() {
+            // A panic there has been reported by then.
+            let _ = loader.join();
+        }
+        self.admin = None;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.requests.send(Request::Quit);
+        self.join();
+    }
+}
+
+/// Loads everything that a configuration names, as a start would, and serves nothing of it.
+///
+/// # Errors
+/// As [`Server::start`].
+pub fn build(config: Config) -> Result<(), StartError> {
+    loader::build(config)
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problems(problems) => write!(f, "{problems}"),
+            Self::Machine(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -18,6 +18,16 @@ pub struct Audience {
 impl Audience {
     /// What the head of a request says. Nothing is parsed before a failure: a value is cloned by reference.
     #[must_use]
+    pub fn of_request<B>(request: &http::Request<B>) -> Self {
+        Self {
+            accept: accept(request.headers()),
+            head: request.method() == Method::HEAD,
+            grpc: crate::headers::is_grpc(request.headers()),
+        }
+    }
+
+    /// The same of a head on its own.
+    #[must_use]
     pub fn of(parts: &Parts) -> Self {
         Self {
             accept: accept(&parts.headers),

@@ -1,0 +1,165 @@
+//! What is known of one request, for the log line and the counts at its end.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+
+use super::Route;
+use crate::body::{Body, End, Observe};
+use crate::chain::{Ended, Pass};
+use crate::config::Endpoint;
+use crate::error::Error;
+use crate::metrics::RouteMetrics;
+use crate::server::connection::Peer;
+use crate::telemetry::{AccessEntry, AccessLines};
+
+/// Everything that the line will say. Values are kept as they are shared; nothing is formatted before the end.
+pub(super) struct Entry {
+    pub(super) request_id: String,
+    pub(super) client: Option<IpAddr>,
+    pub(super) route: Option<Rc<Route>>,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) upstream_duration: Option<std::time::Duration>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) bytes_in: Rc<Cell<u64>>,
+    bytes_out: Cell<u64>,
+    time: SystemTime,
+    begun: Instant,
+    version: Version,
+    method: Method,
+    tls: bool,
+    host: Option<HeaderValue>,
+    uri: Uri,
+    user_agent: Option<HeaderValue>,
+    reason: RefCell<String>,
+    consumer: Option<Arc<str>>,
+}
+
+impl Entry {
+    pub(super) fn new(request: &Request<Body>, peer: &Peer, request_id: String) -> Self {
+        Self {
+            request_id,
+            client: Some(peer.address.ip()),
+            route: None,
+            endpoint: None,
+            upstream_duration: None,
+            status: None,
+            bytes_in: Rc::default(),
+            bytes_out: Cell::default(),
+            time: SystemTime::now(),
+            begun: Instant::now(),
+            version: request.version(),
+            method: request.method().clone(),
+            tls: peer.tls,
+            host: request.headers().get(HOST).cloned(),
+            uri: request.uri().clone(),
+            user_agent: request.headers().get(USER_AGENT).cloned(),
+            reason: RefCell::new("ok".to_owned()),
+            consumer: None,
+        }
+    }
+
+    pub(super) fn fail(&mut self, error: &Error) {
+        *self.reason.get_mut() = error.reason().to_string();
+        if !error.detail().is_empty() {
+            tracing::debug!(request = self.request_id, "{error}");
+        }
+    }
+
+    /// Takes from a pass how it ended.
+    pub(super) fn end(&mut self, pass: Pass<'_>) {
+        self.consumer = pass.attributes.get("consumer").cloned();
+        match pass.ended {
+            None => {}
+            Some(Ended::Answered(plugin)) => *self.reason.get_mut() = format!("plugin-answered:{plugin}"),
+            Some(Ended::Refused(plugin, code)) => *self.reason.get_mut() = format!("plugin-refused:{plugin}:{code}"),
+            Some(Ended::Failed(error)) => self.fail(&error),
+        }
+    }
+
+    pub(super) fn observer(self, metrics: Arc<RouteMetrics>, lines: Rc<AccessLines>) -> Rc<dyn Observe> {
+        Rc::new(Closing { entry: self, metrics, lines })
+    }
+}
+
+/// Writes the line when the response's body has ended.
+struct Closing {
+    entry: Entry,
+    metrics: Arc<RouteMetrics>,
+    lines: Rc<AccessLines>,
+}
+
+impl Observe for Closing {
+    fn piece(&self, bytes: usize) {
+        self.entry.bytes_out.set(self.entry.bytes_out.get() + bytes as u64);
+    }
+
+    fn end(&self, end: End<'_>) {
+        let entry = &self.entry;
+        match end {
+            End::Whole => {}
+            End::Broken(error) => *entry.reason.borrow_mut() = error.of_response().code().to_owned(),
+            End::Dropped => *entry.reason.borrow_mut() = "client-gone".to_owned(),
+        }
+        let reason = entry.reason.borrow();
+        let took = entry.begun.elapsed();
+        // The metric counts the word without the plugin's name and its code: those have series of their own.
+        let word = reason.split(':').next().unwrap_or_default();
+        self.metrics.request_ended(&entry.method, entry.status.unwrap_or_default(), word, took);
+        if !self.lines.is_on() {
+            return;
+        }
+        let endpoint = entry.endpoint.as_ref().and_then(|endpoint| endpoint.authority.to_str().ok());
+        let route = entry.route.as_ref();
+        self.lines.write(&AccessEntry {
+            time: entry.time,
+            request_id: &entry.request_id,
+            client: entry.client,
+            protocol: version(entry.version),
+            method: entry.method.as_str(),
+            scheme: if entry.tls { "https" } else { "http" },
+            host: match (&entry.host, entry.uri.authority()) {
+                (Some(host), _) => host.as_bytes(),
+                (None, Some(authority)) => authority.as_str().as_bytes(),
+                (None, None) => b"",
+            },
+            path: entry.uri.path().as_bytes(),
+            query: entry.uri.query().map(str::as_bytes),
+            status: entry.status.map(|status| status.as_u16()),
+            reason: &reason,
+            route: route.map(|route| route.name.as_str()),
+            upstream: route.map(|route| route.upstream.config().name.as_str()),
+            endpoint,
+            duration: took,
+            upstream_duration: entry.upstream_duration,
+            bytes_in: entry.bytes_in.get(),
+            bytes_out: entry.bytes_out.get(),
+            consumer: entry.consumer.as_deref(),
+            user_agent: entry.user_agent.as_ref().map(HeaderValue::as_bytes),
+        });
+    }
+}
+
+/// Counts the bytes of a request's body.
+pub(super) struct Counted(pub(super) Rc<Cell<u64>>);
+
+impl Observe for Counted {
+    fn piece(&self, bytes: usize) {
+        self.0.set(self.0.get() + bytes as u64);
+    }
+
+    fn end(&self, _: End<'_>) {}
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}

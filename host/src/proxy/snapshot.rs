@@ -1,0 +1,134 @@
+//! One whole state of configuration, plugins and upstreams, checked; shared by the workers and never changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use crate::config::{Config, Listener, PluginSpec, Problem, Problems};
+use crate::hide::Hidden;
+use crate::metrics::Metrics;
+use crate::plugin::{Engine, Library, LoadError, Plugin, Stores};
+use crate::router::Router;
+use crate::server::tls;
+use crate::upstream::Prepared;
+
+/// What every snapshot stands on, and outlives them all.
+pub struct Foundation {
+    /// Compiles and runs components.
+    pub engine: Arc<Engine>,
+    /// Counters and values of plugins.
+    pub stores: Stores,
+    /// All counts.
+    pub metrics: Metrics,
+}
+
+/// See the module.
+pub struct Snapshot {
+    /// What the operator wrote.
+    pub config: Arc<Config>,
+    /// By the name that chains use.
+    pub plugins: BTreeMap<String, Arc<Plugin>>,
+    pub(crate) upstreams: Vec<Arc<Prepared>>,
+    pub(crate) router: Router<usize>,
+    pub(crate) hidden: Hidden,
+    pub(crate) metrics: Metrics,
+    /// By listener, those that have certificates.
+    pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
+}
+
+impl Snapshot {
+    /// Builds and checks everything that a configuration means: components are found, plugins configured, certificates
+    /// and roots read. What `before` has of the same plugins is kept.
+    ///
+    /// # Errors
+    /// Every problem, each at its place.
+    pub async fn build(
+        config: Arc<Config>,
+        library: &mut Library,
+        foundation: &Foundation,
+        before: Option<&Self>,
+    ) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut plugins = BTreeMap::new();
+        for (name, spec) in &config.plugin {
+            match plugin(spec, library, foundation, before).await {
+                Ok(plugin) => {
+                    plugins.insert(name.clone(), plugin);
+                }
+                Err(error) => problems.extend(describe(spec, error, library, &config)),
+            }
+        }
+        let mut upstreams = Vec::new();
+        for upstream in &config.upstreams {
+            match Prepared::load(upstream.clone()) {
+                Ok(prepared) => upstreams.push(Arc::new(prepared)),
+                Err(error) => problems.push(Problem::error(format!("upstream `{}`: {error}", upstream.name))),
+            }
+        }
+        let mut tls = BTreeMap::new();
+        for listener in config.listeners.iter().filter(|listener| !listener.tls.is_empty()) {
+            match tls::load(&listener.tls) {
+                Ok(loaded) => {
+                    tls.insert(listener.name.clone(), loaded);
+                }
+                Err(error) => problems.push(Problem::error(format!("listener `{}`: {error}", listener.name))),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems.into_iter().collect());
+        }
+        let router = Router::new(config.routes.iter().enumerate().map(|(index, route)| (route, index)));
+        let hidden = Hidden::new(config.upstreams.iter().flat_map(|upstream| &upstream.endpoints));
+        let metrics = foundation.metrics.clone();
+        Ok(Self { plugins, upstreams, router, hidden, metrics, tls, config })
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {
+        self.config.listeners.iter().find(|listener| listener.name == name)
+    }
+}
+
+/// Why a plugin of the configuration is not there.
+enum Missing {
+    Component,
+    Load(LoadError),
+}
+
+async fn plugin(
+    spec: &PluginSpec,
+    library: &mut Library,
+    foundation: &Foundation,
+    before: Option<&Snapshot>,
+) -> Result<Arc<Plugin>, Missing> {
+    let component = library.find(&spec.component).map_err(Missing::Load)?.ok_or(Missing::Component)?;
+    if let Some(kept) = before.and_then(|before| before.plugins.get(&spec.name)).filter(|one| one.is(&component, spec)) {
+        return Ok(kept.clone());
+    }
+    let loaded = Plugin::load(&foundation.engine, &component, spec, &foundation.stores).await;
+    loaded.map(Arc::new).map_err(Missing::Load)
+}
+
+fn describe(spec: &PluginSpec, missing: Missing, library: &Library, config: &Config) -> Vec<Problem> {
+    match missing {
+        Missing::Component => {
+            let place = match library.directory() {
+                Some(directory) => format!("neither built in nor {}/{}.wasm", directory.display(), spec.component),
+                None => "not built in, and there is no plugins directory".to_owned(),
+            };
+            let known = library.names().map(str::to_owned).collect::<Vec<_>>();
+            let near = crate::config::nearest(&spec.component, known.iter().map(String::as_str)).map(str::to_owned);
+            vec![
+                spec.complaint("", &format!("there is no component `{}`: {place}", spec.component), &config.secrets)
+                    .suggest(near),
+            ]
+        }
+        Missing::Load(LoadError::Refused(complaints)) => {
+            let place = |(pointer, message): &(String, String)| spec.complaint(pointer, message, &config.secrets);
+            complaints.iter().map(place).collect()
+        }
+        Missing::Load(error) => {
+            vec![spec.complaint("", &format!("the component `{}` {error}", spec.component), &config.secrets)]
+        }
+    }
+}

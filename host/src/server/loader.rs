@@ -1,0 +1,490 @@
+//! The loader: builds snapshots and hands them to the workers.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use super::worker::{Command, Listening, Worker};
+use super::{Options, StartError, accept};
+use crate::capability::kv;
+use crate::capability::limiter::{Limiter, Sizes};
+use crate::config::{self, Config, Problem, Problems};
+use crate::metrics::Metrics;
+use crate::plugin::{Change, Engine, Library, LoadError, Report, Stores};
+use crate::proxy::{Foundation, Snapshot};
+use crate::telemetry::{AccessLog, Redaction};
+
+/// How often the plugins directory and the configuration's files are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What is asked of the loader.
+pub(crate) enum Request {
+    /// Read the configuration again.
+    Reload(oneshot::Sender<Result<(), Problems>>),
+    /// Look at the plugins directory.
+    Look(oneshot::Sender<()>),
+    /// Drain, then end.
+    Stop(oneshot::Sender<usize>),
+    /// End.
+    Quit,
+}
+
+/// What the admin listener shows.
+pub(crate) struct View {
+    pub(crate) metrics: Metrics,
+    pub(crate) draining: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// The parts of `/state`.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) components: Vec<Report>,
+    /// Why the configuration as it is in its file now does not serve.
+    pub(crate) refused: Option<String>,
+}
+
+impl View {
+    pub(crate) fn state(&self) -> State {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+pub(super) struct Loader {
+    path: Option<PathBuf>,
+    runtime: tokio::runtime::Runtime,
+    foundation: Foundation,
+    library: Library,
+    access: AccessLog,
+    /// Given by the embedder, and so not changed by a reload.
+    access_is_given: bool,
+    snapshot: Arc<Snapshot>,
+    workers: Vec<Worker>,
+    bound: BTreeMap<String, Bound>,
+    view: Arc<View>,
+    stamps: Vec<Option<Stamp>>,
+    /// The stamps of a change that may still be going on.
+    unsettled: Option<Vec<Option<Stamp>>>,
+}
+
+/// A listener's sockets, one for each worker.
+struct Bound {
+    listener: config::Listener,
+    sockets: Vec<StdListener>,
+    certificates: Option<watch::Sender<Arc<ServerConfig>>>,
+    room: Arc<Semaphore>,
+}
+
+type Stamp = (u64, u64, i64, i64);
+
+impl Loader {
+    pub(super) fn start(config: Config, options: Options) -> Result<Self, StartError> {
+        let machine = |error: anyhow::Error| StartError::Machine(error);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| machine(error.into()))?;
+        let cache = config.plugins.cache.clone();
+        let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(machine)?;
+        let metrics = Metrics::default();
+        let stores =
+            Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+        let foundation = Foundation { engine: Arc::new(engine), stores, metrics: metrics.clone() };
+        let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
+        for change in library.look() {
+            note(&change, None, &metrics);
+            library.settle(change, None);
+        }
+        let config = Arc::new(config);
+        let built = runtime.block_on(Snapshot::build(config.clone(), &mut library, &foundation, None));
+        let snapshot = Arc::new(built.map_err(StartError::Problems)?);
+        let access_is_given = options.access.is_some();
+        let access = match options.access {
+            Some(access) => access,
+            None => AccessLog::open(&config.log.access, metrics.access_log_dropped())
+                .map_err(|error| machine(anyhow::Error::from(error).context("the access log cannot be opened")))?,
+        };
+        let view = Arc::new(View {
+            metrics,
+            draining: AtomicBool::new(false),
+            state: Mutex::new(State { snapshot: snapshot.clone(), components: library.reports(), refused: None }),
+        });
+        let mut bound = BTreeMap::new();
+        for listener in &config.listeners {
+            bound.insert(listener.name.clone(), Bound::new(listener, config.workers.get(), &snapshot).map_err(machine)?);
+        }
+        let mut workers = Vec::new();
+        for index in 0..config.workers.get() {
+            workers.push(Worker::start(index).map_err(|error| machine(error.into()))?);
+        }
+        let stamps = stamps(options.path.as_ref(), &config);
+        let loader = Self {
+            path: options.path,
+            runtime,
+            foundation,
+            library,
+            access,
+            access_is_given,
+            snapshot,
+            workers,
+            bound,
+            view,
+            stamps,
+            unsettled: None,
+        };
+        loader.install();
+        for bound in loader.bound.values() {
+            loader.listen(bound).map_err(machine)?;
+        }
+        loader.foundation.metrics.config_loaded(&config.hash);
+        Ok(loader)
+    }
+
+    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let address = |bound: &Bound| bound.sockets.first().and_then(|socket| socket.local_addr().ok());
+        self.bound.iter().filter_map(|(name, bound)| Some((name.clone(), address(bound)?))).collect()
+    }
+
+    pub(super) fn admin(&self) -> Option<SocketAddr> {
+        self.snapshot.config.admin.as_ref().map(|admin| admin.address)
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.clone()
+    }
+
+    /// Serves requests to the loader until one ends it, and looks around in between.
+    pub(super) fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        loop {
+            match requests.recv_timeout(LOOK) {
+                Ok(Request::Reload(answer)) => {
+                    let outcome = self.reload();
+                    let _ = answer.send(outcome);
+                }
+                Ok(Request::Look(answer)) => {
+                    self.look();
+                    let _ = answer.send(());
+                }
+                Ok(Request::Stop(answer)) => {
+                    let _ = answer.send(self.drain());
+                    return;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.look();
+                    self.watch();
+                }
+                Ok(Request::Quit) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.end_workers();
+    }
+
+    /// Reloads when a file of the configuration has changed, and has stopped changing.
+    fn watch(&mut self) {
+        if self.path.is_none() {
+            return;
+        }
+        let now = stamps(self.path.as_ref(), &self.snapshot.config);
+        if now == self.stamps {
+            self.unsettled = None;
+        } else if self.unsettled.as_ref() == Some(&now) {
+            // The outcome is in the log, the metrics and the state.
+            let _ = self.reload();
+        } else {
+            self.unsettled = Some(now);
+        }
+    }
+
+    fn reload(&mut self) -> Result<(), Problems> {
+        let Some(path) = self.path.clone() else { return Ok(()) };
+        let before = stamps(self.path.as_ref(), &self.snapshot.config);
+        let outcome = self.load_again(&path);
+        self.unsettled = None;
+        match &outcome {
+            Ok(()) => {
+                self.stamps = stamps(self.path.as_ref(), &self.snapshot.config);
+                self.foundation.metrics.config_loaded(&self.snapshot.config.hash);
+                tracing::info!(hash = self.snapshot.config.hash, "the configuration was reloaded");
+                self.show(None);
+            }
+            Err(problems) => {
+                self.stamps = before;
+                self.foundation.metrics.config_refused();
+                tracing::error!("the configuration is refused, and the last one goes on:\n{problems}");
+                self.show(Some(problems.to_string()));
+            }
+        }
+        outcome
+    }
+
+    fn load_again(&mut self, path: &std::path::Path) -> Result<(), Problems> {
+        let config = Arc::new(config::load(path)?);
+        let running = &self.snapshot.config;
+        let mut fixed = Vec::new();
+        if config.workers != running.workers {
+            fixed.push("workers");
+        }
+        if config.plugins.cache != running.plugins.cache || config.plugins.instances != running.plugins.instances {
+            fixed.push("plugins.cache and plugins.instances");
+        }
+        if config.admin != running.admin {
+            fixed.push("admin");
+        }
+        for what in fixed {
+            tracing::warn!("{what} changes with the next start, not with a reload");
+        }
+        self.library.set_directory(config.plugins.directory.clone());
+        for change in self.library.look() {
+            note(&change, None, &self.foundation.metrics);
+            self.library.settle(change, None);
+        }
+        let build =
+            Snapshot::build(config.clone(), &mut self.library, &self.foundation, Some(&self.snapshot));
+        let snapshot = Arc::new(self.runtime.block_on(build)?);
+
+        // Everything that can fail comes before anything changes.
+        let mut new = Vec::new();
+        for listener in &config.listeners {
+            let same_address = self.bound.get(&listener.name).is_some_and(|bound| bound.listener.address == listener.address);
+            if !same_address {
+                let bound = Bound::new(listener, self.workers.len(), &snapshot);
+                new.push(bound.map_err(|error| problem(format!("listener `{}`: {error:#}", listener.name)))?);
+            }
+        }
+        if !self.access_is_given && config.log.access != running.log.access {
+            let opened = AccessLog::open(&config.log.access, self.foundation.metrics.access_log_dropped());
+            self.access = opened.map_err(|error| problem(format!("the access log cannot be opened: {error}")))?;
+        }
+        self.snapshot = snapshot;
+        self.install();
+        self.relisten(&config, new)
+    }
+
+    /// Brings the listeners in line with the configuration; those that stay the same are not touched.
+    fn relisten(&mut self, config: &Config, new: Vec<Bound>) -> Result<(), Problems> {
+        let gone: Vec<String> = self
+            .bound
+            .keys()
+            .filter(|name| !config.listeners.iter().any(|listener| listener.name == **name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.tell(|| Command::Unlisten(name.clone()));
+            self.bound.remove(&name);
+        }
+        for bound in new {
+            let name = bound.listener.name.clone();
+            self.tell(|| Command::Unlisten(name.clone()));
+            self.listen(&bound).map_err(|error| problem(format!("listener `{name}`: {error:#}")))?;
+            self.bound.insert(name, bound);
+        }
+        for listener in &config.listeners {
+            let Some(bound) = self.bound.get_mut(&listener.name) else { continue };
+            let tls = self.snapshot.tls.get(&listener.name);
+            let restart = bound.listener.limits != listener.limits || bound.certificates.is_some() != tls.is_some();
+            bound.listener = listener.clone();
+            if restart {
+                bound.certificates = tls.map(|tls| watch::Sender::new(tls.clone()));
+                bound.room = Arc::new(Semaphore::new(listener.limits.connections.get()));
+                let name = listener.name.clone();
+                self.tell(|| Command::Unlisten(name.clone()));
+                let bound = &self.bound[&listener.name];
+                self.listen(bound).map_err(|error| problem(format!("listener `{}`: {error:#}", listener.name)))?;
+            } else if let (Some(certificates), Some(tls)) = (&bound.certificates, tls) {
+                certificates.send_replace(tls.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries what changed in the plugins directory: configured for every plugin that uses it, and only then swapped.
+    fn look(&mut self) {
+        let changes = self.library.look();
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            let problem = self.try_out(&change);
+            note(&change, problem.as_ref(), &self.foundation.metrics);
+            let name = change.name.clone();
+            let in_use = self.uses(&name);
+            // A file that is gone while plugins use it, and no built-in takes its place, goes on as it was loaded.
+            let built_in = crate::plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
+            if change.now.is_none() && in_use && !built_in {
+                continue;
+            }
+            let swaps = problem.is_none() && !matches!(change.now, Some(Err(_)));
+            self.library.settle(change, problem);
+            if swaps && in_use {
+                let config = self.snapshot.config.clone();
+                let build = Snapshot::build(config, &mut self.library, &self.foundation, Some(&self.snapshot));
+                match self.runtime.block_on(build) {
+                    Ok(snapshot) => {
+                        self.snapshot = Arc::new(snapshot);
+                        self.install();
+                        tracing::info!(component = name, "the component was replaced");
+                    }
+                    Err(problems) => tracing::error!(component = name, "the component does not serve:\n{problems}"),
+                }
+            }
+        }
+        let refused = self.view.state().refused;
+        self.show(refused);
+    }
+
+    /// Why a component cannot take the place of the one before it: some plugin that uses it is not granted what it
+    /// imports, or it refuses that plugin's configuration.
+    fn try_out(&self, change: &Change) -> Option<LoadError> {
+        let Some(Ok(component)) = &change.now else { return None };
+        let Foundation { engine, stores, .. } = &self.foundation;
+        let specs = self.snapshot.config.plugin.values().filter(|spec| spec.component == change.name);
+        for spec in specs {
+            let loaded = self.runtime.block_on(crate::plugin::Plugin::load(engine, component, spec, stores));
+            if let Err(error) = loaded {
+                return Some(error);
+            }
+        }
+        None
+    }
+
+    fn uses(&self, component: &str) -> bool {
+        self.snapshot.config.plugin.values().any(|spec| spec.component == component)
+    }
+
+    /// Hands the snapshot to every worker, and waits until all serve it.
+    fn install(&self) {
+        let config = &self.snapshot.config;
+        let redaction = Arc::new(Redaction::new(config.secrets.iter(), []));
+        let mut installed = Vec::new();
+        for worker in &self.workers {
+            let (done, waits) = oneshot::channel();
+            let lines = self.access.worker(config.log.format, redaction.clone());
+            if worker.commands.send(Command::Install(self.snapshot.clone(), lines, done)).is_ok() {
+                installed.push(waits);
+            }
+        }
+        for waits in installed {
+            // A worker that is gone has nothing to serve.
+            let _ = self.runtime.block_on(waits);
+        }
+    }
+
+    fn listen(&self, bound: &Bound) -> anyhow::Result<()> {
+        for (worker, socket) in self.workers.iter().zip(&bound.sockets) {
+            let listening = Listening {
+                listener: bound.listener.clone(),
+                socket: socket.try_clone()?,
+                certificates: bound.certificates.as_ref().map(watch::Sender::subscribe),
+                room: bound.room.clone(),
+            };
+            let _ = worker.commands.send(Command::Listen(Box::new(listening)));
+        }
+        Ok(())
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            let _ = worker.commands.send(command());
+        }
+    }
+
+    fn show(&self, refused: Option<String>) {
+        let state = State { snapshot: self.snapshot.clone(), components: self.library.reports(), refused };
+        *self.view.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Not ready any more, then closed for new connections, then finished.
+    fn drain(mut self) -> usize {
+        let drain = self.snapshot.config.drain.clone();
+        self.view.draining.store(true, Ordering::Relaxed);
+        self.runtime.block_on(tokio::time::sleep(drain.grace));
+        self.bound.clear();
+        let mut drained = Vec::new();
+        for worker in &self.workers {
+            let (done, waits) = oneshot::channel();
+            let _ = worker.commands.send(Command::Drain(drain.timeout, done));
+            drained.push(waits);
+        }
+        let cut = drained.into_iter().map(|waits| self.runtime.block_on(waits).unwrap_or(0)).sum();
+        self.end_workers();
+        cut
+    }
+
+    fn end_workers(&mut self) {
+        for Worker { commands, thread } in self.workers.drain(..) {
+            drop(commands);
+            // A panic there has been reported by then.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Bound {
+    fn new(listener: &config::Listener, workers: usize, snapshot: &Snapshot) -> anyhow::Result<Self> {
+        let sockets = accept::bind(listener.address, workers)
+            .map_err(|error| anyhow::Error::from(error).context(format!("cannot listen on {}", listener.address)))?;
+        Ok(Self {
+            sockets,
+            certificates: snapshot.tls.get(&listener.name).map(|tls| watch::Sender::new(tls.clone())),
+            room: Arc::new(Semaphore::new(listener.limits.connections.get())),
+            listener: listener.clone(),
+        })
+    }
+}
+
+/// See [`super::build`].
+pub(super) fn build(config: Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StartError::Machine(error.into()))?;
+    let cache = config.plugins.cache.clone();
+    let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
+    let stores = Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+    let foundation = Foundation { engine: Arc::new(engine), stores, metrics: Metrics::default() };
+    let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
+    for change in library.look() {
+        library.settle(change, None);
+    }
+    let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, None));
+    built.map(drop).map_err(StartError::Problems)
+}
+
+/// Tells the operator what became of a file.
+fn note(change: &Change, problem: Option<&LoadError>, metrics: &Metrics) {
+    let name = &change.name;
+    let problem = problem.or(match &change.now {
+        Some(Err(error)) => Some(error),
+        _ => None,
+    });
+    match (&change.now, problem) {
+        (_, Some(problem)) => {
+            metrics.component_loaded(name, false);
+            tracing::error!(component = name, "{name}.wasm {problem}");
+        }
+        (Some(_), None) => {
+            metrics.component_loaded(name, true);
+            tracing::info!(component = name, "{name}.wasm was loaded");
+        }
+        (None, None) => tracing::info!(component = name, "{name}.wasm was removed"),
+    }
+}
+
+fn problem(message: String) -> Problems {
+    std::iter::once(Problem::error(message)).collect()
+}
+
+/// How the files of a configuration look now.
+fn stamps(path: Option<&PathBuf>, config: &Config) -> Vec<Option<Stamp>> {
+    let stamp = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+    };
+    path.into_iter().chain(&config.files).map(stamp).collect()
+}

@@ -1,0 +1,33 @@
+//! What the tests stand on. Nothing here waits for time to pass: everything waits for bytes, and gives up after
+//! [`PATIENCE`].
+
+mod client;
+mod message;
+mod origin;
+mod proxy;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use client::Client;
+pub(crate) use message::Message;
+pub(crate) use origin::{Origin, answer};
+pub(crate) use proxy::Proxy;
+
+/// Longer than anything takes that works, on a busy machine with a cold cache.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The bytes of a component that misbehaves: one of `guests/examples`.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    read(&["examples", &format!("{}.wasm", name.replace('-', "_"))])
+}
+
+/// The bytes of `examples/hello-plugin`.
+pub(crate) fn hello() -> Vec<u8> {
+    read(&["hello_plugin.wasm"])
+}
+
+fn read(path: &[&str]) -> Vec<u8> {
+    let file = path.iter().fold(PathBuf::from(env!("GUESTS")), |file, part| file.join(part));
+    std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}

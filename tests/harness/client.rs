@@ -1,0 +1,49 @@
+//! A client that sends the bytes it is given.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::{Message, PATIENCE};
+
+/// One connection.
+pub(crate) struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the proxy accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+        stream.set_nodelay(true).expect("a socket");
+        Self(BufReader::new(stream))
+    }
+
+    /// Sends these bytes as they are.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.get_mut().write_all(bytes.as_ref()).expect("the proxy reads");
+    }
+
+    /// Sends a request with a `Host`, these lines of headers, and a body with its length where there is one.
+    pub(crate) fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Message {
+        let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: api.test\r\n").into_bytes();
+        for (name, value) in headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if !body.is_empty() {
+            bytes.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(body);
+        self.send(bytes);
+        self.response()
+    }
+
+    /// The next response, whole.
+    pub(crate) fn response(&mut self) -> Message {
+        Message::read(&mut self.0).expect("a response in time").expect("a response, not the end of the connection")
+    }
+
+    /// Whether the proxy closes the connection, rather than sending anything more.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        // A reset is an end, too.
+        self.0.fill_buf().map_or(true, <[u8]>::is_empty)
+    }
+}

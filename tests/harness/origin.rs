@@ -1,0 +1,93 @@
+//! An upstream that answers what the test tells it to, and remembers what it was asked.
+
+use std::io::{BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use super::{Message, PATIENCE};
+
+/// A server on a port of its own, with a thread for each connection. Dropping it stops it.
+pub(crate) struct Origin {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Message>>>,
+    stopping: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+type Script = dyn Fn(&Message) -> Vec<u8> + Send + Sync;
+
+/// A whole 200 with this body.
+pub(crate) fn answer(content_type: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+impl Origin {
+    /// Begins to answer each request with the bytes that `script` makes for it.
+    pub(crate) fn start(script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let script: Arc<Script> = Arc::new(script);
+        let accepting = thread::spawn({
+            let (seen, stopping) = (seen.clone(), stopping.clone());
+            move || {
+                while let Ok((stream, _)) = listener.accept() {
+                    if stopping.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let (seen, script) = (seen.clone(), script.clone());
+                    thread::spawn(move || serve(&stream, &seen, &*script));
+                }
+            }
+        });
+        Self { address, seen, stopping, accepting: Some(accepting) }
+    }
+
+    /// One that always says `text/plain` "fine".
+    pub(crate) fn fine() -> Self {
+        Self::start(|_| answer("text/plain", "fine"))
+    }
+
+    /// For `endpoints` of a configuration.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Every request so far.
+    pub(crate) fn seen(&self) -> Vec<Message> {
+        self.seen.lock().expect("no thread panicked").clone()
+    }
+
+    /// The latest request.
+    pub(crate) fn last(&self) -> Message {
+        self.seen().pop().expect("a request")
+    }
+}
+
+fn serve(stream: &TcpStream, seen: &Mutex<Vec<Message>>, script: &Script) {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+    let (mut input, mut output) = (BufReader::new(stream), stream);
+    // A connection that breaks is the test's own doing, or shows in what the client gets.
+    while let Ok(Some(request)) = Message::read(&mut input) {
+        let response = script(&request);
+        seen.lock().expect("no thread panicked").push(request);
+        if output.write_all(&response).is_err() {
+            return;
+        }
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let woken = TcpStream::connect(self.address).is_ok();
+        if let Some(accepting) = self.accepting.take().filter(|_| woken) {
+            let _ = accepting.join();
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The proxy in this process, on ports of its own, in a folder of its own.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use prometheus_client::metrics::counter::Counter;
+use tempfile::TempDir;
+use tollgate::config::{self, Problems};
+use tollgate::server::{Options, Server, StartError};
+use tollgate::telemetry::AccessLog;
+
+use super::{Client, Message};
+
+/// A running proxy. Dropping it drains it.
+pub(crate) struct Proxy {
+    server: Option<Server>,
+    folder: TempDir,
+    lines: Lines,
+}
+
+impl Proxy {
+    /// Starts one with this configuration, to which listeners are added, and with these components (name and bytes) in
+    /// its plugins directory.
+    pub(crate) fn start(config: &str, components: &[(&str, Vec<u8>)]) -> Self {
+        Self::try_start(config, components).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// As [`start`](Self::start), for configurations that may be refused; the text says why.
+    pub(crate) fn try_start(config: &str, components: &[(&str, Vec<u8>)]) -> Result<Self, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("plugins")).expect("a folder");
+        for (name, bytes) in components {
+            drop_in(folder.path(), name, bytes);
+        }
+        let path = write(folder.path(), config);
+        let config = config::load(&path).map_err(|problems| problems.to_string())?;
+        let lines = Lines::default();
+        let access = AccessLog::to_writer(lines.clone(), Counter::default()).expect("a thread");
+        let options = Options { path: Some(path), access: Some(access) };
+        let server = Server::start(config, options).map_err(|error: StartError| error.to_string())?;
+        Ok(Self { server: Some(server), folder, lines })
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("only stop takes it")
+    }
+
+    /// A connection to the public listener.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.server().address("public").expect("a listener"))
+    }
+
+    /// What a GET of `target` gets, on a connection of its own.
+    pub(crate) fn get(&self, target: &str) -> Message {
+        self.client().request("GET", target, &[], b"")
+    }
+
+    /// What a GET of `target` gets from the listener for operators.
+    pub(crate) fn admin(&self, target: &str) -> Message {
+        Client::connect(self.server().admin().expect("a listener")).request("GET", target, &[], b"")
+    }
+
+    /// Puts another configuration in the place of the file, and loads it; the text says why it is refused.
+    pub(crate) fn reload(&self, config: &str) -> Result<(), String> {
+        write(self.folder.path(), config);
+        self.server().reload().map_err(|problems: Problems| problems.to_string())
+    }
+
+    /// Puts a component into the plugins directory, and lets the proxy look at it.
+    pub(crate) fn drop_in(&self, name: &str, bytes: &[u8]) {
+        drop_in(self.folder.path(), name, bytes);
+        self.server().look();
+    }
+
+    /// Takes a component out of the plugins directory, and lets the proxy look at it.
+    pub(crate) fn take_out(&self, name: &str) {
+        std::fs::remove_file(component(self.folder.path(), name)).expect("a component");
+        self.server().look();
+    }
+
+    /// Stops it, and answers all lines of its access log.
+    pub(crate) fn stop(mut self) -> String {
+        self.server.take().expect("only stop takes it").stop();
+        let lines = self.lines.0.lock().expect("no thread panicked");
+        String::from_utf8(lines.clone()).expect("UTF-8")
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+    }
+}
+
+/// What every test has: two listeners, a plugins directory, and compiled code that the tests share.
+fn write(folder: &Path, config: &str) -> PathBuf {
+    let path = folder.join("tollgate.toml");
+    let before = format!(
+        "workers = 2\nlistener.public.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
+         plugins = {{ directory = \"plugins\", cache = {:?} }}\n",
+        env!("COMPILED"),
+    );
+    std::fs::write(&path, format!("{before}{config}")).expect("a file");
+    path
+}
+
+fn component(folder: &Path, name: &str) -> PathBuf {
+    folder.join("plugins").join(format!("{name}.wasm"))
+}
+
+/// Written beside, and renamed there: it appears whole.
+fn drop_in(folder: &Path, name: &str, bytes: &[u8]) {
+    let beside = folder.join(name);
+    std::fs::write(&beside, bytes).expect("a file");
+    std::fs::rename(beside, component(folder, name)).expect("a folder");
+}
+
+/// What the access log was given.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no thread panicked").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! The whole proxy, driven as its users drive it: real components, scripted upstreams, bytes on sockets.
+
+// What the tests stand on: the proxy in this process, upstreams that say what they are told to, clients of bare bytes.
+mod harness;
+
+// The use that everything is made for: keys, quotas, validation, and an upstream that speaks only XML.
+mod main_job;
+// Plugins that misbehave: each costs one request, never the proxy.
+mod guests;
+// Components that come, change, break and go while requests run.
+mod hot_loading;
+// Configurations that are loaded again.
+mod configuration;
+// Bytes that mean one thing to us and another to the server behind us.
+mod framing;
+// What must never be written anywhere.
+mod secrets;
