@@ -61,12 +61,7 @@ impl Drop for Admin {
     }
 }
 
-async fn serve(
-    socket: StdListener,
-    view: Arc<View>,
-    loader: mpsc::Sender<ToLoader>,
-    stopped: oneshot::Receiver<()>,
-) {
+async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoader>, stopped: oneshot::Receiver<()>) {
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "the admin listener cannot accept"),

@@ -97,28 +97,19 @@ impl<'a> Authority<'a> {
     /// The port, where it is not the scheme's own.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
-        self.text[self.host..]
-            .strip_prefix(':')
-            .and_then(|port| port.parse().ok())
+        self.text[self.host..].strip_prefix(':').and_then(|port| port.parse().ok())
     }
 
     /// The same, independent of what it was read from.
     #[must_use]
     pub fn into_owned(self) -> Authority<'static> {
-        Authority {
-            text: Cow::Owned(self.text.into_owned()),
-            host: self.host,
-        }
+        Authority { text: Cow::Owned(self.text.into_owned()), host: self.host }
     }
 }
 
 /// The host, with brackets, and what follows the colon after it.
 fn split(text: &str) -> Option<(&str, Option<&str>)> {
-    let colon = if text.starts_with('[') {
-        text.find(']')? + 1
-    } else {
-        text.find(':').unwrap_or(text.len())
-    };
+    let colon = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let (host, rest) = text.split_at(colon);
     match rest.strip_prefix(':') {
         Some(port) => Some((host, Some(port))),
@@ -171,11 +162,7 @@ fn name(raw: &str) -> Option<Cow<'_, str>> {
     }
     // A final dot in front of a port cannot be cut out of borrowed text.
     let whole = name.len() == raw.len();
-    Some(if upper || !whole {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    })
+    Some(if upper || !whole { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
 }
 
 #[cfg(test)]
@@ -207,21 +194,13 @@ mod tests {
             ("localhost:7", "localhost", "localhost:7"),
             ("10.0.1.5:65535", "10.0.1.5", "10.0.1.5:65535"),
             ("my_service-1", "my_service-1", "my_service-1"),
-            (
-                "xn--bcher-kva.example",
-                "xn--bcher-kva.example",
-                "xn--bcher-kva.example",
-            ),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example", "xn--bcher-kva.example"),
             ("[::1]", "[::1]", "[::1]"),
             ("[0:0::0:1]:80", "[::1]", "[::1]"),
             ("[2001:DB8::A]:8080", "[2001:db8::a]", "[2001:db8::a]:8080"),
         ];
         for (raw, host, whole) in table {
-            assert_eq!(
-                read(raw, Scheme::Http),
-                Some((host.to_owned(), whole.to_owned())),
-                "{raw}"
-            );
+            assert_eq!(read(raw, Scheme::Http), Some((host.to_owned(), whole.to_owned())), "{raw}");
         }
         assert_eq!(read("a:443", Scheme::Https), Some(("a".to_owned(), "a".to_owned())));
         assert_eq!(read("a:80", Scheme::Https), Some(("a".to_owned(), "a:80".to_owned())));
@@ -278,11 +257,7 @@ mod tests {
             &long_name,
         ] {
             let refused = Authority::parse(raw.as_bytes(), Scheme::Http);
-            assert_eq!(
-                refused.map_err(|error| error.reason().clone()),
-                Err(Reason::BadHost),
-                "{raw:?}"
-            );
+            assert_eq!(refused.map_err(|error| error.reason().clone()), Err(Reason::BadHost), "{raw:?}");
         }
         assert!(Authority::parse(b"a\xff", Scheme::Http).is_err());
     }

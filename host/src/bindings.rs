@@ -4,7 +4,10 @@
 //! a guest are written by hand, with the same shape, because the host keeps names as `Arc<str>` and bodies as `Bytes`
 //! and need not copy them to hand them over.
 
-#![allow(unsafe_code, reason = "the derives and `bindgen!` expand to wasmtime's own unsafe traits; none is written here")]
+#![allow(
+    unsafe_code,
+    reason = "the derives and `bindgen!` expand to wasmtime's own unsafe traits; none is written here"
+)]
 
 use std::sync::Arc;
 
@@ -25,9 +28,7 @@ mod generated {
     });
 }
 
-pub(crate) use generated::exports::tollgate::plugin::hooks::{
-    BodyInterest, Complaint, Interest, Names, Parts, RequestInterest, ResponseInterest,
-};
+pub(crate) use generated::exports::tollgate::plugin::hooks::{BodyInterest, Complaint, Interest, Names, Parts};
 pub(crate) use generated::tollgate::plugin::http::{BodyFlow, Edits, Fault, Flow, Header, Problem, Response};
 pub(crate) use generated::tollgate::plugin::{kv, limiter, log};
 

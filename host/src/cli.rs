@@ -14,7 +14,7 @@ use crate::plugin::{Engine, Library};
 use crate::router::{Asked, Router};
 use crate::server::{Options, Server, StartError};
 use crate::telemetry::{Redaction, Telemetry};
-use crate::{client, demo, key, path};
+use crate::{demo, key, path};
 
 /// What `run` takes where no file is named.
 const DEFAULT: &str = "tollgate.toml";
@@ -243,8 +243,7 @@ fn explain(path: &Path, method: &Method, url: &Uri, fields: &[String]) -> ExitCo
         Ok(canonical) => canonical,
         Err(error) => return failed(&format!("400 bad-path: {error}")),
     };
-    let asked =
-        Asked { method, host: authority.host(), path: &canonical, query: url.query(), headers: &headers };
+    let asked = Asked { method, host: authority.host(), path: &canonical, query: url.query(), headers: &headers };
     println!("{method} {}{canonical}", authority.as_str());
     for (name, verdict) in router.explain(asked) {
         println!("  {name}: {verdict}");

@@ -31,12 +31,7 @@ impl Client {
     /// A client that is the peer itself.
     #[must_use]
     pub fn direct(peer: IpAddr) -> Self {
-        Self {
-            ip: peer.to_canonical(),
-            hops: Vec::new(),
-            scheme: None,
-            host: None,
-        }
+        Self { ip: peer.to_canonical(), hops: Vec::new(), scheme: None, host: None }
     }
 }
 
@@ -52,15 +47,8 @@ pub fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Client
         return client;
     }
     if headers.contains_key(FOR) {
-        let entries = headers
-            .get_all(FOR)
-            .iter()
-            .rev()
-            .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        let mut walk = entries
-            .map(<[u8]>::trim_ascii)
-            .filter(|entry| !entry.is_empty())
-            .take(MOST_ENTRIES);
+        let entries = headers.get_all(FOR).iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let mut walk = entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()).take(MOST_ENTRIES);
         client.walk(trusted, || walk.next().map(node));
         client.scheme = last(headers, &PROTO).and_then(scheme);
         client.host = last(headers, &HOST).and_then(|host| authority(host, client.scheme));
@@ -143,9 +131,7 @@ fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
 }
 
 fn scheme(value: &[u8]) -> Option<Scheme> {
-    [Scheme::Http, Scheme::Https]
-        .into_iter()
-        .find(|scheme| value.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
+    [Scheme::Http, Scheme::Https].into_iter().find(|scheme| value.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
 }
 
 fn authority(value: &[u8], scheme: Option<Scheme>) -> Option<String> {

@@ -30,19 +30,13 @@ impl Error {
     /// An error of which there is nothing more to say.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
-        Self {
-            reason,
-            detail: Cow::Borrowed(""),
-        }
+        Self { reason, detail: Cow::Borrowed("") }
     }
 
     /// An error with what the operator needs to know: addresses, causes, names of files. No client sees it.
     #[must_use]
     pub fn because(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-        }
+        Self { reason, detail: detail.into() }
     }
 
     /// Why the request ended.
@@ -75,10 +69,8 @@ impl Error {
         };
         let mut response = problem.response(audience, request_id);
         let headers = response.headers_mut();
-        let extra: [(HeaderName, Option<HeaderValue>); 2] = [
-            (header::ALLOW, self.reason.allow()),
-            (header::RETRY_AFTER, self.reason.retry_after()),
-        ];
+        let extra: [(HeaderName, Option<HeaderValue>); 2] =
+            [(header::ALLOW, self.reason.allow()), (header::RETRY_AFTER, self.reason.retry_after())];
         for (name, value) in extra {
             if let Some(value) = value {
                 headers.insert(name, value);

@@ -53,9 +53,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, direction: Direction) {
     for name in nominated {
         headers.remove(name);
     }
-    remove_where(headers, |name| {
-        is_hop_by_hop(name) || (direction == Direction::Request && *name == header::EXPECT)
-    });
+    remove_where(headers, |name| is_hop_by_hop(name) || (direction == Direction::Request && *name == header::EXPECT));
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -109,10 +107,8 @@ pub fn strip_spoofable(headers: &mut HeaderMap, peer_is_trusted: bool) {
 
 /// The fields that say who forwarded a request: ours alone to write.
 fn is_forwarding(name: &str) -> bool {
-    matches!(
-        name,
-        "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-port" | "x-forwarded-proto"
-    ) || matches!(name, "x-forwarded-scheme" | "x-forwarded-ssl" | "x-real-ip")
+    matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-port" | "x-forwarded-proto")
+        || matches!(name, "x-forwarded-scheme" | "x-forwarded-ssl" | "x-real-ip")
 }
 
 fn is_spoofable(name: &str) -> bool {
@@ -130,15 +126,7 @@ fn is_spoofable(name: &str) -> bool {
                 | "proxy"
         ) || name.starts_with("ssl-client-");
     };
-    let prefixes = [
-        "forwarded",
-        "original-",
-        "rewrite-",
-        "envoy-",
-        "accel-",
-        "ssl-client-",
-        "client-cert",
-    ];
+    let prefixes = ["forwarded", "original-", "rewrite-", "envoy-", "accel-", "ssl-client-", "client-cert"];
     matches!(
         rest,
         "real-ip"
@@ -262,11 +250,7 @@ pub fn plugin_field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue
 /// When it is not a name, or names a field that no plugin may change.
 pub fn plugin_name(name: &str) -> Result<HeaderName, FieldError> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| FieldError::Name)?;
-    if may_plugin_set(&name) {
-        Ok(name)
-    } else {
-        Err(FieldError::Forbidden)
-    }
+    if may_plugin_set(&name) { Ok(name) } else { Err(FieldError::Forbidden) }
 }
 
 #[cfg(test)]

@@ -24,10 +24,7 @@ pub struct Public<'a> {
 
 impl<'a> Public<'a> {
     fn host(&self) -> &'a str {
-        let port = self
-            .authority
-            .rfind(':')
-            .filter(|colon| !self.authority[*colon..].contains(']'));
+        let port = self.authority.rfind(':').filter(|colon| !self.authority[*colon..].contains(']'));
         &self.authority[..port.unwrap_or(self.authority.len())]
     }
 }
@@ -85,10 +82,7 @@ impl Hidden {
                 continue;
             }
             let kind = Kind::of(&name);
-            let host = hosts.entry(name.into_bytes().into()).or_insert(Host {
-                ports: Vec::new(),
-                kind,
-            });
+            let host = hosts.entry(name.into_bytes().into()).or_insert(Host { ports: Vec::new(), kind });
             if !host.ports.contains(&endpoint.port) {
                 host.ports.push(endpoint.port);
             }
@@ -106,11 +100,7 @@ impl Hidden {
                 .expect("a list of escaped literals is a pattern")
         });
         let shortest = names.last().map_or(usize::MAX, |name| name.len());
-        Self {
-            hosts,
-            finder,
-            shortest,
-        }
+        Self { hosts, finder, shortest }
     }
 
     /// Hides upstreams in the head of a response: removes fields that tell what runs behind us, and writes the public
@@ -161,20 +151,12 @@ impl Hidden {
     /// How many values still name an upstream.
     #[must_use]
     pub fn leaks(&self, headers: &HeaderMap, public: Public<'_>) -> usize {
-        headers
-            .values()
-            .filter(|value| self.names_upstream(value.as_bytes(), public))
-            .count()
+        headers.values().filter(|value| self.names_upstream(value.as_bytes(), public)).count()
     }
 }
 
 /// The fields whose values are addresses, or hold some.
-const LINKS: [HeaderName; 4] = [
-    header::LOCATION,
-    header::CONTENT_LOCATION,
-    header::REFRESH,
-    header::LINK,
-];
+const LINKS: [HeaderName; 4] = [header::LOCATION, header::CONTENT_LOCATION, header::REFRESH, header::LINK];
 
 /// Fields that tell which software, which machine or which hop answered. The list follows what servers, frameworks and
 /// gateways send by default; `Alt-Svc` is in it since it names the upstream's other ports as ours.

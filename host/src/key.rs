@@ -54,10 +54,7 @@ impl std::error::Error for Error {}
 /// Without the key: a debug print is no place for it.
 impl fmt::Debug for NewKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewKey")
-            .field("id", &self.id)
-            .field("sha256", &self.sha256)
-            .finish_non_exhaustive()
+        f.debug_struct("NewKey").field("id", &self.id).field("sha256", &self.sha256).finish_non_exhaustive()
     }
 }
 
@@ -76,12 +73,7 @@ fn key_of(random: &[u8; 64], consumer: &str) -> NewKey {
     let sha256: String = Sha256::digest(&key).iter().map(|byte| format!("{byte:02x}")).collect();
     let escaped = consumer.replace('\\', "\\\\").replace('"', "\\\"");
     let toml_line = format!("{{ consumer = \"{escaped}\", id = \"{id}\", sha256 = \"{sha256}\" }},");
-    NewKey {
-        key,
-        id: id.to_owned(),
-        sha256,
-        toml_line,
-    }
+    NewKey { key, id: id.to_owned(), sha256, toml_line }
 }
 
 /// The last `count` digits of a number in base 62, the highest first.
@@ -95,13 +87,7 @@ fn push_digits(to: &mut String, number: u128, count: u32) {
 /// CRC-32/ISO-HDLC, the one of zlib and PNG, bit by bit: it runs once for each new key.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc: u32, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                (crc >> 1) ^ 0xEDB8_8320
-            } else {
-                crc >> 1
-            }
-        })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 })
     })
 }
 
@@ -123,10 +109,7 @@ mod tests {
         let new = key_of(&std::array::from_fn(|index| index as u8), "alice");
         assert_eq!(new.key, VECTOR);
         assert_eq!(new.id, "EgOGusQG");
-        assert_eq!(
-            new.sha256,
-            "102505fad4af93f9f14554c6f219ad49b020adfdddd71bb7b2989be7dfcabce2"
-        );
+        assert_eq!(new.sha256, "102505fad4af93f9f14554c6f219ad49b020adfdddd71bb7b2989be7dfcabce2");
         assert_eq!(
             new.toml_line,
             "{ consumer = \"alice\", id = \"EgOGusQG\", \

@@ -239,14 +239,7 @@ impl Hook {
 
 impl PluginError {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Trap,
-        Self::Timeout,
-        Self::Memory,
-        Self::Output,
-        Self::Overload,
-        Self::Configure,
-    ];
+    pub const ALL: [Self; 6] = [Self::Trap, Self::Timeout, Self::Memory, Self::Output, Self::Overload, Self::Configure];
 
     /// The word in labels.
     pub const fn as_str(self) -> &'static str {
@@ -285,33 +278,21 @@ struct All {
 
 impl Default for RouteMetrics {
     fn default() -> Self {
-        Self {
-            durations: Durations::new(),
-            reasons: Words::new(Counter::default),
-            plugins: Named::default(),
-        }
+        Self { durations: Durations::new(), reasons: Words::new(Counter::default), plugins: Named::default() }
     }
 }
 
 impl Default for PluginMetrics {
     fn default() -> Self {
         let calls = std::array::from_fn(|_| (Counter::default(), Histogram::new(&histogram::CALLS)));
-        Self {
-            refusals: Counter::default(),
-            calls,
-            errors: Default::default(),
-        }
+        Self { refusals: Counter::default(), calls, errors: Default::default() }
     }
 }
 
 impl Default for UpstreamMetrics {
     fn default() -> Self {
         let errors = Words::new(|| Histogram::new(&histogram::REQUESTS));
-        Self {
-            durations: Durations::new(),
-            errors,
-            leaks: Counter::default(),
-        }
+        Self { durations: Durations::new(), errors, leaks: Counter::default() }
     }
 }
 
@@ -333,10 +314,7 @@ impl<T: Default> Named<T> {
     /// Those that exist now, by name.
     fn alive(&self) -> Vec<(Box<str>, Arc<T>)> {
         let handles = lock(&self.0);
-        handles
-            .iter()
-            .filter_map(|(name, handle)| Some((name.clone(), handle.upgrade()?)))
-            .collect()
+        handles.iter().filter_map(|(name, handle)| Some((name.clone(), handle.upgrade()?))).collect()
     }
 }
 
@@ -452,12 +430,7 @@ mod tests {
             let method = Method::from_bytes(format!("M{number}").as_bytes()).expect("a token");
             let status =
                 StatusCode::from_u16(100 + u16::try_from(number % 900).expect("below 900")).expect("below 1000");
-            route.request_ended(
-                &method,
-                status,
-                &format!("reason-{number}"),
-                Duration::from_nanos(u64::from(number)),
-            );
+            route.request_ended(&method, status, &format!("reason-{number}"), Duration::from_nanos(u64::from(number)));
             upstream.answered(&method, status, Duration::ZERO);
             metrics.component_loaded(&format!("component-{number}"), true);
         }
@@ -465,10 +438,7 @@ mod tests {
         assert!(!text.contains("M99999"));
         assert!(text.contains(r#"http_request_method="_OTHER",http_response_status_code="2xx""#));
         assert!(text.contains(r#"http_request_method="_OTHER",http_response_status_code="_OTHER""#));
-        let others = format!(
-            r#"tollgate_requests_total{{route="all",reason="_OTHER"}} {}"#,
-            100_000 - REASONS
-        );
+        let others = format!(r#"tollgate_requests_total{{route="all",reason="_OTHER"}} {}"#, 100_000 - REASONS);
         assert!(text.contains(&others));
         let most = 2 * histogram::STATUSES * 17 + REASONS + 2 * (COMPONENTS + 1) + 100;
         assert!(series(&metrics) < most, "{} series", series(&metrics));
@@ -485,19 +455,13 @@ mod tests {
         drop((old, old_plugin));
         let new_plugin = new.plugin("keys");
         assert!(
-            metrics
-                .render()
-                .contains(r#"refusals_total{plugin="keys",route="search"} 0"#),
+            metrics.render().contains(r#"refusals_total{plugin="keys",route="search"} 0"#),
             "nobody held the plugin"
         );
         new_plugin.refused();
         let newer_plugin = new.plugin("keys");
         drop(new_plugin);
-        assert!(
-            metrics
-                .render()
-                .contains(r#"refusals_total{plugin="keys",route="search"} 1"#)
-        );
+        assert!(metrics.render().contains(r#"refusals_total{plugin="keys",route="search"} 1"#));
         drop((new, newer_plugin));
         assert_eq!(series(&metrics), empty);
     }
@@ -522,10 +486,7 @@ mod tests {
         });
         let text = metrics.render();
         let total = |start: &str| -> u64 {
-            let counts = text
-                .lines()
-                .filter(|line| line.starts_with(start))
-                .filter_map(|line| line.rsplit_once(' '));
+            let counts = text.lines().filter(|line| line.starts_with(start)).filter_map(|line| line.rsplit_once(' '));
             counts.map(|(_, count)| count.parse::<u64>().expect("a count")).sum()
         };
         assert_eq!(total("tollgate_requests_total"), 8000);

@@ -181,11 +181,7 @@ fn rebuild(path: &[u8], keep_encoded_slash: bool) -> Result<String, PathError> {
             out.push('/');
         }
     }
-    if hides_nothing(&out.as_bytes()[1..]) {
-        Ok(out)
-    } else {
-        Err(PathError::EncodedSlash)
-    }
+    if hides_nothing(&out.as_bytes()[1..]) { Ok(out) } else { Err(PathError::EncodedSlash) }
 }
 
 /// Appends one segment with its escapes in normal form.
@@ -217,11 +213,7 @@ fn decode(out: &mut String, segment: &[u8], keep_encoded_slash: bool) -> Result<
 
 fn push_escape(out: &mut String, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.extend([
-        '%',
-        char::from(DIGITS[usize::from(byte >> 4)]),
-        char::from(DIGITS[usize::from(byte & 15)]),
-    ]);
+    out.extend(['%', char::from(DIGITS[usize::from(byte >> 4)]), char::from(DIGITS[usize::from(byte & 15)])]);
 }
 
 /// A percent-escape whose value may be in a path.
@@ -280,14 +272,8 @@ fn check(segment: &[u8]) -> Result<(), PathError> {
     }
     // C0 and C1 begin nothing that is UTF-8; E0 and F0 are overlong before a small second byte.
     let overlong = segment.windows(6).any(|window| {
-        let [
-            b'%',
-            lead @ (b'C' | b'E' | b'F'),
-            low @ (b'0' | b'1'),
-            b'%',
-            next @ (b'8' | b'9' | b'A' | b'B'),
-            _,
-        ] = window
+        let [b'%', lead @ (b'C' | b'E' | b'F'), low @ (b'0' | b'1'), b'%', next @ (b'8' | b'9' | b'A' | b'B'), _] =
+            window
         else {
             return false;
         };
@@ -304,10 +290,7 @@ fn check(segment: &[u8]) -> Result<(), PathError> {
 /// A segment up to its first `;`, raw or escaped.
 fn without_parameters(segment: &[u8]) -> &[u8] {
     let raw = segment.iter().position(|byte| *byte == b';').unwrap_or(segment.len());
-    let escaped = segment
-        .windows(3)
-        .position(|window| window == b"%3B")
-        .unwrap_or(segment.len());
+    let escaped = segment.windows(3).position(|window| window == b"%3B").unwrap_or(segment.len());
     &segment[..raw.min(escaped)]
 }
 

@@ -25,8 +25,8 @@ pub(crate) use convert::{
     Applied, Attributes, Head, Refused, describe_new_body, edit_request, edit_response, refusal, whole,
 };
 pub use engine::Engine;
-pub(crate) use instance::{Failure, FailureKind};
 use instance::Instance;
+pub(crate) use instance::{Failure, FailureKind};
 use interest::Sight;
 pub use library::{BUILT_IN, Change, Library, Report};
 pub(crate) use pool::{BodyCall, Pool};
@@ -126,6 +126,9 @@ impl Plugin {
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plugin").field("name", &self.name).field("component", &self.component.name).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("component", &self.component.name)
+            .finish_non_exhaustive()
     }
 }

@@ -89,7 +89,8 @@ impl Proxy {
     ) -> Self {
         let mut pools = HashMap::new();
         for (name, plugin) in &snapshot.plugins {
-            let kept = before.and_then(|before| before.pools.get(name)).filter(|pool| Arc::ptr_eq(&pool.plugin, plugin));
+            let kept =
+                before.and_then(|before| before.pools.get(name)).filter(|pool| Arc::ptr_eq(&pool.plugin, plugin));
             let pool = kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone())));
             pools.insert(name.clone(), pool);
         }
@@ -123,12 +124,7 @@ impl Proxy {
     }
 
     /// Carries one request to its answer. Never fails: what goes wrong becomes a response.
-    pub(crate) async fn carry(
-        self: Rc<Self>,
-        request: Request<Body>,
-        peer: &Peer,
-        listener: &str,
-    ) -> Response<Body> {
+    pub(crate) async fn carry(self: Rc<Self>, request: Request<Body>, peer: &Peer, listener: &str) -> Response<Body> {
         let _active = self.snapshot.metrics.request_began();
         let request_id = self.ids.next();
         let mut entry = Entry::new(&request, peer, request_id.clone());
@@ -196,7 +192,9 @@ impl Proxy {
             None => body,
         };
         use http_body::Body as _;
-        if body.is_end_stream() && !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) {
+        if body.is_end_stream()
+            && !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
+        {
             // A body that is not there says so, to plugins and to the upstream alike (RFC 9110, section 8.6).
             parts.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }

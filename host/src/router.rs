@@ -72,10 +72,9 @@ impl From<NoRoute> for Error {
             NoRoute::NotFound => Reason::NoRoute.into(),
             NoRoute::MethodNotAllowed(allow) => Reason::MethodNotAllowed(allow).into(),
             NoRoute::EncodedSlash => crate::path::PathError::EncodedSlash.into(),
-            NoRoute::Ambiguous(near) => Self::because(
-                Reason::AmbiguousPath,
-                format!("the path is nearly one of route {near:?}"),
-            ),
+            NoRoute::Ambiguous(near) => {
+                Self::because(Reason::AmbiguousPath, format!("the path is nearly one of route {near:?}"))
+            }
         }
     }
 }
@@ -93,19 +92,8 @@ impl<T> Router<T> {
         let index = Index::new(sorted.iter().map(|route| &route.matches));
         let near = Near::new(&sorted);
         let encoded_slash = sorted.iter().any(|route| route.matches.encoded_slash);
-        let routes = routes
-            .into_iter()
-            .map(|(route, value)| Ranked {
-                route: route.clone(),
-                value,
-            })
-            .collect();
-        Self {
-            routes,
-            index,
-            near,
-            encoded_slash,
-        }
+        let routes = routes.into_iter().map(|(route, value)| Ranked { route: route.clone(), value }).collect();
+        Self { routes, index, near, encoded_slash }
     }
 
     /// Whether any route lets `%2F` through, so that the path has to be kept with it until the route is known.
@@ -134,10 +122,7 @@ impl<T> Router<T> {
             if let Some(winner) = first.filter(|winner| *winner != rank) {
                 let winner = &self.routes[winner].route;
                 let criterion = Criterion::between(winner, &ranked.route);
-                return Verdict::Outranked {
-                    winner: &winner.name,
-                    criterion,
-                };
+                return Verdict::Outranked { winner: &winner.name, criterion };
             }
             match &found {
                 Err(NoRoute::EncodedSlash) => Verdict::EncodedSlash,
@@ -180,11 +165,7 @@ impl<T> Router<T> {
         }
         methods.sort_unstable();
         methods.dedup();
-        if methods.is_empty() {
-            None
-        } else {
-            HeaderValue::from_str(&methods.join(", ")).ok()
-        }
+        if methods.is_empty() { None } else { HeaderValue::from_str(&methods.join(", ")).ok() }
     }
 }
 
@@ -203,17 +184,8 @@ impl<T> Ranked<T> {
     }
 
     fn takes_fields(&self, asked: Asked<'_>) -> bool {
-        self.route
-            .matches
-            .headers
-            .iter()
-            .all(|(name, value)| takes_header(asked.headers, name, value))
-            && self
-                .route
-                .matches
-                .query
-                .iter()
-                .all(|(name, value)| query::takes(asked.query, name, value))
+        self.route.matches.headers.iter().all(|(name, value)| takes_header(asked.headers, name, value))
+            && self.route.matches.query.iter().all(|(name, value)| query::takes(asked.query, name, value))
     }
 
     /// `HEAD` follows `GET`.
@@ -233,9 +205,9 @@ impl<T> Ranked<T> {
     fn takes_path(&self, path: &str) -> bool {
         match &self.route.matches.path {
             PathMatch::Exact(exact) => exact == path,
-            PathMatch::Prefix(prefix) => path
-                .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            PathMatch::Prefix(prefix) => {
+                path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
             PathMatch::Regex(pattern) => pattern.is_match(path),
         }
     }
@@ -251,22 +223,9 @@ impl<T> Ranked<T> {
         if !self.takes_method(asked.method) {
             return Some(Verdict::Method);
         }
-        let header = self
-            .route
-            .matches
-            .headers
-            .iter()
-            .find(|(name, value)| !takes_header(asked.headers, name, value));
-        let query = || {
-            self.route
-                .matches
-                .query
-                .iter()
-                .find(|(name, value)| !query::takes(asked.query, name, value))
-        };
-        header
-            .map(|(name, _)| Verdict::Header(name))
-            .or_else(|| query().map(|(name, _)| Verdict::Query(name)))
+        let header = self.route.matches.headers.iter().find(|(name, value)| !takes_header(asked.headers, name, value));
+        let query = || self.route.matches.query.iter().find(|(name, value)| !query::takes(asked.query, name, value));
+        header.map(|(name, _)| Verdict::Header(name)).or_else(|| query().map(|(name, _)| Verdict::Query(name)))
     }
 }
 

@@ -165,10 +165,7 @@ fn the_example_is_taken_as_it_is_meant() {
     let limit = &config.plugin["per-minute"];
     assert_eq!(limit.config, r#"{"key":"consumer","limit":100,"window":"1m"}"#);
     assert_eq!(limit.on_failure, OnFailure::Open);
-    assert_eq!(
-        (limit.limits.time, limit.limits.memory),
-        (Duration::from_millis(20), 32 << 20)
-    );
+    assert_eq!((limit.limits.time, limit.limits.memory), (Duration::from_millis(20), 32 << 20));
     assert_eq!(limit.grant.kv, ["sessions"]);
     let route = &config.routes[0];
     assert_eq!(route.chain, ["keys", "per-minute"]);
@@ -195,10 +192,7 @@ fn the_hash_changes_with_all_that_was_read() {
 #[test]
 fn secrets_are_known_but_not_shown() {
     let (_directory, config) = example();
-    assert_eq!(
-        config.secrets.iter().collect::<Vec<_>>(),
-        ["5e884898da28047151d0e56f8dc62927"]
-    );
+    assert_eq!(config.secrets.iter().collect::<Vec<_>>(), ["5e884898da28047151d0e56f8dc62927"]);
     assert!(!format!("{config:?}").contains("5e884898"));
     let complaint = config.plugin["keys"].complaint(
         "/keys/0/sha256",
@@ -215,13 +209,7 @@ fn a_complaint_about_something_that_is_not_there_is_placed_around_it() {
     let config =
         with("[plugin.a]\ncomponent = \"api-key\"\n[plugin.b]\ncomponent = \"api-key\"\nconfig = { x = [1] }\n")
             .unwrap();
-    let line = |name: &str, pointer| {
-        config.plugin[name]
-            .complaint(pointer, "no", &config.secrets)
-            .place
-            .unwrap()
-            .text
-    };
+    let line = |name: &str, pointer| config.plugin[name].complaint(pointer, "no", &config.secrets).place.unwrap().text;
     assert_eq!(&*line("a", "/keys"), "[plugin.a]");
     assert_eq!(&*line("b", "/x/7/y"), "config = { x = [1] }");
     let long = config.plugin["b"].complaint("/x", &"long ".repeat(1000), &config.secrets);
@@ -280,10 +268,7 @@ fn everything_can_be_said() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let listener = &config.listeners[0];
     assert_eq!(listener.trusted_proxies.len(), 3);
-    assert_eq!(
-        (listener.limits.head_size, listener.limits.keep_alive),
-        (8 << 10, Duration::from_secs(4))
-    );
+    assert_eq!((listener.limits.head_size, listener.limits.keep_alive), (8 << 10, Duration::from_secs(4)));
     assert_eq!(config.admin.unwrap().address.to_string(), "127.0.0.1:9901");
     assert_eq!(config.upstreams[0].timeouts.total, Duration::from_secs(300));
     assert_eq!(config.upstreams[0].tls.name.as_deref(), Some("a.internal"));
@@ -292,10 +277,7 @@ fn everything_can_be_said() {
     assert_eq!(route.matches.host, HostMatch::Suffix(".example.com".into()));
     assert_eq!(route.matches.headers[0].0, "x-version");
     assert!(matches!(&route.matches.query[1], (name, ValueMatch::Exact(value)) if name == "q" && value == "a b"));
-    assert_eq!(
-        (route.priority, route.body_size, route.matches.encoded_slash),
-        (-5, None, true)
-    );
+    assert_eq!((route.priority, route.body_size, route.matches.encoded_slash), (-5, None, true));
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(config.log.access, AccessLog::File(directory().join("access.log")));
     assert_eq!(config.drain.grace, Duration::from_secs(5));
@@ -331,16 +313,9 @@ fn no_report_shows_a_secret() {
     let quotes: Vec<usize> = EVERYTHING.match_indices(['"', '\'']).map(|(at, _)| at).collect();
     let mut refused = 0;
     for quote in quotes.chunks_exact(2) {
-        let (before, inside, after) = (
-            &EVERYTHING[..=quote[0]],
-            &EVERYTHING[quote[0] + 1..quote[1]],
-            &EVERYTHING[quote[1]..],
-        );
-        for with in [
-            "${env:ALICE}".to_owned(),
-            format!("{inside}${{env:ALICE}}"),
-            format!("${{env:ALICE}}{inside}"),
-        ] {
+        let (before, inside, after) =
+            (&EVERYTHING[..=quote[0]], &EVERYTHING[quote[0] + 1..quote[1]], &EVERYTHING[quote[1]..]);
+        for with in ["${env:ALICE}".to_owned(), format!("{inside}${{env:ALICE}}"), format!("${{env:ALICE}}{inside}")] {
             let problems = match read(&format!("{before}{with}{after}")) {
                 Ok(config) => Problems::from_iter(config.warnings),
                 Err(problems) => {
@@ -348,10 +323,7 @@ fn no_report_shows_a_secret() {
                     problems
                 }
             };
-            let data: Vec<String> = problems
-                .iter()
-                .map(|problem| serde_json::to_string(problem).unwrap())
-                .collect();
+            let data: Vec<String> = problems.iter().map(|problem| serde_json::to_string(problem).unwrap()).collect();
             let shown = format!("{problems}{data:?}");
             assert!(!shown.contains("canary-of-alice"), "{shown}");
         }
@@ -369,48 +341,25 @@ fn a_file_that_cannot_be_read_is_not_a_file_with_problems() {
     fs::write(&path, b"# caf\xe9\nworkers = 1\n").unwrap();
     let problems = load(&path).unwrap_err();
     assert!(!problems.is_unreadable());
-    assert_eq!(
-        problems
-            .iter()
-            .next()
-            .unwrap()
-            .place
-            .as_ref()
-            .map(|place| (place.line, place.column)),
-        Some((1, 6))
-    );
+    assert_eq!(problems.iter().next().unwrap().place.as_ref().map(|place| (place.line, place.column)), Some((1, 6)));
     assert!(!read("").unwrap_err().is_unreadable());
 }
 
 #[test]
 fn problems_are_data_for_programs() {
     let problems = with("[route.other]\npath = \"/x\"\nupsteam = \"search\"\n").unwrap_err();
-    let json: serde_json::Value = problems
-        .iter()
-        .map(|problem| serde_json::to_value(problem).unwrap())
-        .collect();
-    let unknown = json
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|problem| problem["suggestion"] == "upstream")
-        .unwrap();
+    let json: serde_json::Value = problems.iter().map(|problem| serde_json::to_value(problem).unwrap()).collect();
+    let unknown = json.as_array().unwrap().iter().find(|problem| problem["suggestion"] == "upstream").unwrap();
     assert_eq!(unknown["severity"], "error");
     assert_eq!(unknown["path"], "route.other.upsteam");
     assert_eq!(unknown["place"]["file"], "tollgate.toml");
-    assert_eq!(
-        (&unknown["place"]["line"], &unknown["place"]["column"]),
-        (&11.into(), &1.into())
-    );
+    assert_eq!((&unknown["place"]["line"], &unknown["place"]["column"]), (&11.into(), &1.into()));
     assert_eq!(unknown["place"]["text"], "upsteam = \"search\"");
 }
 
 #[test]
 fn the_order_of_the_file_decides_nothing() {
-    let text = EXAMPLE
-        .replace("${file:alice.sha256}", "x")
-        .replace("tls = ", "# tls = ")
-        .replace("workers = 4", "");
+    let text = EXAMPLE.replace("${file:alice.sha256}", "x").replace("tls = ", "# tls = ").replace("workers = 4", "");
     let tables: Vec<String> = text.trim().split("\n\n").map(str::to_owned).collect();
     let of = |tables: &[String]| {
         let config = read(&tables.join("\n\n")).unwrap_or_else(|problems| panic!("{problems}"));
@@ -425,12 +374,7 @@ fn warnings_do_not_refuse() {
     let config =
         with("[upstream.spare]\nendpoints = [\"http://10.0.0.1\"]\n[admin]\naddress = \"0.0.0.0:9901\"\n").unwrap();
     assert_eq!(config.warnings.len(), 2);
-    assert!(
-        config
-            .warnings
-            .iter()
-            .all(|warning| warning.severity == Severity::Warning && warning.place.is_some())
-    );
+    assert!(config.warnings.iter().all(|warning| warning.severity == Severity::Warning && warning.place.is_some()));
 }
 
 #[test]
@@ -459,9 +403,7 @@ fn every_key_can_be_written() {
         let Err(problems) = read(&format!("{path} = 1979-05-27")) else {
             continue;
         };
-        let unknown = problems
-            .iter()
-            .find(|problem| problem.message.starts_with("unknown key"));
+        let unknown = problems.iter().find(|problem| problem.message.starts_with("unknown key"));
         assert!(unknown.is_none(), "{path}: {problems}");
     }
 }
@@ -470,15 +412,8 @@ fn every_key_can_be_written() {
 fn piece() -> impl Strategy<Value = String> {
     let words: Vec<String> = keys().iter().map(|(_, key)| key.name.to_owned()).collect();
     let examples: Vec<String> = keys().iter().map(|(_, key)| (key.example)()).collect();
-    let tables = [
-        "[listener.a]\n",
-        "[route.a]\n",
-        "[route.b]\n",
-        "[plugin.a]\n",
-        "[upstream.a]\n",
-        "[log]\n",
-        "[[route]]\n",
-    ];
+    let tables =
+        ["[listener.a]\n", "[route.a]\n", "[route.b]\n", "[plugin.a]\n", "[upstream.a]\n", "[log]\n", "[[route]]\n"];
     let signs = [
         " = ", "[", "]", "{", "}", ",", "\n", "\"", "'", "\"\"\"", ".", "${env:", "${file:", "}", "\\", "\u{0}", "é",
         "-1", "1e9", "a",

@@ -26,7 +26,7 @@ macro_rules! plugin {
                 }
             }
 
-            $crate::bindings::export_hooks!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_hooks!(Component with_types_in $crate::bindings);
         };
         #[cfg(not(target_arch = "wasm32"))]
         const _: () = {

@@ -50,10 +50,10 @@ pub mod limiter;
 pub mod log;
 
 pub use edits::{BodyFlow, Edits, Flow, Problem};
-pub use interest::{Interest, RequestInterest, ResponseInterest};
-pub use message::{Request, ResponseHead};
 #[doc(hidden)]
 pub use export::Hooks;
+pub use interest::{Interest, RequestInterest, ResponseInterest};
+pub use message::{Request, ResponseHead};
 
 pub use http;
 pub use schemars;

@@ -41,12 +41,7 @@ pub struct Quota {
 
 impl Default for Quota {
     fn default() -> Self {
-        Self {
-            key: 1 << 10,
-            value: 64 << 10,
-            bytes: 16 << 20,
-            entries: 100_000,
-        }
+        Self { key: 1 << 10, value: 64 << 10, bytes: 16 << 20, entries: 100_000 }
     }
 }
 
@@ -64,11 +59,7 @@ pub enum Error {
 impl Stores {
     /// No store yet; each that is opened gets this quota. Time begins now.
     pub fn new(quota: Quota) -> Self {
-        Self {
-            quota,
-            epoch: Instant::now(),
-            stores: Mutex::default(),
-        }
+        Self { quota, epoch: Instant::now(), stores: Mutex::default() }
     }
 
     /// The store of this name, empty where nobody holds it. For the load of a plugin that was granted it.

@@ -48,11 +48,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self {
-            buckets: 64,
-            keys: 100_000,
-            plugin_keys: 400_000,
-        }
+        Self { buckets: 64, keys: 100_000, plugin_keys: 400_000 }
     }
 }
 
@@ -126,22 +122,13 @@ pub enum Error {
 impl Limiter {
     /// A limiter without buckets, whose time begins now.
     pub fn new(sizes: Sizes) -> Arc<Self> {
-        Arc::new(Self {
-            sizes,
-            epoch: Instant::now(),
-            keys: Arc::new(Keys::new()),
-            plugins: Mutex::default(),
-        })
+        Arc::new(Self { sizes, epoch: Instant::now(), keys: Arc::new(Keys::new()), plugins: Mutex::default() })
     }
 
     /// The buckets of a plugin that is being loaded, under the name that chains use. None is open yet; one that an
     /// earlier load of the same plugin still holds is found again with its counters.
     pub fn plugin(self: &Arc<Self>, plugin: &str) -> Buckets {
-        Buckets {
-            limiter: self.clone(),
-            plugin: plugin.into(),
-            opened: Mutex::default(),
-        }
+        Buckets { limiter: self.clone(), plugin: plugin.into(), opened: Mutex::default() }
     }
 }
 
@@ -222,26 +209,16 @@ struct Known {
 impl Limiter {
     fn find_or_make(&self, plugin: &str, name: shards::Key, windows: &[Window]) -> Arc<Bucket> {
         let mut plugins = lock(&self.plugins);
-        let known = plugins.entry(plugin.into()).or_insert_with(|| Known {
-            room: Room::new(self.sizes.plugin_keys),
-            buckets: Vec::new(),
-        });
-        if let Some(bucket) = known
-            .buckets
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|bucket| bucket.is(name, windows))
-        {
+        let known = plugins
+            .entry(plugin.into())
+            .or_insert_with(|| Known { room: Room::new(self.sizes.plugin_keys), buckets: Vec::new() });
+        if let Some(bucket) = known.buckets.iter().filter_map(Weak::upgrade).find(|bucket| bucket.is(name, windows)) {
             return bucket;
         }
         let gcra = windows.iter().map(Gcra::new).collect();
         let shards = Shards::new(gcra, self.keys.clone(), self.sizes.keys, known.room.clone());
-        let bucket = Arc::new(Bucket {
-            name,
-            windows: windows.to_vec(),
-            epoch: self.epoch,
-            counters: Counters::Host(shards),
-        });
+        let bucket =
+            Arc::new(Bucket { name, windows: windows.to_vec(), epoch: self.epoch, counters: Counters::Host(shards) });
         known.buckets.push(Arc::downgrade(&bucket));
         bucket
     }
@@ -258,10 +235,7 @@ fn forget_unused(plugins: &mut HashMap<Box<str>, Known>) {
 fn check(windows: &[Window]) -> Result<(), Error> {
     let wrong = |why: String| Err(Error::InvalidWindow(why));
     if windows.is_empty() || windows.len() > MAX_WINDOWS {
-        return wrong(format!(
-            "a bucket has 1 to {MAX_WINDOWS} windows, not {}",
-            windows.len()
-        ));
+        return wrong(format!("a bucket has 1 to {MAX_WINDOWS} windows, not {}", windows.len()));
     }
     for window in windows {
         if window.limit == 0 {
@@ -271,10 +245,7 @@ fn check(windows: &[Window]) -> Result<(), Error> {
             return wrong("the burst is at least 1, not 0".into());
         }
         if window.period_ms == 0 || window.period_ms > MAX_PERIOD_MS {
-            return wrong(format!(
-                "the period is 1 to {MAX_PERIOD_MS} ms (31 days), not {}",
-                window.period_ms
-            ));
+            return wrong(format!("the period is 1 to {MAX_PERIOD_MS} ms (31 days), not {}", window.period_ms));
         }
     }
     Ok(())
@@ -298,19 +269,12 @@ mod tests {
 
     use super::*;
 
-    const HUNDRED_A_MINUTE: Window = Window {
-        limit: 100,
-        period_ms: 60_000,
-        burst: 100,
-    };
+    const HUNDRED_A_MINUTE: Window = Window { limit: 100, period_ms: 60_000, burst: 100 };
 
     fn bucket(windows: &[Window]) -> (Arc<Bucket>, Instant) {
         let limiter = Limiter::new(Sizes::default());
         let start = limiter.epoch;
-        (
-            limiter.plugin("limit").open("b", windows).expect("a good window"),
-            start,
-        )
+        (limiter.plugin("limit").open("b", windows).expect("a good window"), start)
     }
 
     #[test]
@@ -320,65 +284,28 @@ mod tests {
             let taken = bucket.take("alice", 1, start).unwrap();
             assert!(taken.allowed);
             assert_eq!(taken.retry_after_ms, 0);
-            assert_eq!(
-                taken.standings(),
-                [Standing {
-                    remaining: 99 - before,
-                    reset_ms: 600 * (before + 1)
-                }]
-            );
+            assert_eq!(taken.standings(), [Standing { remaining: 99 - before, reset_ms: 600 * (before + 1) }]);
         }
         let refused = bucket.take("alice", 1, start).unwrap();
         assert!(!refused.allowed);
         assert_eq!(refused.retry_after_ms, 600);
-        assert_eq!(
-            refused.standings(),
-            [Standing {
-                remaining: 0,
-                reset_ms: 60_000
-            }]
-        );
-        assert!(
-            !bucket
-                .take("alice", 1, start + Duration::from_nanos(599_999_999))
-                .unwrap()
-                .allowed
-        );
-        assert!(
-            bucket
-                .take("alice", 1, start + Duration::from_millis(600))
-                .unwrap()
-                .allowed
-        );
-        assert!(
-            !bucket
-                .take("alice", 1, start + Duration::from_millis(1199))
-                .unwrap()
-                .allowed
-        );
+        assert_eq!(refused.standings(), [Standing { remaining: 0, reset_ms: 60_000 }]);
+        assert!(!bucket.take("alice", 1, start + Duration::from_nanos(599_999_999)).unwrap().allowed);
+        assert!(bucket.take("alice", 1, start + Duration::from_millis(600)).unwrap().allowed);
+        assert!(!bucket.take("alice", 1, start + Duration::from_millis(1199)).unwrap().allowed);
         assert!(bucket.take("bob", 100, start).unwrap().allowed, "keys are apart");
     }
 
     #[test]
     fn a_cost_of_zero_only_looks_and_a_cost_over_the_burst_is_never_allowed() {
-        let (bucket, start) = bucket(&[
-            HUNDRED_A_MINUTE,
-            Window {
-                limit: 10,
-                period_ms: 1000,
-                burst: 5,
-            },
-        ]);
+        let (bucket, start) = bucket(&[HUNDRED_A_MINUTE, Window { limit: 10, period_ms: 1000, burst: 5 }]);
         let look = bucket.take("k", 0, start).unwrap();
         assert!(look.allowed);
         let remaining: Vec<_> = look.standings().iter().map(|standing| standing.remaining).collect();
         assert_eq!(remaining, [100, 5]);
         let never = bucket.take("k", 6, start).unwrap();
         assert_eq!((never.allowed, never.retry_after_ms), (false, u64::MAX));
-        assert!(
-            bucket.take("k", 5, start).unwrap().allowed,
-            "what was refused cost nothing"
-        );
+        assert!(bucket.take("k", 5, start).unwrap().allowed, "what was refused cost nothing");
         let refused = bucket.take("k", 1, start).unwrap();
         assert_eq!((refused.allowed, refused.retry_after_ms), (false, 100));
         assert_eq!(refused.standings()[0].remaining, 95, "all or nothing");
@@ -386,11 +313,7 @@ mod tests {
 
     #[test]
     fn sixty_four_threads_on_one_key_take_exactly_the_burst() {
-        let (bucket, start) = bucket(&[Window {
-            limit: 1000,
-            period_ms: 1000,
-            burst: 777,
-        }]);
+        let (bucket, start) = bucket(&[Window { limit: 1000, period_ms: 1000, burst: 777 }]);
         let admitted = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for _ in 0..64 {
@@ -418,10 +341,7 @@ mod tests {
         assert!(bucket.take("k", 1, noon + Duration::from_millis(600)).unwrap().allowed);
         let day = noon + Duration::from_secs(86_400);
         assert!(bucket.take("k", 100, day).unwrap().allowed);
-        assert!(
-            !bucket.take("k", 1, day).unwrap().allowed,
-            "a day ahead gives one burst, not more"
-        );
+        assert!(!bucket.take("k", 1, day).unwrap().allowed, "a day ahead gives one burst, not more");
     }
 
     #[test]
@@ -429,48 +349,17 @@ mod tests {
         let limiter = Limiter::new(Sizes::default());
         let now = limiter.epoch;
         let old = limiter.plugin("limit");
-        assert!(
-            old.open("b", &[HUNDRED_A_MINUTE])
-                .unwrap()
-                .take("k", 100, now)
-                .unwrap()
-                .allowed
-        );
+        assert!(old.open("b", &[HUNDRED_A_MINUTE]).unwrap().take("k", 100, now).unwrap().allowed);
         let new = limiter.plugin("limit");
         let same = new.open("b", &[HUNDRED_A_MINUTE]).unwrap();
         drop(old);
         assert!(!same.take("k", 1, now).unwrap().allowed);
-        let changed = new
-            .open(
-                "b",
-                &[Window {
-                    burst: 101,
-                    ..HUNDRED_A_MINUTE
-                }],
-            )
-            .unwrap();
+        let changed = new.open("b", &[Window { burst: 101, ..HUNDRED_A_MINUTE }]).unwrap();
         assert!(changed.take("k", 101, now).unwrap().allowed);
-        assert!(
-            limiter
-                .plugin("other")
-                .open("b", &[HUNDRED_A_MINUTE])
-                .unwrap()
-                .take("k", 1, now)
-                .unwrap()
-                .allowed
-        );
-        assert!(
-            new.open("c", &[HUNDRED_A_MINUTE])
-                .unwrap()
-                .take("k", 1, now)
-                .unwrap()
-                .allowed
-        );
+        assert!(limiter.plugin("other").open("b", &[HUNDRED_A_MINUTE]).unwrap().take("k", 1, now).unwrap().allowed);
+        assert!(new.open("c", &[HUNDRED_A_MINUTE]).unwrap().take("k", 1, now).unwrap().allowed);
         drop((same, changed, new));
-        assert!(
-            lock(&limiter.plugins).is_empty(),
-            "the last user took everything with it"
-        );
+        assert!(lock(&limiter.plugins).is_empty(), "the last user took everything with it");
     }
 
     #[test]
@@ -478,22 +367,8 @@ mod tests {
         let limiter = Limiter::new(Sizes::default());
         let now = limiter.epoch;
         let buckets = limiter.plugin("limit");
-        assert!(
-            buckets
-                .open("b", &[HUNDRED_A_MINUTE])
-                .unwrap()
-                .take("k", 100, now)
-                .unwrap()
-                .allowed
-        );
-        assert!(
-            !buckets
-                .open("b", &[HUNDRED_A_MINUTE])
-                .unwrap()
-                .take("k", 1, now)
-                .unwrap()
-                .allowed
-        );
+        assert!(buckets.open("b", &[HUNDRED_A_MINUTE]).unwrap().take("k", 100, now).unwrap().allowed);
+        assert!(!buckets.open("b", &[HUNDRED_A_MINUTE]).unwrap().take("k", 1, now).unwrap().allowed);
     }
 
     #[test]
@@ -503,14 +378,8 @@ mod tests {
         for number in 0..64 {
             buckets.open(&number.to_string(), &[HUNDRED_A_MINUTE]).unwrap();
         }
-        assert_eq!(
-            buckets.open("one more", &[HUNDRED_A_MINUTE]).unwrap_err(),
-            Error::TooManyBuckets
-        );
-        assert!(
-            buckets.open("63", &[HUNDRED_A_MINUTE]).is_ok(),
-            "those that are open stay open"
-        );
+        assert_eq!(buckets.open("one more", &[HUNDRED_A_MINUTE]).unwrap_err(), Error::TooManyBuckets);
+        assert!(buckets.open("63", &[HUNDRED_A_MINUTE]).is_ok(), "those that are open stay open");
         assert!(limiter.plugin("other").open("one more", &[HUNDRED_A_MINUTE]).is_ok());
     }
 
@@ -523,17 +392,8 @@ mod tests {
             (vec![good; 9], "1 to 8 windows, not 9"),
             (vec![good, Window { limit: 0, ..good }], "limit is at least 1"),
             (vec![Window { burst: 0, ..good }], "burst is at least 1"),
-            (
-                vec![Window { period_ms: 0, ..good }],
-                "1 to 2678400000 ms (31 days), not 0",
-            ),
-            (
-                vec![Window {
-                    period_ms: MAX_PERIOD_MS + 1,
-                    ..good
-                }],
-                "not 2678400001",
-            ),
+            (vec![Window { period_ms: 0, ..good }], "1 to 2678400000 ms (31 days), not 0"),
+            (vec![Window { period_ms: MAX_PERIOD_MS + 1, ..good }], "not 2678400001"),
         ];
         for (windows, expected) in wrong {
             let error = limiter.plugin("p").open("b", &windows).unwrap_err().to_string();
@@ -544,16 +404,8 @@ mod tests {
 
     #[test]
     fn the_largest_numbers_do_not_overflow() {
-        let largest = Window {
-            limit: u64::MAX,
-            period_ms: MAX_PERIOD_MS,
-            burst: u64::MAX,
-        };
-        let slowest = Window {
-            limit: 1,
-            period_ms: MAX_PERIOD_MS,
-            burst: u64::MAX,
-        };
+        let largest = Window { limit: u64::MAX, period_ms: MAX_PERIOD_MS, burst: u64::MAX };
+        let slowest = Window { limit: 1, period_ms: MAX_PERIOD_MS, burst: u64::MAX };
         let (bucket, start) = bucket(&[largest, slowest]);
         let far = start + Duration::from_secs(200 * 365 * 86_400);
         for now in [start, far] {

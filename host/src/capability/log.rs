@@ -61,13 +61,7 @@ impl PluginLog {
 
     fn of(plugin: Arc<str>) -> Self {
         let zero = || AtomicU32::new(0);
-        Self(Arc::new(Shared {
-            plugin,
-            lines: zero(),
-            bytes: zero(),
-            dropped: zero(),
-            open: Mutex::default(),
-        }))
+        Self(Arc::new(Shared { plugin, lines: zero(), bytes: zero(), dropped: zero(), open: Mutex::default() }))
     }
 
     /// Whether a line of this level would be written by anybody.
@@ -225,10 +219,7 @@ mod tests {
             }
         });
         let rest = r#"message=hello plugin="keys""#;
-        assert_eq!(
-            lines,
-            ["INFO", "WARN", "ERROR"].map(|level| format!("plugin {level} {rest}"))
-        );
+        assert_eq!(lines, ["INFO", "WARN", "ERROR"].map(|level| format!("plugin {level} {rest}")));
     }
 
     #[test]
@@ -272,10 +263,7 @@ mod tests {
             log.output(b"four\npanicked");
         });
         let messages = ["one", "two", "th\u{fc}\u{fffd} ree", "four", "panicked"];
-        assert_eq!(
-            lines,
-            messages.map(|message| format!("plugin WARN message={message} plugin=\"keys\""))
-        );
+        assert_eq!(lines, messages.map(|message| format!("plugin WARN message={message} plugin=\"keys\"")));
     }
 
     #[test]

@@ -17,10 +17,7 @@ pub(super) struct Element<'a> {
 /// The elements of all lines, the last one of the last line first. Empty ones are skipped.
 pub(super) fn elements(headers: &HeaderMap) -> impl Iterator<Item = Element<'_>> {
     let lines = headers.get_all(header::FORWARDED).iter().rev();
-    lines
-        .flat_map(|line| pieces(line.as_bytes(), b','))
-        .filter(|text| !text.is_empty())
-        .map(element)
+    lines.flat_map(|line| pieces(line.as_bytes(), b',')).filter(|text| !text.is_empty()).map(element)
 }
 
 /// What stands between the separators outside quotes, trimmed, from right to left.

@@ -8,10 +8,7 @@ fn networks(blocks: &[&str]) -> Vec<Network> {
         .iter()
         .map(|block| {
             let (address, prefix) = block.split_once('/').unwrap();
-            Network {
-                address: address.parse().unwrap(),
-                prefix: prefix.parse().unwrap(),
-            }
+            Network { address: address.parse().unwrap(), prefix: prefix.parse().unwrap() }
         })
         .collect()
 }
@@ -43,31 +40,11 @@ fn walks_from_the_right() {
         ("::ffff:10.0.0.1", &[(XFF, "1.2.3.4")], "1.2.3.4", &["10.0.0.1"]),
         ("2001:db8:aa::1", &[(XFF, "1.2.3.4")], "1.2.3.4", &["2001:db8:aa::1"]),
         ("10.0.0.1", &[(XFF, "6.6.6.6, 1.2.3.4")], "1.2.3.4", &["10.0.0.1"]),
-        (
-            "10.0.0.1",
-            &[(XFF, "6.6.6.6,1.2.3.4 , 10.9.9.9")],
-            "1.2.3.4",
-            &["10.9.9.9", "10.0.0.1"],
-        ),
-        (
-            "10.0.0.1",
-            &[(XFF, "1.2.3.4, 192.0.2.7, 10.2.2.2")],
-            "1.2.3.4",
-            &["192.0.2.7", "10.2.2.2", "10.0.0.1"],
-        ),
-        (
-            "10.0.0.1",
-            &[(XFF, "10.3.3.3, 10.2.2.2")],
-            "10.3.3.3",
-            &["10.2.2.2", "10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(XFF, "6.6.6.6,1.2.3.4 , 10.9.9.9")], "1.2.3.4", &["10.9.9.9", "10.0.0.1"]),
+        ("10.0.0.1", &[(XFF, "1.2.3.4, 192.0.2.7, 10.2.2.2")], "1.2.3.4", &["192.0.2.7", "10.2.2.2", "10.0.0.1"]),
+        ("10.0.0.1", &[(XFF, "10.3.3.3, 10.2.2.2")], "10.3.3.3", &["10.2.2.2", "10.0.0.1"]),
         // Several lines are one list.
-        (
-            "10.0.0.1",
-            &[(XFF, "6.6.6.6"), (XFF, "1.2.3.4"), (XFF, "10.2.2.2")],
-            "1.2.3.4",
-            &["10.2.2.2", "10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(XFF, "6.6.6.6"), (XFF, "1.2.3.4"), (XFF, "10.2.2.2")], "1.2.3.4", &["10.2.2.2", "10.0.0.1"]),
         ("10.0.0.1", &[(XFF, "1.2.3.4"), (XFF, "")], "1.2.3.4", &["10.0.0.1"]),
         ("10.0.0.1", &[(XFF, "1.2.3.4, ,")], "1.2.3.4", &["10.0.0.1"]),
         // Ports and brackets.
@@ -75,20 +52,10 @@ fn walks_from_the_right() {
         ("10.0.0.1", &[(XFF, "2001:db8::5")], "2001:db8::5", &["10.0.0.1"]),
         ("10.0.0.1", &[(XFF, "[2001:db8::5]")], "2001:db8::5", &["10.0.0.1"]),
         ("10.0.0.1", &[(XFF, "[2001:db8::5]:443")], "2001:db8::5", &["10.0.0.1"]),
-        (
-            "10.0.0.1",
-            &[(XFF, "1.2.3.4, ::ffff:10.2.2.2")],
-            "1.2.3.4",
-            &["10.2.2.2", "10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(XFF, "1.2.3.4, ::ffff:10.2.2.2")], "1.2.3.4", &["10.2.2.2", "10.0.0.1"]),
         // What is no address ends the walk before it.
         ("10.0.0.1", &[(XFF, "unknown")], "10.0.0.1", &[]),
-        (
-            "10.0.0.1",
-            &[(XFF, "1.2.3.4, _hidden, 10.2.2.2")],
-            "10.2.2.2",
-            &["10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(XFF, "1.2.3.4, _hidden, 10.2.2.2")], "10.2.2.2", &["10.0.0.1"]),
         ("10.0.0.1", &[(XFF, "1.2.3.4, 10.2.2.2.2")], "10.0.0.1", &[]),
         ("10.0.0.1", &[(XFF, "1.2.3.4, 010.2.2.2")], "10.0.0.1", &[]),
         ("10.0.0.1", &[(XFF, "1.2.3.4, fe80::1%eth0")], "10.0.0.1", &[]),
@@ -98,64 +65,19 @@ fn walks_from_the_right() {
         ("10.0.0.1", &[(XFF, "1.2.3.4, [::1]x")], "10.0.0.1", &[]),
         // RFC 7239.
         ("10.0.0.1", &[(FWD, "for=1.2.3.4")], "1.2.3.4", &["10.0.0.1"]),
-        (
-            "10.0.0.1",
-            &[(FWD, "For=\"1.2.3.4:99\";proto=https")],
-            "1.2.3.4",
-            &["10.0.0.1"],
-        ),
-        (
-            "10.0.0.1",
-            &[(FWD, "for=\"[2001:db8::5]:4711\"")],
-            "2001:db8::5",
-            &["10.0.0.1"],
-        ),
-        (
-            "10.0.0.1",
-            &[(FWD, "for=6.6.6.6, for=1.2.3.4;by=x, for=10.2.2.2")],
-            "1.2.3.4",
-            &["10.2.2.2", "10.0.0.1"],
-        ),
-        (
-            "10.0.0.1",
-            &[(FWD, "for=1.2.3.4"), (FWD, "for=10.2.2.2")],
-            "1.2.3.4",
-            &["10.2.2.2", "10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(FWD, "For=\"1.2.3.4:99\";proto=https")], "1.2.3.4", &["10.0.0.1"]),
+        ("10.0.0.1", &[(FWD, "for=\"[2001:db8::5]:4711\"")], "2001:db8::5", &["10.0.0.1"]),
+        ("10.0.0.1", &[(FWD, "for=6.6.6.6, for=1.2.3.4;by=x, for=10.2.2.2")], "1.2.3.4", &["10.2.2.2", "10.0.0.1"]),
+        ("10.0.0.1", &[(FWD, "for=1.2.3.4"), (FWD, "for=10.2.2.2")], "1.2.3.4", &["10.2.2.2", "10.0.0.1"]),
         ("10.0.0.1", &[(FWD, "for=1.2.3.4, for=unknown")], "10.0.0.1", &[]),
-        (
-            "10.0.0.1",
-            &[(FWD, "for=1.2.3.4, for=_gazonk, for=10.2.2.2")],
-            "10.2.2.2",
-            &["10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(FWD, "for=1.2.3.4, for=_gazonk, for=10.2.2.2")], "10.2.2.2", &["10.0.0.1"]),
         ("10.0.0.1", &[(FWD, "for=1.2.3.4, proto=https")], "10.0.0.1", &[]),
-        (
-            "10.0.0.1",
-            &[(FWD, "for=1.2.3.4, for=10.2.2.2;for=10.3.3.3")],
-            "10.0.0.1",
-            &[],
-        ),
-        (
-            "10.0.0.1",
-            &[(FWD, "for=1.2.3.4, for=\"10.2.2.2\\\"\"")],
-            "10.0.0.1",
-            &[],
-        ),
+        ("10.0.0.1", &[(FWD, "for=1.2.3.4, for=10.2.2.2;for=10.3.3.3")], "10.0.0.1", &[]),
+        ("10.0.0.1", &[(FWD, "for=1.2.3.4, for=\"10.2.2.2\\\"\"")], "10.0.0.1", &[]),
         // A quote that a client left open does not hide what the proxy added behind it.
-        (
-            "10.0.0.1",
-            &[(FWD, "for=\"6.6.6.6, for=1.2.3.4")],
-            "1.2.3.4",
-            &["10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(FWD, "for=\"6.6.6.6, for=1.2.3.4")], "1.2.3.4", &["10.0.0.1"]),
         // Both: the one that more proxies write.
-        (
-            "10.0.0.1",
-            &[(FWD, "for=6.6.6.6"), (XFF, "1.2.3.4")],
-            "1.2.3.4",
-            &["10.0.0.1"],
-        ),
+        ("10.0.0.1", &[(FWD, "for=6.6.6.6"), (XFF, "1.2.3.4")], "1.2.3.4", &["10.0.0.1"]),
     ];
     let trusted = networks(&["10.0.0.0/8", "2001:db8:aa::/48", "192.0.2.7/32"]);
     for (peer, lines, ip, hops) in table {
@@ -171,10 +93,7 @@ fn a_list_of_a_thousand_trusted_entries_ends_at_the_cap() {
     let mut list = "1.2.3.4, ".to_owned();
     list.push_str(&vec!["10.5.5.5"; 1_000].join(", "));
     let trusted = networks(&["10.0.0.0/8"]);
-    for (name, list) in [
-        ("x-forwarded-for", list.clone()),
-        ("forwarded", list.replace("10.5", "for=10.5")),
-    ] {
+    for (name, list) in [("x-forwarded-for", list.clone()), ("forwarded", list.replace("10.5", "for=10.5"))] {
         let client = address("10.0.0.1".parse().unwrap(), &headers(&[(name, &list)]), &trusted);
         assert_eq!(client.ip.to_string(), "10.5.5.5");
         assert_eq!(client.hops.len(), MOST_ENTRIES);
@@ -188,30 +107,14 @@ fn a_trusted_proxy_says_scheme_and_host() {
         let client = address(peer.parse().unwrap(), &headers(lines), &trusted);
         (client.scheme, client.host)
     };
-    let lines = [
-        ("x-forwarded-for", "1.2.3.4"),
-        ("x-forwarded-proto", "https"),
-        ("x-forwarded-host", "API.example.com:443"),
-    ];
-    assert_eq!(
-        said("10.0.0.1", &lines),
-        (Some(Scheme::Https), Some("api.example.com".to_owned()))
-    );
+    let lines =
+        [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "API.example.com:443")];
+    assert_eq!(said("10.0.0.1", &lines), (Some(Scheme::Https), Some("api.example.com".to_owned())));
     assert_eq!(said("203.0.113.9", &lines), (None, None));
-    let lines = [(
-        "forwarded",
-        "for=6.6.6.6;proto=http;host=evil, for=1.2.3.4;proto=HTTPS;host=\"a.example:8443\"",
-    )];
-    assert_eq!(
-        said("10.0.0.1", &lines),
-        (Some(Scheme::Https), Some("a.example:8443".to_owned()))
-    );
+    let lines = [("forwarded", "for=6.6.6.6;proto=http;host=evil, for=1.2.3.4;proto=HTTPS;host=\"a.example:8443\"")];
+    assert_eq!(said("10.0.0.1", &lines), (Some(Scheme::Https), Some("a.example:8443".to_owned())));
     assert_eq!(said("203.0.113.9", &lines), (None, None));
-    let nonsense = [
-        ("x-forwarded-for", "1.2.3.4"),
-        ("x-forwarded-proto", "gopher"),
-        ("x-forwarded-host", "a@b"),
-    ];
+    let nonsense = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "gopher"), ("x-forwarded-host", "a@b")];
     assert_eq!(said("10.0.0.1", &nonsense), (None, None));
 }
 
@@ -234,21 +137,15 @@ fn blocks_contain_addresses() {
         ("::1/128", "::2", false),
     ];
     for (block, ip, inside) in table {
-        assert_eq!(
-            networks(&[block])[0].contains(ip.parse().unwrap()),
-            inside,
-            "{ip} in {block}"
-        );
+        assert_eq!(networks(&[block])[0].contains(ip.parse().unwrap()), inside, "{ip} in {block}");
     }
 }
 
 #[test]
 fn ipv6_is_limited_by_its_64() {
-    for (ip, key) in [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-    ] {
+    for (ip, key) in
+        [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
+    {
         assert_eq!(limit_key(ip.parse().unwrap()).to_string(), key);
     }
 }

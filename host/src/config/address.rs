@@ -28,9 +28,8 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, Wrong> {
         return Err(Wrong::because("it ends with a port from 0 to 65535"));
     };
     Err(match host {
-        "" | "*" => Wrong::because("the address is missing").help(format!(
-            "write \"127.0.0.1:{port}\" for this machine alone, or \"0.0.0.0:{port}\" for all"
-        )),
+        "" | "*" => Wrong::because("the address is missing")
+            .help(format!("write \"127.0.0.1:{port}\" for this machine alone, or \"0.0.0.0:{port}\" for all")),
         "localhost" => Wrong::because("names are not looked up here").help(format!("write \"127.0.0.1:{port}\"")),
         _ => Wrong::because("it is an IP address and a port, not a name"),
     })
@@ -38,30 +37,22 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, Wrong> {
 
 /// `10.0.0.0/8`, or one address.
 pub(crate) fn network(text: &str) -> Result<Network, Wrong> {
-    let (ip, prefix) = text
-        .split_once('/')
-        .map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
     let Ok(address) = ip.parse::<IpAddr>() else {
         return Err(Wrong::because("it does not begin with an IP address"));
     };
     let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
     let Some(prefix) = prefix else {
-        return Ok(Network {
-            address,
-            prefix: longest,
-        });
+        return Ok(Network { address, prefix: longest });
     };
     let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
     let Some(prefix) = prefix.parse().ok().filter(|prefix| digits && *prefix <= longest) else {
-        return Err(Wrong::because(format!(
-            "the number after the slash is from 0 to {longest}"
-        )));
+        return Err(Wrong::because(format!("the number after the slash is from 0 to {longest}")));
     };
     let base = base(address, prefix);
     if base != address {
-        return Err(Wrong::because("there are bits set behind the prefix").help(format!(
-            "write \"{base}/{prefix}\" for the network, or \"{address}\" for the address alone"
-        )));
+        return Err(Wrong::because("there are bits set behind the prefix")
+            .help(format!("write \"{base}/{prefix}\" for the network, or \"{address}\" for the address alone")));
     }
     Ok(Network { address, prefix })
 }
@@ -83,15 +74,8 @@ fn base(address: IpAddr, prefix: u8) -> IpAddr {
 /// `http://host:port` or `https://host:port`, where 80 and 443 may be left out, and nothing else.
 pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        let help = if text.contains(['/', '@', ' ']) {
-            None
-        } else {
-            Some(format!("write \"http://{text}\""))
-        };
-        return Err(Wrong {
-            help,
-            ..Wrong::because("it begins with http:// or https://")
-        });
+        let help = if text.contains(['/', '@', ' ']) { None } else { Some(format!("write \"http://{text}\"")) };
+        return Err(Wrong { help, ..Wrong::because("it begins with http:// or https://") });
     };
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "http" => false,
@@ -133,9 +117,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
             });
         }
         None => {
-            let (host, port) = rest
-                .split_once(':')
-                .map_or((rest, None), |(host, port)| (host, Some(port)));
+            let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
             (name(host)?, port)
         }
     };
@@ -143,33 +125,14 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     let port = match port {
         None => default,
         Some(digits) => {
-            let number = digits
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-                .then(|| digits.parse().ok())
-                .flatten();
-            number
-                .filter(|port| *port != 0)
-                .ok_or_else(|| Wrong::because("the port is a number from 1 to 65535"))?
+            let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+            number.filter(|port| *port != 0).ok_or_else(|| Wrong::because("the port is a number from 1 to 65535"))?
         }
     };
-    let shown = if name.contains(':') {
-        format!("[{name}]")
-    } else {
-        name.clone()
-    };
-    let authority = if port == default {
-        shown
-    } else {
-        format!("{shown}:{port}")
-    };
+    let shown = if name.contains(':') { format!("[{name}]") } else { name.clone() };
+    let authority = if port == default { shown } else { format!("{shown}:{port}") };
     let authority = HeaderValue::try_from(authority).map_err(|_| Wrong::because("its host is not a name"))?;
-    Ok(Endpoint {
-        tls,
-        host: name,
-        port,
-        authority,
-    })
+    Ok(Endpoint { tls, host: name, port, authority })
 }
 
 /// `api.example.com`, `*.example.com`, or an IP address (IPv6 in brackets, as in `Host`).
@@ -185,9 +148,7 @@ pub(crate) fn host(text: &str) -> Result<HostMatch, Wrong> {
     if let Some(inner) = text.strip_prefix('[') {
         return match inner.strip_suffix(']').and_then(|ip| ip.parse::<Ipv6Addr>().ok()) {
             Some(ip) => Ok(HostMatch::Exact(format!("[{ip}]"))),
-            None => Err(Wrong::because(
-                "only an IPv6 address is written in brackets, and no port follows it",
-            )),
+            None => Err(Wrong::because("only an IPv6 address is written in brackets, and no port follows it")),
         };
     }
     if let Ok(ip) = text.parse::<Ipv6Addr>() {
@@ -196,11 +157,7 @@ pub(crate) fn host(text: &str) -> Result<HostMatch, Wrong> {
     if let Some((host, port)) = text.split_once(':') {
         let wrong = Wrong::because("it has no port: a route takes requests on every listener");
         let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        return Err(if digits {
-            wrong.help(format!("write {host:?}"))
-        } else {
-            wrong
-        });
+        return Err(if digits { wrong.help(format!("write {host:?}")) } else { wrong });
     }
     match text.strip_prefix("*.") {
         Some(rest) if !rest.contains('*') => Ok(HostMatch::Suffix(format!(".{}", name(rest)?))),
@@ -215,36 +172,23 @@ pub(crate) fn host(text: &str) -> Result<HostMatch, Wrong> {
 /// of a host name, but of many names in container networks.
 pub(crate) fn name(text: &str) -> Result<String, Wrong> {
     if !text.is_ascii() {
-        return Err(Wrong::because(
-            "an internationalised name is written as its A-label, which begins with xn--",
-        ));
+        return Err(Wrong::because("an internationalised name is written as its A-label, which begins with xn--"));
     }
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.is_empty() {
         return Err(Wrong::because("the host is missing"));
     }
     if name.len() > 253 || name.split('.').any(|label| label.is_empty() || label.len() > 63) {
-        return Err(Wrong::because(
-            "each label of a name has 1 to 63 characters, and all together 253",
-        ));
+        return Err(Wrong::because("each label of a name has 1 to 63 characters, and all together 253"));
     }
-    if let Some(odd) = name
-        .chars()
-        .find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'))
-    {
+    if let Some(odd) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
         return Err(Wrong::because(format!("{odd:?} cannot be in a name")));
     }
-    if name
-        .split('.')
-        .any(|label| label.starts_with('-') || label.ends_with('-'))
-    {
+    if name.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
         return Err(Wrong::because("no label begins or ends with \"-\""));
     }
     // The last label of a name is never a number (RFC 3696, section 2): this is a wrong IPv4 address.
-    let number = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
     if number && name.parse::<std::net::Ipv4Addr>().is_err() {
         return Err(Wrong::because("it is neither a name nor an IPv4 address"));
     }
@@ -289,16 +233,8 @@ mod tests {
         assert_eq!(network("fd00::/8").unwrap().prefix, 8);
         assert_eq!(network("0.0.0.0/0").unwrap().prefix, 0);
         assert_eq!(network("::/0").unwrap().prefix, 0);
-        for wrong in [
-            "",
-            "10.0.0.1/8",
-            "10.0.0.0/33",
-            "10.0.0.0/",
-            "10.0.0.0/+8",
-            "10.0.0/8",
-            "::/129",
-            "example.com",
-        ] {
+        for wrong in ["", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "::/129", "example.com"]
+        {
             assert!(network(wrong).is_err(), "{wrong}");
         }
         assert!(help(network("10.0.0.1/8").unwrap_err()).contains("\"10.0.0.0/8\""));
@@ -308,19 +244,10 @@ mod tests {
     fn endpoints_have_a_scheme_a_host_and_a_port() {
         let of = |text| endpoint(text).map(|e| (e.tls, e.host, e.port, e.authority.to_str().unwrap().to_owned()));
         let is = |tls, host: &str, port, authority: &str| (tls, host.to_owned(), port, authority.to_owned());
-        assert_eq!(
-            of("http://10.0.1.5:8080").unwrap(),
-            is(false, "10.0.1.5", 8080, "10.0.1.5:8080")
-        );
-        assert_eq!(
-            of("https://Api.Example.com").unwrap(),
-            is(true, "api.example.com", 443, "api.example.com")
-        );
+        assert_eq!(of("http://10.0.1.5:8080").unwrap(), is(false, "10.0.1.5", 8080, "10.0.1.5:8080"));
+        assert_eq!(of("https://Api.Example.com").unwrap(), is(true, "api.example.com", 443, "api.example.com"));
         assert_eq!(of("http://[::1]:80").unwrap(), is(false, "::1", 80, "[::1]"));
-        assert_eq!(
-            of("http://my_service:1").unwrap(),
-            is(false, "my_service", 1, "my_service:1")
-        );
+        assert_eq!(of("http://my_service:1").unwrap(), is(false, "my_service", 1, "my_service:1"));
         for wrong in [
             "",
             "search:8080",
@@ -346,18 +273,12 @@ mod tests {
         ] {
             assert!(endpoint(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(
-            help(endpoint("search:8080").unwrap_err()),
-            "write \"http://search:8080\""
-        );
+        assert_eq!(help(endpoint("search:8080").unwrap_err()), "write \"http://search:8080\"");
     }
 
     #[test]
     fn hosts_are_kept_in_lower_case() {
-        assert_eq!(
-            host("API.Example.com.").unwrap(),
-            HostMatch::Exact("api.example.com".into())
-        );
+        assert_eq!(host("API.Example.com.").unwrap(), HostMatch::Exact("api.example.com".into()));
         assert_eq!(host("*.Example.com").unwrap(), HostMatch::Suffix(".example.com".into()));
         assert_eq!(host("[0:0::1]").unwrap(), HostMatch::Exact("[::1]".into()));
         for wrong in [

@@ -23,12 +23,7 @@ pub(crate) fn within<T: PartialOrd + Copy>(
     if range.contains(&at.value) {
         return at.value;
     }
-    let message = format!(
-        "{} is not between {} and {}",
-        reader.written(&at),
-        show(*range.start()),
-        show(*range.end())
-    );
+    let message = format!("{} is not between {} and {}", reader.written(&at), show(*range.start()), show(*range.end()));
     reader.error(&at, message);
     default
 }
@@ -40,11 +35,7 @@ pub(crate) fn count(
     range: RangeInclusive<usize>,
 ) -> Count {
     let entry = match entry {
-        Entry::Is(at) => Entry::Is(At {
-            value: at.value.0,
-            span: at.span,
-            path: at.path,
-        }),
+        Entry::Is(at) => Entry::Is(At { value: at.value.0, span: at.span, path: at.path }),
         Entry::Absent | Entry::Wrong => Entry::Absent,
     };
     Count(within(reader, entry, default, range, |number| number.to_string()))
@@ -57,19 +48,12 @@ pub(crate) fn count_u32(
     range: RangeInclusive<usize>,
 ) -> NonZeroU32 {
     let count = count(reader, entry, default, range).0;
-    u32::try_from(count)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .unwrap_or(NonZeroU32::MIN)
+    u32::try_from(count).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
 pub(crate) fn size(reader: &mut Reader<'_>, entry: Entry<Size>, default: u64, range: RangeInclusive<u64>) -> usize {
     let entry = match entry {
-        Entry::Is(at) => Entry::Is(At {
-            value: at.value.0,
-            span: at.span,
-            path: at.path,
-        }),
+        Entry::Is(at) => Entry::Is(At { value: at.value.0, span: at.span, path: at.path }),
         Entry::Absent | Entry::Wrong => Entry::Absent,
     };
     usize::try_from(within(reader, entry, default, range, units::show_size)).unwrap_or(usize::MAX)
@@ -77,11 +61,5 @@ pub(crate) fn size(reader: &mut Reader<'_>, entry: Entry<Size>, default: u64, ra
 
 /// A time that something may take: not none at all, and not longer than `longest`.
 pub(crate) fn time(reader: &mut Reader<'_>, entry: Entry<Duration>, default: Duration, longest: Duration) -> Duration {
-    within(
-        reader,
-        entry,
-        default,
-        Duration::from_micros(100)..=longest,
-        units::show_duration,
-    )
+    within(reader, entry, default, Duration::from_micros(100)..=longest, units::show_duration)
 }

@@ -312,10 +312,7 @@ mod tests {
         let keys = keys();
         assert!(keys.len() > 60, "{}", keys.len());
         for (path, key) in keys {
-            assert!(
-                key.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
-                "{path}"
-            );
+            assert!(key.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{path}");
             let about = key.about.trim();
             assert!(about.len() > 15 && about.ends_with('.'), "{path}: {about:?}");
             assert!(!key.noun.is_empty() && !(key.example)().is_empty(), "{path}");

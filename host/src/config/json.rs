@@ -33,10 +33,7 @@ impl PluginSpec {
                 join(&path, &token.replace("~1", "/").replace("~0", "~"))
             };
         }
-        let problem = Problem::error(format!(
-            "the component {:?} refuses its configuration: {shown}",
-            self.component
-        ));
+        let problem = Problem::error(format!("the component {:?} refuses its configuration: {shown}", self.component));
         match self.places.of(pointer) {
             Some(place) => problem.at(place.clone(), path),
             None => Problem { path, ..problem },
@@ -74,16 +71,9 @@ impl Read for PluginConfig {
             reader.mismatch(node, Self::NOUN, Self::EXAMPLE);
             return None;
         }
-        let mut writer = Writer {
-            json: String::new(),
-            places: Places::default(),
-            right: true,
-        };
+        let mut writer = Writer { json: String::new(), places: Places::default(), right: true };
         writer.write(node, String::new(), reader);
-        writer.right.then_some(Self {
-            json: writer.json,
-            places: writer.places,
-        })
+        writer.right.then_some(Self { json: writer.json, places: writer.places })
     }
 }
 
@@ -124,11 +114,7 @@ impl Writer {
                         self.json.push(',');
                     }
                     let path = format!("{}[{index}]", node.path);
-                    let inner = Node {
-                        value: value.get_ref(),
-                        span: value.span(),
-                        path,
-                    };
+                    let inner = Node { value: value.get_ref(), span: value.span(), path };
                     self.write(&inner, format!("{pointer}/{index}"), reader);
                 }
                 self.json.push(']');
@@ -142,11 +128,7 @@ impl Writer {
                     self.string(key.get_ref());
                     self.json.push(':');
                     let path = join(&node.path, key.get_ref());
-                    let inner = Node {
-                        value: value.get_ref(),
-                        span: value.span(),
-                        path,
-                    };
+                    let inner = Node { value: value.get_ref(), span: value.span(), path };
                     let token = key.get_ref().replace('~', "~0").replace('/', "~1");
                     self.write(&inner, format!("{pointer}/{token}"), reader);
                 }

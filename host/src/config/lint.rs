@@ -14,10 +14,7 @@ pub(crate) fn addresses(listeners: &[At<Listener>], admin: Option<&At<Admin>>, r
         let same = |other: &&&At<Listener>| other.value.address == at.value.address && at.value.address.port() != 0;
         if let Some(other) = listeners[..index].iter().find(same) {
             let note = reader.source().place(&other.span);
-            let message = format!(
-                "the listeners {:?} and {:?} have one address",
-                other.value.name, at.value.name
-            );
+            let message = format!("the listeners {:?} and {:?} have one address", other.value.name, at.value.name);
             let problem = reader.problem(at, message);
             reader.report(problem.note("the other listener is here", note));
         }
@@ -27,11 +24,7 @@ pub(crate) fn addresses(listeners: &[At<Listener>], admin: Option<&At<Admin>>, r
     if let Some(other) = listeners.iter().find(same) {
         let note = reader.source().place(&other.span);
         let problem = reader.problem(admin, format!("the listener {:?} has this address", other.value.name));
-        reader.report(
-            problem
-                .note("it is here", note)
-                .help("the admin listener has an address of its own"),
-        );
+        reader.report(problem.note("it is here", note).help("the admin listener has an address of its own"));
     }
 }
 
@@ -57,10 +50,7 @@ pub(crate) fn unused(
     }
     for upstream in upstreams {
         if !routes.iter().any(|route| route.upstream == upstream.value.name) {
-            reader.report(reader.warning(
-                upstream,
-                format!("no route uses the upstream {:?}", upstream.value.name),
-            ));
+            reader.report(reader.warning(upstream, format!("no route uses the upstream {:?}", upstream.value.name)));
         }
     }
     for plugin in plugins {
@@ -73,15 +63,8 @@ pub(crate) fn unused(
 /// Settings that give protection away.
 pub(crate) fn risks(routes: &[Route], listeners: &[At<Listener>], plugins: &[At<PluginSpec>], reader: &mut Reader<'_>) {
     let keys = |plugin: &&At<PluginSpec>| plugin.value.component == "api-key";
-    for plugin in plugins
-        .iter()
-        .filter(keys)
-        .filter(|plugin| plugin.value.on_failure == OnFailure::Open)
-    {
-        let message = format!(
-            "when the plugin {:?} fails, requests pass without a key",
-            plugin.value.name
-        );
+    for plugin in plugins.iter().filter(keys).filter(|plugin| plugin.value.on_failure == OnFailure::Open) {
+        let message = format!("when the plugin {:?} fails, requests pass without a key", plugin.value.name);
         let problem = reader.warning(plugin, message);
         reader.report(problem.help("leave on-failure out, or write on-failure = \"closed\""));
     }
@@ -93,10 +76,7 @@ pub(crate) fn risks(routes: &[Route], listeners: &[At<Listener>], plugins: &[At<
         let public = !is_local(listener.value.address.ip());
         // Behind a proxy of ours, TLS may well end there.
         if public && listener.value.tls.is_empty() && listener.value.trusted_proxies.is_empty() {
-            let message = format!(
-                "keys cross the network in the clear to the listener {:?}",
-                listener.value.name
-            );
+            let message = format!("keys cross the network in the clear to the listener {:?}", listener.value.name);
             let help = "add tls; or, where a proxy before it has TLS, name that proxy in trusted-proxies";
             let problem = reader.warning(listener, message);
             reader.report(problem.help(help));

@@ -7,11 +7,7 @@ use super::{Admin, Certificate, Listener, ListenerLimits, Underscores, file, lin
 
 /// A listener, or none after its problems were reported.
 pub(crate) fn listener(name: &str, at: At<file::Listener>, reader: &mut Reader<'_>) -> Option<Listener> {
-    let here = At {
-        value: (),
-        span: at.span,
-        path: at.path,
-    };
+    let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
     let address = reader.require(written.address, "address", &here);
     let secure = !written.tls.is_absent();
@@ -23,10 +19,8 @@ pub(crate) fn listener(name: &str, at: At<file::Listener>, reader: &mut Reader<'
     }
     let certificates = written.tls.or(OneOrMore(Vec::new())).0;
     let written_certificates = certificates.len();
-    let tls: Vec<Certificate> = certificates
-        .into_iter()
-        .filter_map(|certificate| self::certificate(certificate, reader))
-        .collect();
+    let tls: Vec<Certificate> =
+        certificates.into_iter().filter_map(|certificate| self::certificate(certificate, reader)).collect();
     let proxies = written.trusted_proxies.or(Vec::new());
     lint::trust(&proxies, reader);
     let limits = match written.limits {
@@ -69,35 +63,21 @@ fn listener_limits(written: Option<file::ListenerLimits>, reader: &mut Reader<'_
 }
 
 fn certificate(at: At<file::Certificate>, reader: &mut Reader<'_>) -> Option<Certificate> {
-    let here = At {
-        value: (),
-        span: at.span,
-        path: at.path,
-    };
+    let here = At { value: (), span: at.span, path: at.path };
     let certificate = reader.require(at.value.certificate, "certificate", &here);
     let certificate = certificate.and_then(|path| pem(path, "CERTIFICATE", "a certificate", reader));
     let key = reader.require(at.value.key, "key", &here);
     let key = key.and_then(|path| pem(path, "PRIVATE KEY", "a private key", reader));
-    Some(Certificate {
-        certificate: certificate?,
-        key: key?,
-    })
+    Some(Certificate { certificate: certificate?, key: key? })
 }
 
 /// The admin listener, at the place of its address.
 pub(crate) fn admin(entry: Entry<file::Admin>, reader: &mut Reader<'_>) -> Option<At<Admin>> {
     let Entry::Is(at) = entry else { return None };
     let default = std::net::SocketAddr::from(([127, 0, 0, 1], 9901));
-    let (span, path) = at.value.address.get().map_or((at.span, at.path), |address| {
-        (address.span.clone(), address.path.clone())
-    });
-    let admin = At {
-        value: Admin {
-            address: at.value.address.or(default),
-        },
-        span,
-        path,
-    };
+    let (span, path) =
+        at.value.address.get().map_or((at.span, at.path), |address| (address.span.clone(), address.path.clone()));
+    let admin = At { value: Admin { address: at.value.address.or(default) }, span, path };
     if !admin.value.address.ip().is_loopback() {
         let problem = reader.warning(&admin, "the admin listener can be reached from other machines");
         reader.report(problem.help("bind it to 127.0.0.1, and let those who may see it come through a tunnel"));

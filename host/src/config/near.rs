@@ -19,9 +19,7 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
 
 /// Capitals and underscores are what other programs would have us write.
 fn fold(name: &str) -> Vec<char> {
-    name.chars()
-        .map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() })
-        .collect()
+    name.chars().map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
 /// Insertions, removals, changes and swaps of neighbours between two words (optimal string alignment).

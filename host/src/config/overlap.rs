@@ -71,11 +71,7 @@ impl<'r> Ranked<'r> {
             PathMatch::Exact(path) | PathMatch::Prefix(path) => path.clone().into_bytes(),
             PathMatch::Regex(regex) => pattern::literal_prefix(regex),
         };
-        Self {
-            route,
-            rank: Rank::of(route.priority, &route.matches),
-            beginning,
-        }
+        Self { route, rank: Rank::of(route.priority, &route.matches), beginning }
     }
 }
 
@@ -87,10 +83,7 @@ fn ambiguous(routes: &[Ranked<'_>]) -> Vec<Problem> {
             HostMatch::Exact(host) | HostMatch::Suffix(host) => host,
             HostMatch::Any => "",
         };
-        groups
-            .entry((ranked.rank, host, &ranked.beginning))
-            .or_default()
-            .push(ranked.route);
+        groups.entry((ranked.rank, host, &ranked.beginning)).or_default().push(ranked.route);
     }
     let mut budget = Budget::new();
     let mut problems = Vec::new();
@@ -114,10 +107,7 @@ fn ambiguity(a: &Route, b: &Route, example: Option<String>) -> Problem {
     let (first, second) = if line(a) <= line(b) { (a, b) } else { (b, a) };
     let both = match example {
         Some(path) => format!("the routes {:?} and {:?} both take {path}", first.name, second.name),
-        None => format!(
-            "the routes {:?} and {:?} can take the same request",
-            first.name, second.name
-        ),
+        None => format!("the routes {:?} and {:?} can take the same request", first.name, second.name),
     };
     let mut problem = Problem::error(format!("{both}, and neither goes first"))
         .help("give one of them a higher priority, or make their hosts, paths, methods, headers or queries differ");
@@ -147,14 +137,8 @@ fn overlap(a: &Match, b: &Match, budget: &mut Budget) -> Option<Option<String>> 
         }
         (ValueMatch::Present, _) | (_, ValueMatch::Present) => false,
     };
-    let headers = a
-        .headers
-        .iter()
-        .any(|(x, v)| b.headers.iter().any(|(y, w)| x == y && apart(v, w)));
-    let query = a
-        .query
-        .iter()
-        .any(|(x, v)| b.query.iter().any(|(y, w)| x == y && apart(v, w)));
+    let headers = a.headers.iter().any(|(x, v)| b.headers.iter().any(|(y, w)| x == y && apart(v, w)));
+    let query = a.query.iter().any(|(x, v)| b.query.iter().any(|(y, w)| x == y && apart(v, w)));
     if !methods || headers || query {
         return None;
     }
@@ -189,10 +173,7 @@ fn unreachable(routes: &[Ranked<'_>]) -> Vec<Problem> {
             PathMatch::Exact(_) => exact.get(ranked.beginning.as_slice()).map_or(&[][..], Vec::as_slice),
             PathMatch::Prefix(_) | PathMatch::Regex(_) => &[],
         };
-        let before = wide
-            .iter()
-            .chain(same)
-            .filter(|other| other.rank > ranked.rank && covers(other, ranked));
+        let before = wide.iter().chain(same).filter(|other| other.rank > ranked.rank && covers(other, ranked));
         // The one that goes first of all is the one to name.
         if let Some(first) = before.max_by_key(|other| other.rank) {
             problems.push(shadow(first.route, ranked.route));
@@ -202,10 +183,8 @@ fn unreachable(routes: &[Ranked<'_>]) -> Vec<Problem> {
 }
 
 fn shadow(first: &Route, route: &Route) -> Problem {
-    let message = format!(
-        "no request reaches the route {:?}: {:?} goes first and takes them all",
-        route.name, first.name
-    );
+    let message =
+        format!("no request reaches the route {:?}: {:?} goes first and takes them all", route.name, first.name);
     let mut problem = Problem::warning(message).help("give it a higher priority, or remove it");
     if let Some(place) = &route.place {
         problem = problem.at(place.clone(), format!("route.{}", route.name));
@@ -234,20 +213,13 @@ fn covers(first: &Ranked<'_>, other: &Ranked<'_>) -> bool {
     host && methods
         && slash
         && covers_path(&wide.path, &narrow.path, &other.beginning)
-        && wide
-            .headers
-            .iter()
-            .all(|(name, value)| narrow.headers.iter().any(|(n, v)| n == name && implies(v, value)))
-        && wide
-            .query
-            .iter()
-            .all(|(name, value)| narrow.query.iter().any(|(n, v)| n == name && implies(v, value)))
+        && wide.headers.iter().all(|(name, value)| narrow.headers.iter().any(|(n, v)| n == name && implies(v, value)))
+        && wide.query.iter().all(|(name, value)| narrow.query.iter().any(|(n, v)| n == name && implies(v, value)))
 }
 
 fn covers_path(wide: &PathMatch, narrow: &PathMatch, beginning: &[u8]) -> bool {
     let below = |prefix: &str, path: &[u8]| {
-        path.strip_prefix(prefix.as_bytes())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     };
     match (wide, narrow) {
         (PathMatch::Exact(wide), PathMatch::Exact(narrow)) => wide == narrow,
@@ -256,10 +228,7 @@ fn covers_path(wide: &PathMatch, narrow: &PathMatch, beginning: &[u8]) -> bool {
         }
         // What follows the literal beginning is unknown: the border of the segment must be in it.
         (PathMatch::Prefix(wide), PathMatch::Regex(_)) => {
-            wide.is_empty()
-                || beginning
-                    .strip_prefix(wide.as_bytes())
-                    .is_some_and(|rest| rest.starts_with(b"/"))
+            wide.is_empty() || beginning.strip_prefix(wide.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
         }
         (PathMatch::Regex(wide), PathMatch::Exact(narrow)) => wide.is_match(narrow),
         (PathMatch::Regex(wide), PathMatch::Regex(narrow)) => wide.as_str() == narrow.as_str(),

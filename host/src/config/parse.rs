@@ -41,9 +41,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
             return Err(Problems::from_iter([problem.at(place, "")]));
         }
     };
-    let mut config = parse(&text, &name, path.parent().unwrap_or(Path::new("")), &|name| {
-        std::env::var(name).ok()
-    })?;
+    let mut config = parse(&text, &name, path.parent().unwrap_or(Path::new("")), &|name| std::env::var(name).ok())?;
     config.files.insert(0, path.to_owned());
     Ok(config)
 }
@@ -71,11 +69,7 @@ pub fn parse(
         reader.broken(&span, problem);
     }
     let span = table.span().start..table.span().start;
-    let node = Node {
-        value: &DeValue::Table(table.into_inner()),
-        span,
-        path: String::new(),
-    };
+    let node = Node { value: &DeValue::Table(table.into_inner()), span, path: String::new() };
     let config = file::File::read(&node, &mut reader).and_then(|file| config(file, &mut reader));
 
     let secrets = Secrets::new(std::mem::take(&mut reader.secrets));
@@ -84,13 +78,9 @@ pub fn parse(
     let mut problems = reader.finish();
     problems.sort();
     match config {
-        Some(config) if !problems.has_errors() => Ok(Config {
-            warnings: problems.into_vec(),
-            secrets,
-            files,
-            hash,
-            ..config
-        }),
+        Some(config) if !problems.has_errors() => {
+            Ok(Config { warnings: problems.into_vec(), secrets, files, hash, ..config })
+        }
         _ => Err(problems),
     }
 }
@@ -102,13 +92,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
         Entry::Absent => cpus(),
         _ => count(reader, file.workers, 1, 1..=1024).non_zero(),
     };
-    some_of(
-        &file.listener,
-        "listener",
-        "nothing would be accepted",
-        "[listener.NAME] with an address",
-        reader,
-    );
+    some_of(&file.listener, "listener", "nothing would be accepted", "[listener.NAME] with an address", reader);
     some_of(
         &file.route,
         "route",
@@ -119,10 +103,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
     let upstreams = file.upstream.or(Named::default());
     let plugins = file.plugin.or(Named::default());
     let (upstream_names, plugin_names) = (upstreams.names.clone(), plugins.names.clone());
-    let known = route::Known {
-        plugins: &plugin_names,
-        upstreams: &upstream_names,
-    };
+    let known = route::Known { plugins: &plugin_names, upstreams: &upstream_names };
 
     let listeners = file.listener.or(Named::default());
     let listeners = each(listeners, reader, listener::listener);
@@ -130,18 +111,14 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
     lint::addresses(&listeners, admin.as_ref(), reader);
     let settings = plugin::settings(file.plugins, reader);
     let routes = file.route.or(Named::default());
-    let routes = each(routes, reader, |name, at, reader| {
-        route::route(name, at, &known, reader)
-    });
+    let routes = each(routes, reader, |name, at, reader| route::route(name, at, &known, reader));
     let upstreams = each(upstreams, reader, upstream::upstream);
     let plugins = each(plugins, reader, plugin::plugin);
     let log = log(file.log);
     let drain = drain(file.drain, reader);
 
     let routes: Vec<Route> = routes.into_iter().map(|at| at.value).collect();
-    overlap::check(&routes)
-        .into_iter()
-        .for_each(|problem| reader.report(problem));
+    overlap::check(&routes).into_iter().for_each(|problem| reader.report(problem));
     lint::unused(&routes, &upstreams, &plugins, reader);
     lint::risks(&routes, &listeners, &plugins, reader);
     Some(Config {
@@ -150,10 +127,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
         admin: admin.map(|admin| admin.value),
         plugins: settings,
         upstreams: upstreams.into_iter().map(|at| at.value).collect(),
-        plugin: plugins
-            .into_iter()
-            .map(|at| (at.value.name.clone(), at.value))
-            .collect(),
+        plugin: plugins.into_iter().map(|at| (at.value.name.clone(), at.value)).collect(),
         routes,
         log,
         drain,
@@ -188,11 +162,7 @@ fn some_of<T>(entry: &Entry<Named<T>>, kind: &str, why: &str, what: &str, reader
         Entry::Is(named) => named.value.names.is_empty(),
     };
     if none && !reader.is_partial() {
-        let at = At {
-            value: (),
-            span: 0..0,
-            path: kind.to_owned(),
-        };
+        let at = At { value: (), span: 0..0, path: kind.to_owned() };
         let problem = reader.problem(&at, format!("there is no {kind}: {why}"));
         reader.report(problem.help(format!("add {what}")));
     }
@@ -203,11 +173,7 @@ fn log(entry: Entry<file::Log>) -> Log {
         Entry::Is(at) => (at.value.format, at.value.access, at.value.level),
         Entry::Absent | Entry::Wrong => (Entry::Absent, Entry::Absent, Entry::Absent),
     };
-    Log {
-        format: format.or(LogFormat::Json),
-        access: access.or(AccessLog::Stdout),
-        level: level.or(Level::INFO),
-    }
+    Log { format: format.or(LogFormat::Json), access: access.or(AccessLog::Stdout), level: level.or(Level::INFO) }
 }
 
 fn drain(entry: Entry<file::Drain>, reader: &mut Reader<'_>) -> Drain {
@@ -216,13 +182,7 @@ fn drain(entry: Entry<file::Drain>, reader: &mut Reader<'_>) -> Drain {
         Entry::Absent | Entry::Wrong => (Entry::Absent, Entry::Absent),
     };
     Drain {
-        grace: within(
-            reader,
-            grace,
-            Duration::ZERO,
-            Duration::ZERO..=DAY,
-            units::show_duration,
-        ),
+        grace: within(reader, grace, Duration::ZERO, Duration::ZERO..=DAY, units::show_duration),
         timeout: within(reader, timeout, 30 * SECOND, Duration::ZERO..=DAY, units::show_duration),
     }
 }

@@ -21,15 +21,12 @@ pub(crate) fn compile(text: &str) -> Result<Regex, Wrong> {
         regex_syntax::Error::Translate(error) => complain(error.kind(), error.span()),
         other => Wrong::because(other.to_string()),
     })?;
-    RegexBuilder::new(&format!(r"\A(?:{text})\z"))
-        .size_limit(LARGEST)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => Wrong::because("it is too large when compiled")
-                .help("look for nested or large counted repetitions, such as {1000}"),
-            // Its own end is missing: in the mode `x`, a comment runs to the end of the line, our bracket included.
-            _ => Wrong::because("it ends within a comment"),
-        })
+    RegexBuilder::new(&format!(r"\A(?:{text})\z")).size_limit(LARGEST).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => Wrong::because("it is too large when compiled")
+            .help("look for nested or large counted repetitions, such as {1000}"),
+        // Its own end is missing: in the mode `x`, a comment runs to the end of the line, our bracket included.
+        _ => Wrong::because("it ends within a comment"),
+    })
 }
 
 fn complain(kind: impl std::fmt::Display, span: &regex_syntax::ast::Span) -> Wrong {
@@ -41,11 +38,7 @@ pub(crate) fn literal_prefix(pattern: &Regex) -> Vec<u8> {
     let Ok(hir) = regex_syntax::parse(pattern.as_str()) else {
         return Vec::new();
     };
-    Extractor::new()
-        .extract(&hir)
-        .longest_common_prefix()
-        .unwrap_or_default()
-        .to_vec()
+    Extractor::new().extract(&hir).longest_common_prefix().unwrap_or_default().to_vec()
 }
 
 #[cfg(test)]

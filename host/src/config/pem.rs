@@ -17,10 +17,8 @@ pub(crate) fn pem(path: At<FilePath>, label: &str, what: &str, reader: &mut Read
             return None;
         }
     };
-    let sections: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
-        .collect();
+    let sections: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----")).collect();
     if sections.iter().any(|section| section.ends_with(label)) {
         return Some(file);
     }
@@ -28,9 +26,6 @@ pub(crate) fn pem(path: At<FilePath>, label: &str, what: &str, reader: &mut Read
         Some(section) => format!("its first PEM section is {}", quoted(section)),
         None => "it has no PEM section".to_owned(),
     };
-    reader.error(
-        &path,
-        format!("there is not {what} in {}: {has}", reader.written(&path)),
-    );
+    reader.error(&path, format!("there is not {what} in {}: {has}", reader.written(&path)));
     None
 }

@@ -85,11 +85,7 @@ impl<'a> Source<'a> {
 
     pub(crate) fn new(file: &str, text: &'a str) -> Self {
         // The mark of UTF-8 that some editors write is no character of the first line.
-        let first = if text.starts_with('\u{feff}') {
-            '\u{feff}'.len_utf8()
-        } else {
-            0
-        };
+        let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let begins = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
             file: file.into(),
@@ -122,11 +118,7 @@ impl<'a> Source<'a> {
     /// What is written at a span, on one line and not too long, for messages.
     pub(crate) fn written(&self, span: &Range<usize>) -> String {
         let text = self.text.get(span.clone()).unwrap_or_default();
-        let mut out: String = text
-            .chars()
-            .take(60)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let mut out: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
         if out.len() < text.len() {
             out.push('…');
         }
@@ -160,27 +152,11 @@ impl<'a> Source<'a> {
             let from = floor(whole, start.saturating_sub(Self::WHOLE / 2));
             let to = floor(whole, from + Self::WHOLE);
             let text = Arc::from(&whole[from..to]);
-            (
-                text,
-                whole[from..start].chars().count(),
-                whole[start..stop.min(to)].chars().count(),
-            )
+            (text, whole[from..start].chars().count(), whole[start..stop.min(to)].chars().count())
         };
         let keep = (whole.len() <= Self::WHOLE).then(|| Arc::clone(&text));
-        *last = Some(Last {
-            line,
-            byte: start,
-            column,
-            text: keep,
-        });
-        Place {
-            file: Arc::clone(&self.file),
-            line,
-            column,
-            text,
-            indent,
-            width: width.max(1),
-        }
+        *last = Some(Last { line, byte: start, column, text: keep });
+        Place { file: Arc::clone(&self.file), line, column, text, indent, width: width.max(1) }
     }
 }
 
@@ -203,10 +179,7 @@ mod tests {
         let source = Source::new("f.toml", text);
         let at = text.find("\"x\"").unwrap();
         let place = source.place(&(at..at + 3));
-        assert_eq!(
-            (place.line, place.column, place.width, &*place.text),
-            (2, 6, 3, "üb = \"x\"")
-        );
+        assert_eq!((place.line, place.column, place.width, &*place.text), (2, 6, 3, "üb = \"x\""));
         assert_eq!(place.to_string(), "f.toml:2:6");
     }
 

@@ -23,32 +23,20 @@ pub(crate) fn settings(entry: Entry<file::Plugins>, reader: &mut Reader<'_>) -> 
         Some(path) => Some(reader.locate(&path.0)),
         None => default_cache(),
     };
-    PluginSettings {
-        directory,
-        cache,
-        instances: count_u32(reader, written.instances, 1000, 1..=1_000_000),
-    }
+    PluginSettings { directory, cache, instances: count_u32(reader, written.instances, 1000, 1..=1_000_000) }
 }
 
 /// Of the process: the file does not change with the environment, so `env` of [`parse`] has no part in it.
 fn default_cache() -> Option<PathBuf> {
     // The specification of base directories ignores relative ones.
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
     Some(cache.join("tollgate"))
 }
 
 /// A plugin, or none after its problems were reported.
 pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) -> Option<PluginSpec> {
-    let here = At {
-        value: (),
-        span: at.span,
-        path: at.path,
-    };
+    let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
     let component = reader.require(written.component, "component", &here);
     let mut places = Places::default();
@@ -76,13 +64,7 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
             memory: size(reader, limits.memory, 16 << 20, 64 << 10..=4 << 30),
             table: count(reader, limits.table, 20_000, 1..=10_000_000).0,
             instances: count_u32(reader, limits.instances, 64, 1..=1_000_000),
-            wait: within(
-                reader,
-                limits.wait,
-                Duration::from_millis(100),
-                Duration::ZERO..=60 * SECOND,
-                show_duration,
-            ),
+            wait: within(reader, limits.wait, Duration::from_millis(100), Duration::ZERO..=60 * SECOND, show_duration),
         },
         grant: grant(written.grant, reader),
     })
@@ -93,10 +75,7 @@ fn grant(entry: Entry<file::Grant>, reader: &mut Reader<'_>) -> Grant {
         return Grant::default();
     };
     if let Entry::Is(http) = &written.http {
-        let problem = reader.problem(
-            http,
-            "plugins cannot send requests in this version: there is no such capability",
-        );
+        let problem = reader.problem(http, "plugins cannot send requests in this version: there is no such capability");
         reader.report(problem.help("remove the key; kv can be granted"));
     }
     let mut kv: Vec<String> = Vec::new();

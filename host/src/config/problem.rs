@@ -67,10 +67,7 @@ impl Problem {
     /// Something that is allowed, but probably not meant.
     #[must_use]
     pub fn warning(message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
     /// The same, at a place and key.
@@ -98,10 +95,7 @@ impl Problem {
     /// The same, with another place.
     #[must_use]
     pub fn note(mut self, message: impl Into<String>, place: Place) -> Self {
-        self.notes.push(Note {
-            message: message.into(),
-            place,
-        });
+        self.notes.push(Note { message: message.into(), place });
         self
     }
 }
@@ -144,20 +138,8 @@ fn show(f: &mut fmt::Formatter<'_>, place: &Place, label: &str) -> fmt::Result {
             other => other,
         })?;
     }
-    write!(
-        f,
-        "\n{:gutter$} | {:indent$}{:^<width$}",
-        "",
-        "",
-        "",
-        indent = place.indent,
-        width = place.width
-    )?;
-    if label.is_empty() {
-        Ok(())
-    } else {
-        write!(f, " {label}")
-    }
+    write!(f, "\n{:gutter$} | {:indent$}{:^<width$}", "", "", "", indent = place.indent, width = place.width)?;
+    if label.is_empty() { Ok(()) } else { write!(f, " {label}") }
 }
 
 /// Everything that is wrong with a configuration, in the order of the file.
@@ -174,11 +156,7 @@ impl Problems {
 
     /// That a configuration could not be read at all.
     pub(crate) fn unreadable(problem: Problem) -> Self {
-        Self {
-            list: vec![problem],
-            left_off: 0,
-            unreadable: true,
-        }
+        Self { list: vec![problem], left_off: 0, unreadable: true }
     }
 
     /// Whether the file could not be read, so that nothing is known about what is in it.
@@ -247,11 +225,7 @@ impl fmt::Display for Problems {
         for problem in &self.list {
             writeln!(f, "{problem}")?;
         }
-        let errors = self
-            .list
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .count();
+        let errors = self.list.iter().filter(|problem| problem.severity == Severity::Error).count();
         let count = |number: usize, what: &str| match number {
             1 => format!("1 {what}"),
             _ => format!("{number} {what}s"),

@@ -33,11 +33,7 @@ pub(crate) struct Wrong {
 
 impl Wrong {
     pub(crate) fn because(why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            help: None,
-            suggestion: None,
-        }
+        Self { why: why.into(), help: None, suggestion: None }
     }
 
     pub(crate) fn suggest(mut self, name: Option<impl Into<String>>) -> Self {
@@ -178,10 +174,7 @@ impl<'a> Reader<'a> {
 
     /// Notes a problem.
     pub(crate) fn report(&mut self, problem: Problem) {
-        let follows = problem
-            .place
-            .as_ref()
-            .is_some_and(|place| self.broken.contains(&place.line));
+        let follows = problem.place.as_ref().is_some_and(|place| self.broken.contains(&place.line));
         if !follows {
             self.problems.push(problem);
         }
@@ -218,12 +211,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn hash(&self) -> String {
-        self.digest
-            .clone()
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A path as the file means it.
@@ -244,9 +232,7 @@ impl<'a> Reader<'a> {
         }
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(wrong)?;
-        file.take(Self::LARGEST_FILE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(wrong)?;
+        file.take(Self::LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(wrong)?;
         if bytes.len() as u64 > Self::LARGEST_FILE {
             return Err(Wrong::because("it is longer than 1MiB"));
         }
@@ -264,9 +250,7 @@ impl<'a> Reader<'a> {
             Reference::File(path) => {
                 let bytes = self.file(&self.locate(path))?;
                 let text = String::from_utf8(bytes).map_err(|_| Wrong::because("the file is not UTF-8 text"))?;
-                let line = text
-                    .strip_suffix('\n')
-                    .map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+                let line = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
                 line.to_owned()
             }
         };
@@ -398,23 +382,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn entry<T: Read>(&mut self, table: &DeTable<'_>, key: &str, path: &str) -> Entry<T> {
         let path = join(path, key);
         let Some(value) = table.get(key) else {
-            return if self.meant.contains(&path) {
-                Entry::Wrong
-            } else {
-                Entry::Absent
-            };
+            return if self.meant.contains(&path) { Entry::Wrong } else { Entry::Absent };
         };
-        let node = Node {
-            value: value.get_ref(),
-            span: value.span(),
-            path,
-        };
+        let node = Node { value: value.get_ref(), span: value.span(), path };
         match T::read(&node, self) {
-            Some(value) => Entry::Is(At {
-                value,
-                span: node.span,
-                path: node.path,
-            }),
+            Some(value) => Entry::Is(At { value, span: node.span, path: node.path }),
             None => Entry::Wrong,
         }
     }
@@ -437,10 +409,7 @@ impl<'a> Reader<'a> {
 
 /// The path of a key in a table.
 pub(crate) fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let key = if bare { key.to_owned() } else { quoted(key) };
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }

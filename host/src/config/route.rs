@@ -25,43 +25,20 @@ const BODY_SIZE: u64 = 1 << 20;
 /// A route, or none after its problems were reported.
 pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: &mut Reader<'_>) -> Option<Route> {
     let place = reader.source().place(&at.span);
-    let here = At {
-        value: (),
-        span: at.span,
-        path: at.path,
-    };
+    let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
     let keep = written.encoded_slash.or(EncodedSlash(false)).0;
-    let path = path_match(
-        written.path,
-        written.path_prefix,
-        written.path_regex,
-        keep,
-        &here,
-        reader,
-    );
+    let path = path_match(written.path, written.path_prefix, written.path_regex, keep, &here, reader);
     let methods = methods(written.methods, reader);
     let headers = headers(written.headers, reader);
-    let query = written
-        .query
-        .or(Fields::default())
-        .0
-        .into_iter()
-        .map(|(name, value)| (name.value, value))
-        .collect();
+    let query = written.query.or(Fields::default()).0.into_iter().map(|(name, value)| (name.value, value)).collect();
     let chain = chain(written.chain, known, reader);
     let upstream = reader.require(written.upstream, "upstream", &here);
     if let Some(upstream) = &upstream {
         check_name(upstream, "upstream", known.upstreams, reader);
     }
-    let matches = Match {
-        host: written.host.or(HostMatch::Any),
-        path: path?,
-        methods,
-        headers,
-        query,
-        encoded_slash: keep,
-    };
+    let matches =
+        Match { host: written.host.or(HostMatch::Any), path: path?, methods, headers, query, encoded_slash: keep };
     Some(Route {
         name: name.to_owned(),
         place: Some(place),
@@ -99,11 +76,7 @@ fn path_match(
             ];
             // At the last of them in the file: the reader of the message has seen the others before it.
             let last = spans.into_iter().flatten().max_by_key(|span| span.start);
-            let at = At {
-                value: (),
-                span: last.unwrap_or(route.span.clone()),
-                path: route.path.clone(),
-            };
+            let at = At { value: (), span: last.unwrap_or(route.span.clone()), path: route.path.clone() };
             let problem = reader.problem(&at, "only one of path, path-prefix and path-regex can be given");
             reader.report(problem.help("write a second route for other paths"));
             return None;
@@ -142,16 +115,10 @@ fn canonical(path: At<Path>, keep_encoded_slash: bool, reader: &mut Reader<'_>) 
             reader.report(if resolved { problem } else { problem.help(help) });
         }
         Err(error) => {
-            let problem = reader.problem(
-                &path,
-                format!("{} is never the path of a request: {error}", reader.written(&path)),
-            );
+            let problem =
+                reader.problem(&path, format!("{} is never the path of a request: {error}", reader.written(&path)));
             let slash = !keep_encoded_slash && crate::path::canonical(&path.value.0, true).is_ok();
-            reader.report(if slash {
-                problem.help("add encoded-slash = \"keep\"")
-            } else {
-                problem
-            });
+            reader.report(if slash { problem.help("add encoded-slash = \"keep\"") } else { problem });
         }
     }
     None
@@ -159,14 +126,7 @@ fn canonical(path: At<Path>, keep_encoded_slash: bool, reader: &mut Reader<'_>) 
 
 fn methods(entry: Entry<Vec<At<MethodName>>>, reader: &mut Reader<'_>) -> Vec<Method> {
     let Entry::Is(list) = entry else { return Vec::new() };
-    if list.value.is_empty()
-        && reader
-            .source()
-            .slice(&list.span)
-            .trim_matches(['[', ']'])
-            .trim()
-            .is_empty()
-    {
+    if list.value.is_empty() && reader.source().slice(&list.span).trim_matches(['[', ']']).trim().is_empty() {
         let problem = reader.problem(&list, "an empty list takes no request");
         reader.report(problem.help("leave \"methods\" out to take all"));
     }
@@ -194,10 +154,7 @@ fn headers(entry: Entry<Fields>, reader: &mut Reader<'_>) -> Vec<(HeaderName, Va
             continue;
         }
         if out.iter().any(|(known, _)| *known == name) {
-            reader.error(
-                &at,
-                format!("the header {name} is in the table twice: capitals make no difference"),
-            );
+            reader.error(&at, format!("the header {name} is in the table twice: capitals make no difference"));
             continue;
         }
         if let ValueMatch::Exact(text) = &value
@@ -234,9 +191,7 @@ fn check_name(at: &At<Reference>, kind: &str, known: &BTreeSet<String>, reader: 
     }
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let near = nearest(&at.value.0, names.iter().copied());
-    let problem = reader
-        .problem(at, format!("unknown {kind} {}", reader.written(at)))
-        .suggest(near);
+    let problem = reader.problem(at, format!("unknown {kind} {}", reader.written(at))).suggest(near);
     reader.report(match (near, names.len()) {
         (Some(_), _) => problem,
         (None, 0) => problem.help(format!("add a table [{kind}.NAME]")),

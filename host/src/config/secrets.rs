@@ -43,11 +43,7 @@ impl Secrets {
     #[must_use]
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.iter().fold(Cow::Borrowed(text), |text, secret| {
-            if text.contains(secret) {
-                Cow::Owned(text.replace(secret, "[secret]"))
-            } else {
-                text
-            }
+            if text.contains(secret) { Cow::Owned(text.replace(secret, "[secret]")) } else { text }
         })
     }
 }
@@ -98,10 +94,8 @@ pub(crate) fn expand(
         out.push_str(&rest[..at]);
         let inner = &rest[at + 2..];
         let Some(end) = inner.find('}') else {
-            unresolved.push(Unresolved {
-                reference: rest[at..].to_owned(),
-                wrong: Wrong::because("its \"}\" is missing"),
-            });
+            unresolved
+                .push(Unresolved { reference: rest[at..].to_owned(), wrong: Wrong::because("its \"}\" is missing") });
             rest = "";
             break;
         };
@@ -110,19 +104,12 @@ pub(crate) fn expand(
                 resolved = true;
                 out.push_str(&value);
             }
-            Err(wrong) => unresolved.push(Unresolved {
-                reference: rest[at..at + end + 3].to_owned(),
-                wrong,
-            }),
+            Err(wrong) => unresolved.push(Unresolved { reference: rest[at..at + end + 3].to_owned(), wrong }),
         }
         rest = &inner[end + 1..];
     }
     out.push_str(rest);
-    if unresolved.is_empty() {
-        Ok((Cow::Owned(out), resolved))
-    } else {
-        Err(unresolved)
-    }
+    if unresolved.is_empty() { Ok((Cow::Owned(out), resolved)) } else { Err(unresolved) }
 }
 
 fn reference(inner: &str) -> Result<Reference<'_>, Wrong> {
@@ -158,10 +145,7 @@ mod tests {
 
     #[test]
     fn references_are_replaced_once() {
-        assert_eq!(
-            text("a ${env:KEY} b ${file:/run/key}").as_deref(),
-            Some("a s3cret b from file")
-        );
+        assert_eq!(text("a ${env:KEY} b ${file:/run/key}").as_deref(), Some("a s3cret b from file"));
         assert_eq!(text("${env:ODD}").as_deref(), Some("${env:KEY}"));
         assert_eq!(text("$${env:KEY} $ {} $5").as_deref(), Some("${env:KEY} $ {} $5"));
         assert_eq!(text("^a$").as_deref(), Some("^a$"));
@@ -170,37 +154,17 @@ mod tests {
 
     #[test]
     fn what_stands_for_nothing_is_never_a_literal() {
-        for wrong in [
-            "${env:NO}",
-            "${KEY}",
-            "${}",
-            "${env:}",
-            "${file:}",
-            "x ${env:KEY",
-            "${vault:x}",
-            "${ENV:KEY}",
-        ] {
+        for wrong in ["${env:NO}", "${KEY}", "${}", "${env:}", "${file:}", "x ${env:KEY", "${vault:x}", "${ENV:KEY}"] {
             assert!(text(wrong).is_none(), "{wrong}");
         }
         let all = expand("${env:A} ${env:KEY} ${env:B}", known).unwrap_err();
-        assert_eq!(
-            all.iter().map(|one| &*one.reference).collect::<Vec<_>>(),
-            ["${env:A}", "${env:B}"]
-        );
+        assert_eq!(all.iter().map(|one| &*one.reference).collect::<Vec<_>>(), ["${env:A}", "${env:B}"]);
     }
 
     #[test]
     fn secrets_are_replaced_and_never_shown() {
-        let secrets = Secrets::new(vec![
-            "hunter2".into(),
-            "hunter2-long".into(),
-            "no".into(),
-            "hunter2".into(),
-        ]);
-        assert_eq!(
-            secrets.redact("a hunter2-long, hunter2, no"),
-            "a [secret], [secret], no"
-        );
+        let secrets = Secrets::new(vec!["hunter2".into(), "hunter2-long".into(), "no".into(), "hunter2".into()]);
+        assert_eq!(secrets.redact("a hunter2-long, hunter2, no"), "a [secret], [secret], no");
         assert_eq!(format!("{secrets:?}"), "Secrets(2)");
     }
 

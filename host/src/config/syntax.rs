@@ -7,10 +7,8 @@ use super::problem::Problem;
 
 /// What is to be said about the errors of the TOML parser: one for each line, since the others follow from it.
 pub(crate) fn problems(errors: &[toml::de::Error], source: &Source<'_>) -> Vec<(Range<usize>, Problem)> {
-    let mut found: Vec<(Range<usize>, &str)> = errors
-        .iter()
-        .map(|error| (error.span().unwrap_or(0..0), error.message()))
-        .collect();
+    let mut found: Vec<(Range<usize>, &str)> =
+        errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     found.sort_by_key(|(span, _)| span.start);
     let mut out = Vec::new();
     let mut last = 0;
@@ -36,10 +34,7 @@ fn problem(message: &str, source: &Source<'_>, span: &Range<usize>) -> Problem {
     let written = source.slice(span);
     let is = |beginning: &str| message.starts_with(beginning);
     let (message, help) = if message == "duplicate key" {
-        (
-            format!("{written} is defined twice"),
-            Some("a key or table stands in one place only"),
-        )
+        (format!("{written} is defined twice"), Some("a key or table stands in one place only"))
     } else if is("string values must be quoted") && written.is_empty() {
         ("the value is missing".to_owned(), None)
     } else if is("string values must be quoted") || is("invalid boolean") {
@@ -48,20 +43,14 @@ fn problem(message: &str, source: &Source<'_>, span: &Range<usize>) -> Problem {
             Some("strings are written as \"text\"; only true and false stand alone"),
         )
     } else if is("key with no value") || written == ":" {
-        (
-            "this key has no value".to_owned(),
-            Some("values follow an equals sign: key = \"value\""),
-        )
+        ("this key has no value".to_owned(), Some("values follow an equals sign: key = \"value\""))
     } else if is("invalid basic string") || is("invalid literal string") {
         ("the quote at the end of the string is missing".to_owned(), None)
     } else if is("missing escaped value") {
         let help = "a backslash is written as \\\\, or the string in single quotes: '\\d+'";
         ("the backslash escapes nothing".to_owned(), Some(help))
     } else if is("unclosed array") || is("missing comma between array elements") {
-        (
-            message.to_owned(),
-            Some("perhaps the \"]\" of a list is missing before this place"),
-        )
+        (message.to_owned(), Some("perhaps the \"]\" of a list is missing before this place"))
     } else if message == "recursion limit" {
         ("this is nested too deep".to_owned(), None)
     } else {

@@ -6,14 +6,8 @@ use super::reader::Wrong;
 
 /// `"250ms"`, `"10s"`, `"1m"`: a whole number and one of us, ms, s, m, h, d.
 pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
-    const UNITS: &[(&str, u64)] = &[
-        ("us", 1),
-        ("ms", 1_000),
-        ("s", 1_000_000),
-        ("m", 60_000_000),
-        ("h", 3_600_000_000),
-        ("d", 86_400_000_000),
-    ];
+    const UNITS: &[(&str, u64)] =
+        &[("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
     quantity(text, UNITS, "us, ms, s, m, h or d", |unit| match unit {
         "sec" | "secs" | "second" | "seconds" | "S" => Some("s"),
         "min" | "mins" | "minute" | "minutes" | "M" => Some("m"),
@@ -29,14 +23,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
 /// `"512B"`, `"64KiB"`, `"16MiB"`, `"1GiB"`: a whole number of powers of 1024, in bytes.
 pub(crate) fn size(text: &str) -> Result<u64, Wrong> {
     const UNITS: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    quantity(text, UNITS, "B, KiB, MiB or GiB", |unit| {
-        match unit.to_ascii_lowercase().as_str() {
-            "k" | "kb" | "kib" => Some("KiB"),
-            "m" | "mb" | "mib" => Some("MiB"),
-            "g" | "gb" | "gib" => Some("GiB"),
-            "b" | "byte" | "bytes" => Some("B"),
-            _ => None,
-        }
+    quantity(text, UNITS, "B, KiB, MiB or GiB", |unit| match unit.to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => Some("KiB"),
+        "m" | "mb" | "mib" => Some("MiB"),
+        "g" | "gb" | "gib" => Some("GiB"),
+        "b" | "byte" | "bytes" => Some("B"),
+        _ => None,
     })
 }
 
@@ -50,11 +42,7 @@ fn quantity(
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
-        let why = if text.starts_with('-') {
-            "it cannot be negative"
-        } else {
-            "it begins with a whole number"
-        };
+        let why = if text.starts_with('-') { "it cannot be negative" } else { "it begins with a whole number" };
         return Err(Wrong::because(why));
     }
     if unit.starts_with('.') {
@@ -73,27 +61,16 @@ fn quantity(
         );
     };
     let number: Option<u64> = number.parse().ok();
-    number
-        .and_then(|number| number.checked_mul(*factor))
-        .ok_or_else(|| Wrong::because("it is too large"))
+    number.and_then(|number| number.checked_mul(*factor)).ok_or_else(|| Wrong::because("it is too large"))
 }
 
 /// A duration as the file writes it, in its largest whole unit.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
-    [
-        ("d", 86_400_000_000),
-        ("h", 3_600_000_000),
-        ("m", 60_000_000),
-        ("s", 1_000_000),
-        ("ms", 1_000),
-    ]
-    .into_iter()
-    .find(|(_, factor)| micros > 0 && micros.is_multiple_of(*factor))
-    .map_or_else(
-        || format!("{micros}us"),
-        |(unit, factor)| format!("{}{unit}", micros / factor),
-    )
+    [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)]
+        .into_iter()
+        .find(|(_, factor)| micros > 0 && micros.is_multiple_of(*factor))
+        .map_or_else(|| format!("{micros}us"), |(unit, factor)| format!("{}{unit}", micros / factor))
 }
 
 /// A size as the file writes it, in its largest whole unit.
@@ -101,10 +78,7 @@ pub(crate) fn show_size(bytes: u64) -> String {
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
         .into_iter()
         .find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor))
-        .map_or_else(
-            || format!("{bytes}B"),
-            |(unit, factor)| format!("{}{unit}", bytes / factor),
-        )
+        .map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
 }
 
 #[cfg(test)]
@@ -124,19 +98,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for wrong in [
-            "",
-            "s",
-            "10",
-            "1.5s",
-            "-1s",
-            "1 s",
-            "1sec",
-            "1m30s",
-            "１s",
-            "99999999999999999999s",
-            "9999999999999d",
-        ] {
+        for wrong in
+            ["", "s", "10", "1.5s", "-1s", "1 s", "1sec", "1m30s", "１s", "99999999999999999999s", "9999999999999d"]
+        {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(duration("5 minutes").unwrap_err().help.as_deref(), Some("write \"5m\""));

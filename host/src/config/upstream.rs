@@ -7,30 +7,17 @@ use super::{Endpoint, Upstream, UpstreamTimeouts, UpstreamTls, file};
 
 /// An upstream, or none after its problems were reported.
 pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'_>) -> Option<Upstream> {
-    let here = At {
-        value: (),
-        span: at.span,
-        path: at.path,
-    };
+    let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
     let list = reader.require(written.endpoints, "endpoints", &here);
     let mut endpoints: Vec<Endpoint> = Vec::new();
     if let Some(list) = list {
-        if reader
-            .source()
-            .slice(&list.span)
-            .trim_matches(['[', ']'])
-            .trim()
-            .is_empty()
-        {
+        if reader.source().slice(&list.span).trim_matches(['[', ']']).trim().is_empty() {
             reader.error(&list, "an upstream has at least one endpoint");
         }
         for endpoint in list.value {
             if endpoints.contains(&endpoint.value) {
-                reader.error(
-                    &endpoint,
-                    format!("the endpoint {} is in the list twice", reader.written(&endpoint)),
-                );
+                reader.error(&endpoint, format!("the endpoint {} is in the list twice", reader.written(&endpoint)));
             } else {
                 endpoints.push(endpoint.value);
             }
@@ -43,15 +30,9 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
                 reader.report(problem);
             }
             let roots = tls.value.roots;
-            let roots = if let Entry::Is(path) = roots {
-                pem(path, "CERTIFICATE", "a certificate", reader)
-            } else {
-                None
-            };
-            UpstreamTls {
-                roots,
-                name: tls.value.name.value().map(|name| name.0),
-            }
+            let roots =
+                if let Entry::Is(path) = roots { pem(path, "CERTIFICATE", "a certificate", reader) } else { None };
+            UpstreamTls { roots, name: tls.value.name.value().map(|name| name.0) }
         }
         Entry::Absent | Entry::Wrong => UpstreamTls::default(),
     };

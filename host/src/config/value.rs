@@ -109,11 +109,7 @@ fn component(text: &str) -> Result<ComponentName, Wrong> {
     if !text.split('-').all(word) || text.starts_with(|c: char| c.is_ascii_digit()) {
         let kebab = kebab(text);
         let wrong = Wrong::because(FORM);
-        return Err(if kebab != text && kebab.split('-').all(word) {
-            wrong.suggest(Some(kebab))
-        } else {
-            wrong
-        });
+        return Err(if kebab != text && kebab.split('-').all(word) { wrong.suggest(Some(kebab)) } else { wrong });
     }
     if text.len() > 64 {
         return Err(Wrong::because("it is longer than 64 characters"));
@@ -129,11 +125,7 @@ fn kebab(text: &str) -> String {
         if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
             out.push('-');
         }
-        out.push(if matches!(c, '_' | ' ') {
-            '-'
-        } else {
-            c.to_ascii_lowercase()
-        });
+        out.push(if matches!(c, '_' | ' ') { '-' } else { c.to_ascii_lowercase() });
         before = c;
     }
     out
@@ -154,9 +146,7 @@ fn method(text: &str) -> Result<MethodName, Wrong> {
     if upper != text {
         return Err(Wrong::because("methods are written in capitals").suggest(Some(upper)));
     }
-    const KNOWN: &[&str] = &[
-        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY",
-    ];
+    const KNOWN: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY"];
     if !KNOWN.contains(&text) && text.len() <= 8 {
         let near = super::near::nearest(text, KNOWN.iter().copied());
         if near.is_some() {
@@ -247,20 +237,9 @@ impl Read for Fields {
         for (key, value) in table {
             let name = key.get_ref().to_string();
             let path = join(&node.path, &name);
-            let node = Node {
-                value: value.get_ref(),
-                span: value.span(),
-                path: path.clone(),
-            };
+            let node = Node { value: value.get_ref(), span: value.span(), path: path.clone() };
             if let Some(value) = value_match(&node, reader) {
-                out.push((
-                    At {
-                        value: name,
-                        span: key.span(),
-                        path,
-                    },
-                    value,
-                ));
+                out.push((At { value: name, span: key.span(), path }, value));
             }
         }
         Some(Self(out))
@@ -274,11 +253,7 @@ fn value_match(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<ValueMatc
         DeValue::String(_) => Text::read(node, reader).map(|text| ValueMatch::Exact(text.0)),
         DeValue::Table(_) => {
             let matcher = Matcher::read(node, reader)?;
-            let at = At {
-                value: (),
-                span: node.span.clone(),
-                path: node.path.clone(),
-            };
+            let at = At { value: (), span: node.span.clone(), path: node.path.clone() };
             match (matcher.regex, matcher.present) {
                 (Entry::Is(regex), Entry::Absent) => Some(ValueMatch::Regex(regex.value)),
                 (Entry::Absent, Entry::Is(present)) => {
@@ -312,11 +287,7 @@ impl Read for AccessLog {
     fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
         if matches!(node.value, DeValue::Table(_)) {
             let table = AccessFile::read(node, reader)?;
-            let at = At {
-                value: (),
-                span: node.span.clone(),
-                path: node.path.clone(),
-            };
+            let at = At { value: (), span: node.span.clone(), path: node.path.clone() };
             let file = reader.require(table.file, "file", &at)?;
             return Some(Self::File(reader.locate(&file.value.0)));
         }

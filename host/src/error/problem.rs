@@ -72,23 +72,14 @@ impl Problem<'_> {
     /// length is told and no body sent.
     #[must_use]
     pub fn response(&self, audience: &Audience, request_id: &str) -> Response<Bytes> {
-        let mut response = if audience.grpc {
-            self.grpc()
-        } else {
-            self.http(audience, request_id)
-        };
+        let mut response = if audience.grpc { self.grpc() } else { self.http(audience, request_id) };
         // A cache must never keep a refusal of one client for the others; 404, 405 and 414 are storable by default.
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 
     fn http(&self, audience: &Audience, request_id: &str) -> Response<Bytes> {
-        let form = audience
-            .accept
-            .as_ref()
-            .map_or(Form::Json, |accept| Form::preferred(accept.as_bytes()));
+        let form = audience.accept.as_ref().map_or(Form::Json, |accept| Form::preferred(accept.as_bytes()));
         let body = match form {
             Form::Json => self.json(request_id),
             Form::Xml => self.xml(request_id),
@@ -97,9 +88,7 @@ impl Problem<'_> {
         let length = HeaderValue::from(body.len());
         let mut response = Response::new(if audience.head { Bytes::new() } else { Bytes::from(body) });
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
         response.headers_mut().insert(header::CONTENT_LENGTH, length);
         response
     }
@@ -116,10 +105,7 @@ impl Problem<'_> {
 
     /// A URI that identifies the kind of problem, whatever plugin it was about.
     fn kind(&self) -> String {
-        format!(
-            "urn:tollgate:problem:{}",
-            self.code.split(':').next().unwrap_or_default()
-        )
+        format!("urn:tollgate:problem:{}", self.code.split(':').next().unwrap_or_default())
     }
 
     fn json(&self, request_id: &str) -> String {
@@ -138,11 +124,7 @@ impl Problem<'_> {
         out.push_str(",\"request_id\":");
         json_string(&mut out, request_id);
         for (at, (pointer, detail)) in self.faults.iter().enumerate() {
-            out.push_str(if at == 0 {
-                ",\"errors\":[{\"pointer\":"
-            } else {
-                ",{\"pointer\":"
-            });
+            out.push_str(if at == 0 { ",\"errors\":[{\"pointer\":" } else { ",{\"pointer\":" });
             json_string(&mut out, pointer);
             out.push_str(",\"detail\":");
             json_string(&mut out, detail);

@@ -222,182 +222,80 @@ impl Reason {
         use StatusCode as S;
         let (code, status, detail) = match self {
             Self::BadRequest => ("bad-request", S::BAD_REQUEST, "The request is not valid HTTP."),
-            Self::BadPath => (
-                "bad-path",
-                S::BAD_REQUEST,
-                "The path of the request is malformed or not allowed.",
-            ),
-            Self::AmbiguousPath => (
-                "ambiguous-path",
-                S::BAD_REQUEST,
-                "The path of the request can be read in more than one way.",
-            ),
-            Self::BadHost => (
-                "bad-host",
-                S::BAD_REQUEST,
-                "The request must name exactly one valid host.",
-            ),
-            Self::BadHeader => (
-                "bad-header",
-                S::BAD_REQUEST,
-                "The request has a header that is not allowed.",
-            ),
-            Self::BadFraming => (
-                "bad-framing",
-                S::BAD_REQUEST,
-                "The request does not say clearly where its body ends.",
-            ),
-            Self::BadBody => (
-                "bad-body",
-                S::BAD_REQUEST,
-                "The body of the request is malformed or incomplete.",
-            ),
-            Self::UpgradeWithBody => (
-                "upgrade-with-body",
-                S::BAD_REQUEST,
-                "A request that asks for an upgrade cannot have a body.",
-            ),
-            Self::HttpVersion => (
-                "http-version",
-                S::HTTP_VERSION_NOT_SUPPORTED,
-                "This version of HTTP is not supported.",
-            ),
-            Self::MethodRefused => (
-                "method-refused",
-                S::METHOD_NOT_ALLOWED,
-                "This method is never allowed here.",
-            ),
-            Self::UriTooLong => (
-                "uri-too-long",
-                S::URI_TOO_LONG,
-                "The target of the request is too long.",
-            ),
-            Self::HeadTooLarge => (
-                "head-too-large",
-                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "The headers of the request are too large.",
-            ),
-            Self::HeadTimeout => (
-                "head-timeout",
-                S::REQUEST_TIMEOUT,
-                "The headers of the request did not arrive in time.",
-            ),
-            Self::BodyTooLarge => (
-                "body-too-large",
-                S::PAYLOAD_TOO_LARGE,
-                "The body of the request is too large.",
-            ),
-            Self::BodyTimeout => (
-                "body-timeout",
-                S::REQUEST_TIMEOUT,
-                "The body of the request did not arrive in time.",
-            ),
-            Self::ExpectationFailed => (
-                "expectation-failed",
-                S::EXPECTATION_FAILED,
-                "The only expectation supported is 100-continue.",
-            ),
-            Self::Misdirected => (
-                "misdirected",
-                S::MISDIRECTED_REQUEST,
-                "This connection was not made for the host of the request.",
-            ),
+            Self::BadPath => ("bad-path", S::BAD_REQUEST, "The path of the request is malformed or not allowed."),
+            Self::AmbiguousPath => {
+                ("ambiguous-path", S::BAD_REQUEST, "The path of the request can be read in more than one way.")
+            }
+            Self::BadHost => ("bad-host", S::BAD_REQUEST, "The request must name exactly one valid host."),
+            Self::BadHeader => ("bad-header", S::BAD_REQUEST, "The request has a header that is not allowed."),
+            Self::BadFraming => {
+                ("bad-framing", S::BAD_REQUEST, "The request does not say clearly where its body ends.")
+            }
+            Self::BadBody => ("bad-body", S::BAD_REQUEST, "The body of the request is malformed or incomplete."),
+            Self::UpgradeWithBody => {
+                ("upgrade-with-body", S::BAD_REQUEST, "A request that asks for an upgrade cannot have a body.")
+            }
+            Self::HttpVersion => {
+                ("http-version", S::HTTP_VERSION_NOT_SUPPORTED, "This version of HTTP is not supported.")
+            }
+            Self::MethodRefused => ("method-refused", S::METHOD_NOT_ALLOWED, "This method is never allowed here."),
+            Self::UriTooLong => ("uri-too-long", S::URI_TOO_LONG, "The target of the request is too long."),
+            Self::HeadTooLarge => {
+                ("head-too-large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers of the request are too large.")
+            }
+            Self::HeadTimeout => {
+                ("head-timeout", S::REQUEST_TIMEOUT, "The headers of the request did not arrive in time.")
+            }
+            Self::BodyTooLarge => ("body-too-large", S::PAYLOAD_TOO_LARGE, "The body of the request is too large."),
+            Self::BodyTimeout => {
+                ("body-timeout", S::REQUEST_TIMEOUT, "The body of the request did not arrive in time.")
+            }
+            Self::ExpectationFailed => {
+                ("expectation-failed", S::EXPECTATION_FAILED, "The only expectation supported is 100-continue.")
+            }
+            Self::Misdirected => {
+                ("misdirected", S::MISDIRECTED_REQUEST, "This connection was not made for the host of the request.")
+            }
             Self::NoRoute => ("no-route", S::NOT_FOUND, "There is nothing at this address."),
-            Self::MethodNotAllowed(_) => (
-                "method-not-allowed",
-                S::METHOD_NOT_ALLOWED,
-                "This address does not take this method.",
-            ),
-            Self::ClientGone => (
-                "client-gone",
-                client_closed_request(),
-                "The client closed the connection.",
-            ),
-            Self::PluginFailed(_) => (
-                "plugin-failed",
-                S::INTERNAL_SERVER_ERROR,
-                "The request could not be checked.",
-            ),
-            Self::PluginTimeout(_) => (
-                "plugin-timeout",
-                S::INTERNAL_SERVER_ERROR,
-                "The request could not be checked in time.",
-            ),
-            Self::PluginOverload(_) => (
-                "plugin-overload",
-                S::SERVICE_UNAVAILABLE,
-                "Too many requests are being checked. Try again later.",
-            ),
-            Self::PluginBodyTooLarge(_) => (
-                "plugin-body-too-large",
-                S::PAYLOAD_TOO_LARGE,
-                "The body of the request is too large to be checked.",
-            ),
-            Self::PluginResponseTooLarge(_) => (
-                "plugin-response-too-large",
-                S::BAD_GATEWAY,
-                "The response is too large to be checked.",
-            ),
+            Self::MethodNotAllowed(_) => {
+                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "This address does not take this method.")
+            }
+            Self::ClientGone => ("client-gone", client_closed_request(), "The client closed the connection."),
+            Self::PluginFailed(_) => ("plugin-failed", S::INTERNAL_SERVER_ERROR, "The request could not be checked."),
+            Self::PluginTimeout(_) => {
+                ("plugin-timeout", S::INTERNAL_SERVER_ERROR, "The request could not be checked in time.")
+            }
+            Self::PluginOverload(_) => {
+                ("plugin-overload", S::SERVICE_UNAVAILABLE, "Too many requests are being checked. Try again later.")
+            }
+            Self::PluginBodyTooLarge(_) => {
+                ("plugin-body-too-large", S::PAYLOAD_TOO_LARGE, "The body of the request is too large to be checked.")
+            }
+            Self::PluginResponseTooLarge(_) => {
+                ("plugin-response-too-large", S::BAD_GATEWAY, "The response is too large to be checked.")
+            }
             Self::UpstreamResolve => ("upstream-resolve", S::BAD_GATEWAY, "The service could not be reached."),
             Self::UpstreamConnect => ("upstream-connect", S::BAD_GATEWAY, "The service could not be reached."),
-            Self::UpstreamConnectTimeout => (
-                "upstream-connect-timeout",
-                S::GATEWAY_TIMEOUT,
-                "The service could not be reached in time.",
-            ),
-            Self::UpstreamTls => (
-                "upstream-tls",
-                S::BAD_GATEWAY,
-                "The service could not be reached securely.",
-            ),
-            Self::UpstreamTlsTimeout => (
-                "upstream-tls-timeout",
-                S::GATEWAY_TIMEOUT,
-                "The service could not be reached securely in time.",
-            ),
-            Self::UpstreamReset => (
-                "upstream-reset",
-                S::BAD_GATEWAY,
-                "The service ended the exchange early.",
-            ),
-            Self::UpstreamProtocol => (
-                "upstream-protocol",
-                S::BAD_GATEWAY,
-                "The service answered with invalid HTTP.",
-            ),
-            Self::UpstreamTimeout => (
-                "upstream-timeout",
-                S::GATEWAY_TIMEOUT,
-                "The service did not answer in time.",
-            ),
+            Self::UpstreamConnectTimeout => {
+                ("upstream-connect-timeout", S::GATEWAY_TIMEOUT, "The service could not be reached in time.")
+            }
+            Self::UpstreamTls => ("upstream-tls", S::BAD_GATEWAY, "The service could not be reached securely."),
+            Self::UpstreamTlsTimeout => {
+                ("upstream-tls-timeout", S::GATEWAY_TIMEOUT, "The service could not be reached securely in time.")
+            }
+            Self::UpstreamReset => ("upstream-reset", S::BAD_GATEWAY, "The service ended the exchange early."),
+            Self::UpstreamProtocol => ("upstream-protocol", S::BAD_GATEWAY, "The service answered with invalid HTTP."),
+            Self::UpstreamTimeout => ("upstream-timeout", S::GATEWAY_TIMEOUT, "The service did not answer in time."),
             Self::UpstreamIdle => ("upstream-idle", S::GATEWAY_TIMEOUT, "The service stopped answering."),
-            Self::UpstreamBody => (
-                "upstream-body",
-                S::BAD_GATEWAY,
-                "The answer of the service was incomplete.",
-            ),
+            Self::UpstreamBody => ("upstream-body", S::BAD_GATEWAY, "The answer of the service was incomplete."),
             Self::TotalTimeout => ("total-timeout", S::GATEWAY_TIMEOUT, "The exchange took too long."),
-            Self::UpstreamUnavailable => (
-                "upstream-unavailable",
-                S::SERVICE_UNAVAILABLE,
-                "The service is not available. Try again later.",
-            ),
+            Self::UpstreamUnavailable => {
+                ("upstream-unavailable", S::SERVICE_UNAVAILABLE, "The service is not available. Try again later.")
+            }
             Self::UpstreamStatus(status) => ("upstream-status", *status, "The service failed to answer the request."),
-            Self::Overload => (
-                "overload",
-                S::SERVICE_UNAVAILABLE,
-                "Too many requests at once. Try again later.",
-            ),
-            Self::Draining => (
-                "draining",
-                S::SERVICE_UNAVAILABLE,
-                "This server is going down. Try again.",
-            ),
-            Self::Internal => (
-                "internal",
-                S::INTERNAL_SERVER_ERROR,
-                "The request could not be handled.",
-            ),
+            Self::Overload => ("overload", S::SERVICE_UNAVAILABLE, "Too many requests at once. Try again later."),
+            Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "This server is going down. Try again."),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "The request could not be handled."),
         };
         Entry { code, status, detail }
     }

@@ -81,10 +81,7 @@ fn lines(reason: &Reason) -> String {
 #[test]
 fn every_reason_has_its_problem() {
     let found: String = all().iter().map(lines).collect();
-    assert!(
-        found == include_str!("problems.txt"),
-        "host/src/error/problems.txt should be:\n{found}"
-    );
+    assert!(found == include_str!("problems.txt"), "host/src/error/problems.txt should be:\n{found}");
 }
 
 #[test]
@@ -134,10 +131,7 @@ fn bodies_have_the_form_and_exact_length() {
         let response = error.response(&audience(Method::GET, &accept), "<&\"7");
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()[header::CONTENT_TYPE], content_type);
-        assert_eq!(
-            response.headers()[header::CONTENT_LENGTH],
-            body.len().to_string().as_str()
-        );
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], body.len().to_string().as_str());
         assert_eq!(str::from_utf8(response.body()).unwrap(), body);
 
         let head = error.response(&audience(Method::HEAD, &accept), "<&\"7");
@@ -148,10 +142,7 @@ fn bodies_have_the_form_and_exact_length() {
 
 #[test]
 fn faults_are_listed() {
-    let faults = [
-        ("/a".to_owned(), "is \"no\" number\u{1}".to_owned()),
-        ("/b<c".to_owned(), "is missing".to_owned()),
-    ];
+    let faults = [("/a".to_owned(), "is \"no\" number\u{1}".to_owned()), ("/b<c".to_owned(), "is missing".to_owned())];
     let problem = Problem {
         status: StatusCode::UNPROCESSABLE_ENTITY,
         code: "invalid-body",
@@ -192,13 +183,8 @@ fn grpc_gets_headers_alone() {
         assert_eq!(response.headers()["grpc-status"], status);
         assert!(!response.headers()["grpc-message"].is_empty() && response.body().is_empty());
     }
-    let problem = Problem {
-        status: StatusCode::UNAUTHORIZED,
-        code: "x",
-        title: "50% \u{e9}\n",
-        detail: None,
-        faults: &[],
-    };
+    let problem =
+        Problem { status: StatusCode::UNAUTHORIZED, code: "x", title: "50% \u{e9}\n", detail: None, faults: &[] };
     let response = problem.response(&grpc, "7");
     assert_eq!(response.headers()["grpc-status"], "16");
     assert_eq!(response.headers()["grpc-message"], "50%25 %C3%A9%0A");
@@ -224,10 +210,7 @@ fn accept_is_negotiated() {
         ("application/xml;q=0.9, application/json;q=0.8", Form::Xml),
         ("application/xml;q=0.5, */*;q=0.1", Form::Xml),
         ("application/json;q=0, */*", Form::Xml),
-        (
-            "application/json;q=0, application/*;q=0.2, text/plain;q=0.3",
-            Form::Text,
-        ),
+        ("application/json;q=0, application/*;q=0.2, text/plain;q=0.3", Form::Text),
         ("application/xml; q=1.000 , application/json ; q=0.999", Form::Xml),
         ("application/xml;q=2, application/json;q=0.1", Form::Json),
         ("application/xml;q=x, text/plain;q=0.01", Form::Text),

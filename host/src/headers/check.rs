@@ -36,23 +36,14 @@ pub fn check_request(parts: &Parts, scheme: Scheme) -> Result<Authority<'_>, Err
 pub fn check_size(parts: &Parts, fields: usize, bytes: usize) -> Result<(), Error> {
     let headers = &parts.headers;
     if headers.len() > fields {
-        return Err(Error::because(
-            Reason::HeadTooLarge,
-            format!("{} fields, {fields} allowed", headers.len()),
-        ));
+        return Err(Error::because(Reason::HeadTooLarge, format!("{} fields, {fields} allowed", headers.len())));
     }
     // What a field costs on an HTTP/1.1 connection beside its name and value: a colon, a space and a line end.
-    let lines: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
+    let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let size = lines + target;
     if size > bytes {
-        return Err(Error::because(
-            Reason::HeadTooLarge,
-            format!("{size} bytes, {bytes} allowed"),
-        ));
+        return Err(Error::because(Reason::HeadTooLarge, format!("{size} bytes, {bytes} allowed")));
     }
     Ok(())
 }

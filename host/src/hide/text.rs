@@ -96,19 +96,11 @@ impl Hidden {
             }
             Kind::Ipv4 | Kind::Ipv6 | Kind::Name => true,
         };
-        let same_host = public
-            .host()
-            .trim_matches(['[', ']'])
-            .as_bytes()
-            .eq_ignore_ascii_case(&name);
+        let same_host = public.host().trim_matches(['[', ']']).as_bytes().eq_ignore_ascii_case(&name);
         // Behind our own name, only the port of the upstream tells anything.
         let tells =
             !same_host || (number.is_some_and(|port| host.ports.contains(&port)) && number != public_port(public));
-        (is_address && tells).then_some(Found {
-            range,
-            prefix,
-            has_port: port.is_some(),
-        })
+        (is_address && tells).then_some(Found { range, prefix, has_port: port.is_some() })
     }
 
     /// A `Set-Cookie` without its `Domain` where that is an upstream's host, or one above it which the public host does
@@ -123,20 +115,14 @@ impl Hidden {
             name.eq_ignore_ascii_case(b"domain")
                 && !domain.is_empty()
                 && !is_within(public.host().as_bytes(), &domain)
-                && self
-                    .hosts
-                    .keys()
-                    .any(|host| is_within(host, &domain) || is_within(&domain, host))
+                && self.hosts.keys().any(|host| is_within(host, &domain) || is_within(&domain, host))
         };
         let mut attributes = value.split(|byte| *byte == b';');
         let pair = attributes.next()?;
         if !attributes.clone().any(|attribute| foreign(&attribute)) {
             return None;
         }
-        let kept: Vec<&[u8]> = [pair]
-            .into_iter()
-            .chain(attributes.filter(|attribute| !foreign(attribute)))
-            .collect();
+        let kept: Vec<&[u8]> = [pair].into_iter().chain(attributes.filter(|attribute| !foreign(attribute))).collect();
         Some(kept.join(&b';'))
     }
 
@@ -149,11 +135,7 @@ impl Hidden {
         while let Some(slashes) = value[at..].windows(2).position(|window| window == b"//") {
             let begin = at + slashes + 2;
             at = begin;
-            let end = begin
-                + value[begin..]
-                    .iter()
-                    .take_while(|byte| !b"/?#\\ \"'<>,;".contains(byte))
-                    .count();
+            let end = begin + value[begin..].iter().take_while(|byte| !b"/?#\\ \"'<>,;".contains(byte)).count();
             let mut range = begin..end;
             let Prefix::Scheme(scheme) = prefix(value, done, &mut range) else {
                 continue;
@@ -238,21 +220,14 @@ fn port(text: &[u8]) -> Option<Port> {
     };
     let digits = text[colon..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = str::from_utf8(&text[colon..colon + digits]).ok()?.parse().ok()?;
-    Some(Port {
-        number,
-        length: colon + digits,
-    })
+    Some(Port { number, length: colon + digits })
 }
 
 /// What stands before the host, which the range then begins with: user information, slashes, a scheme.
 fn prefix<'a>(value: &'a [u8], done: usize, range: &mut Range<usize>) -> Prefix<'a> {
     let mut before = &value[done..range.start];
     if let [rest @ .., b'@'] = before {
-        let information = rest
-            .iter()
-            .rev()
-            .take_while(|byte| !b"/ \"'<>,;".contains(byte))
-            .count();
+        let information = rest.iter().rev().take_while(|byte| !b"/ \"'<>,;".contains(byte)).count();
         let outside = &rest[..rest.len() - information];
         if outside.ends_with(b"//") {
             before = outside;
@@ -265,11 +240,7 @@ fn prefix<'a>(value: &'a [u8], done: usize, range: &mut Range<usize>) -> Prefix<
     let Some(outside) = outside.strip_suffix(b":") else {
         return Prefix::Slashes;
     };
-    let letters = outside
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_alphanumeric())
-        .count();
+    let letters = outside.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
     let scheme = &outside[outside.len() - letters..];
     let known: [&[u8]; 4] = [b"http", b"https", b"ws", b"wss"];
     if !known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
@@ -290,6 +261,5 @@ fn public_port(public: Public<'_>) -> Option<u16> {
 
 /// Whether a host is the domain, or below it.
 fn is_within(host: &[u8], domain: &[u8]) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
+    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
 }

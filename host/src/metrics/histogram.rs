@@ -67,11 +67,7 @@ pub(super) struct Snapshot {
 
 impl Histogram {
     pub(super) fn new(bounds: &'static [u64]) -> Self {
-        Self {
-            bounds,
-            buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
-            sum: AtomicU64::new(0),
-        }
+        Self { bounds, buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
     }
 
     pub(super) fn observe(&self, duration: Duration) {
@@ -88,11 +84,7 @@ impl Histogram {
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<_> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
-        Snapshot {
-            sum: seconds(self.sum.load(Ordering::Relaxed)),
-            count,
-            buckets,
-        }
+        Snapshot { sum: seconds(self.sum.load(Ordering::Relaxed)), count, buckets }
     }
 }
 
@@ -115,10 +107,7 @@ impl Durations {
 
     /// Method, status code and histogram of those that came.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, &Histogram)> {
-        let came = METHODS
-            .iter()
-            .zip(&self.0)
-            .filter_map(|(method, by_status)| Some((*method, by_status.get()?)));
+        let came = METHODS.iter().zip(&self.0).filter_map(|(method, by_status)| Some((*method, by_status.get()?)));
         came.flat_map(|(method, by_status)| {
             let came = STATUS_NAMES.iter().zip(by_status.iter());
             came.filter_map(move |(status, histogram)| Some((method, *status, histogram.get()?)))
@@ -127,15 +116,10 @@ impl Durations {
 }
 
 /// Those that OpenTelemetry counts apart (RFC 9110 and RFC 5789), and the others.
-const METHODS: [&str; 10] = [
-    "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", OTHER,
-];
+const METHODS: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", OTHER];
 
 fn method_index(method: &Method) -> usize {
-    METHODS[..9]
-        .iter()
-        .position(|name| *name == method.as_str())
-        .unwrap_or(9)
+    METHODS[..9].iter().position(|name| *name == method.as_str()).unwrap_or(9)
 }
 
 /// IANA's registered status codes, then the classes, then what has none.
@@ -188,12 +172,7 @@ mod tests {
         histogram.observe(Duration::MAX);
         let snapshot = histogram.snapshot();
         assert_eq!(snapshot.count, 6);
-        let filled: Vec<_> = snapshot
-            .buckets
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .copied()
-            .collect();
+        let filled: Vec<_> = snapshot.buckets.iter().filter(|(_, count)| *count > 0).copied().collect();
         assert_eq!(filled, [(0.005, 2), (0.01, 1), (10.0, 1), (f64::INFINITY, 2)]);
     }
 
@@ -214,10 +193,7 @@ mod tests {
     #[test]
     fn methods_are_those_of_the_standard_and_one_for_the_others() {
         for name in METHODS[..9].iter() {
-            assert_eq!(
-                METHODS[method_index(&Method::from_bytes(name.as_bytes()).expect("a token"))],
-                *name
-            );
+            assert_eq!(METHODS[method_index(&Method::from_bytes(name.as_bytes()).expect("a token"))], *name);
         }
         for name in ["get", "PROPFIND", "_OTHER", "G"] {
             assert_eq!(method_index(&Method::from_bytes(name.as_bytes()).expect("a token")), 9);

@@ -37,20 +37,15 @@ impl Metrics {
         )?;
         for (route, metrics) in &routes {
             for (method, status, histogram) in metrics.durations.iter() {
-                let labels = [
-                    ("http_route", &**route),
-                    ("http_request_method", method),
-                    ("http_response_status_code", status),
-                ];
+                let labels =
+                    [("http_route", &**route), ("http_request_method", method), ("http_response_status_code", status)];
                 write_histogram(&mut series, &labels, histogram)?;
             }
         }
         let mut series = out.gauge("http_server_active_requests", "Requests that are being served.")?;
         write_gauge(&mut series, &[], &self.0.active)?;
-        let mut series = out.counter(
-            "tollgate_requests",
-            "Requests that have ended, by route and by the reason of the access log.",
-        )?;
+        let mut series = out
+            .counter("tollgate_requests", "Requests that have ended, by route and by the reason of the access log.")?;
         for (route, metrics) in &routes {
             for (reason, count) in metrics.reasons.iter() {
                 write_counter(&mut series, &[("route", &**route), ("reason", reason)], count)?;
@@ -67,13 +62,7 @@ impl Metrics {
         let routes = self.0.routes.alive();
         let plugins: Vec<_> = routes
             .iter()
-            .flat_map(|(route, metrics)| {
-                metrics
-                    .plugins
-                    .alive()
-                    .into_iter()
-                    .map(move |plugin| (&**route, plugin))
-            })
+            .flat_map(|(route, metrics)| metrics.plugins.alive().into_iter().map(move |plugin| (&**route, plugin)))
             .collect();
         let mut series = out.counter("tollgate_plugin_calls", "Calls of hooks that have ended, well or not.")?;
         for (route, (plugin, metrics)) in &plugins {
@@ -84,11 +73,7 @@ impl Metrics {
         }
         let mut series = out.counter("tollgate_plugin_refusals", "Responses that a plugin made itself.")?;
         for (route, (plugin, metrics)) in &plugins {
-            write_counter(
-                &mut series,
-                &[("plugin", &**plugin), ("route", *route)],
-                &metrics.refusals,
-            )?;
+            write_counter(&mut series, &[("plugin", &**plugin), ("route", *route)], &metrics.refusals)?;
         }
         let mut series = out.counter("tollgate_plugin_errors", "Failures of a plugin, by kind.")?;
         for (route, (plugin, metrics)) in &plugins {
@@ -109,17 +94,10 @@ impl Metrics {
         }
         let mut series = out.gauge("tollgate_plugin_instances", "Instances of a plugin in all workers.")?;
         for (plugin, metrics) in self.0.plugins.alive() {
-            write_gauge(
-                &mut series,
-                &[("plugin", &*plugin), ("state", "in-use")],
-                &metrics.in_use,
-            )?;
+            write_gauge(&mut series, &[("plugin", &*plugin), ("state", "in-use")], &metrics.in_use)?;
             write_gauge(&mut series, &[("plugin", &*plugin), ("state", "idle")], &metrics.idle)?;
         }
-        let mut series = out.counter(
-            "tollgate_component_loads",
-            "Components that were loaded, or could not be.",
-        )?;
+        let mut series = out.counter("tollgate_component_loads", "Components that were loaded, or could not be.")?;
         for (component, counts) in &*lock(&self.0.components) {
             for (result, count) in RESULTS.iter().zip(counts) {
                 write_counter(&mut series, &[("component", &**component), ("result", *result)], count)?;
@@ -136,19 +114,12 @@ impl Metrics {
         )?;
         for (upstream, metrics) in &upstreams {
             for (method, status, histogram) in metrics.durations.iter() {
-                let labels = [
-                    ("upstream", &**upstream),
-                    ("http_request_method", method),
-                    ("http_response_status_code", status),
-                ];
+                let labels =
+                    [("upstream", &**upstream), ("http_request_method", method), ("http_response_status_code", status)];
                 write_histogram(&mut series, &labels, histogram)?;
             }
             for (error, histogram) in metrics.errors.iter() {
-                write_histogram(
-                    &mut series,
-                    &[("upstream", &**upstream), ("error_type", error)],
-                    histogram,
-                )?;
+                write_histogram(&mut series, &[("upstream", &**upstream), ("error_type", error)], histogram)?;
             }
         }
         let mut series = out.counter(
@@ -162,17 +133,12 @@ impl Metrics {
     }
 
     fn encode_process(&self, out: &mut Out<'_>) -> fmt::Result {
-        let mut series = out.counter(
-            "tollgate_config_reloads",
-            "Configurations that were loaded, or refused.",
-        )?;
+        let mut series = out.counter("tollgate_config_reloads", "Configurations that were loaded, or refused.")?;
         for (result, count) in RESULTS.iter().zip(&self.0.reloads) {
             write_counter(&mut series, &[("result", *result)], count)?;
         }
-        let mut series = out.gauge(
-            "tollgate_config_last_reload_success",
-            "Whether the last configuration was loaded: 1, or 0.",
-        )?;
+        let mut series =
+            out.gauge("tollgate_config_last_reload_success", "Whether the last configuration was loaded: 1, or 0.")?;
         write_gauge(&mut series, &[], &self.0.last_reload_succeeded)?;
         let mut series = out.gauge("tollgate_config_hash", "SHA-256 of the configuration that serves.")?;
         if let Some(hash) = &*lock(&self.0.config_hash) {
@@ -183,9 +149,7 @@ impl Metrics {
         let mut series = out.counter("tollgate_log_dropped", "Other lines that could not be written.")?;
         write_counter(&mut series, &[], &self.0.log_dropped)?;
         let mut series = out.gauge("tollgate_build_info", "What this is.")?;
-        series
-            .encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?
-            .encode_gauge(&1i64)
+        series.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1i64)
     }
 }
 
@@ -205,8 +169,7 @@ impl Out<'_> {
 
     /// `_seconds` comes behind the name.
     fn histogram<'a>(&'a mut self, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
-        self.0
-            .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)
+        self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)
     }
 }
 
@@ -214,25 +177,15 @@ type Labels<'a> = &'a [(&'a str, &'a str)];
 
 fn write_counter(series: &mut MetricEncoder<'_>, labels: Labels<'_>, counter: &Counter) -> fmt::Result {
     let write = |series: &mut MetricEncoder<'_>| series.encode_counter::<NoLabelSet, _, u64>(&counter.get(), None);
-    if labels.is_empty() {
-        write(series)
-    } else {
-        write(&mut series.encode_family(&labels)?)
-    }
+    if labels.is_empty() { write(series) } else { write(&mut series.encode_family(&labels)?) }
 }
 
 fn write_gauge(series: &mut MetricEncoder<'_>, labels: Labels<'_>, gauge: &Gauge) -> fmt::Result {
     let write = |series: &mut MetricEncoder<'_>| series.encode_gauge(&gauge.get());
-    if labels.is_empty() {
-        write(series)
-    } else {
-        write(&mut series.encode_family(&labels)?)
-    }
+    if labels.is_empty() { write(series) } else { write(&mut series.encode_family(&labels)?) }
 }
 
 fn write_histogram(series: &mut MetricEncoder<'_>, labels: Labels<'_>, histogram: &Histogram) -> fmt::Result {
     let Snapshot { sum, count, buckets } = histogram.snapshot();
-    series
-        .encode_family(&labels)?
-        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    series.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }

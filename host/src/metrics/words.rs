@@ -18,11 +18,7 @@ type Slot<T> = OnceLock<(Box<str>, T)>;
 
 impl<T, const N: usize> Words<T, N> {
     pub(super) fn new(make: fn() -> T) -> Self {
-        Self {
-            slots: Box::new([const { OnceLock::new() }; N]),
-            other: make(),
-            make,
-        }
+        Self { slots: Box::new([const { OnceLock::new() }; N]), other: make(), make }
     }
 
     pub(super) fn of(&self, word: &str) -> &T {
@@ -38,11 +34,7 @@ impl<T, const N: usize> Words<T, N> {
 
     /// Those that were used, and the value for all others where the slots did not suffice.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        let used = self
-            .slots
-            .iter()
-            .map_while(OnceLock::get)
-            .map(|(word, value)| (&**word, value));
+        let used = self.slots.iter().map_while(OnceLock::get).map(|(word, value)| (&**word, value));
         let full = self.slots.last().is_none_or(|slot| slot.get().is_some());
         used.chain(full.then_some((OTHER, &self.other)))
     }
@@ -60,10 +52,7 @@ mod tests {
         for word in ["a", "b", "a", "c", "d", "a"] {
             words.of(word).fetch_add(1, Ordering::Relaxed);
         }
-        let counts: Vec<_> = words
-            .iter()
-            .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
-            .collect();
+        let counts: Vec<_> = words.iter().map(|(word, count)| (word, count.load(Ordering::Relaxed))).collect();
         assert_eq!(counts, [("a", 3), ("b", 1), ("_OTHER", 2)]);
     }
 
@@ -77,10 +66,7 @@ mod tests {
                     scope.spawn(move || words.of(word).fetch_add(1, Ordering::Relaxed));
                 }
             });
-            let mut counts: Vec<_> = words
-                .iter()
-                .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
-                .collect();
+            let mut counts: Vec<_> = words.iter().map(|(word, count)| (word, count.load(Ordering::Relaxed))).collect();
             counts.sort_unstable();
             assert_eq!(counts, [("a", 2), ("b", 2), ("c", 2)]);
         }

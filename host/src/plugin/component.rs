@@ -75,7 +75,6 @@ pub struct Component {
     pub waits: bool,
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
-    pub(super) schema: Option<ComponentExportIndex>,
     pub(super) hooks: [Option<ComponentExportIndex>; 4],
 }
 
@@ -115,7 +114,6 @@ impl Component {
             size: bytes.len(),
             waits,
             configure,
-            schema: function("schema"),
             hooks: Hook::ALL.map(|hook| function(hook.as_str())),
             imports,
             pre,

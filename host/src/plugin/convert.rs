@@ -42,11 +42,11 @@ pub(crate) struct Head<'a> {
 
 /// The attributes of a pass.
 #[derive(Debug, Default, Clone)]
-pub struct Attributes(Vec<(Arc<str>, Arc<str>)>);
+pub(crate) struct Attributes(Vec<(Arc<str>, Arc<str>)>);
 
 impl Attributes {
     /// The value of an attribute.
-    pub fn get(&self, name: &str) -> Option<&Arc<str>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<str>> {
         self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| value)
     }
 
@@ -108,7 +108,8 @@ impl See {
     }
 
     fn headers(&self, headers: &HeaderMap) -> Vec<HeaderIn> {
-        let field = |name: &Arc<str>, value: &HeaderValue| HeaderIn { name: name.clone(), value: value.as_bytes().to_vec() };
+        let field =
+            |name: &Arc<str>, value: &HeaderValue| HeaderIn { name: name.clone(), value: value.as_bytes().to_vec() };
         match &self.headers {
             Seen::All => headers.iter().map(|(name, value)| field(&Arc::from(name.as_str()), value)).collect(),
             Seen::Only(names) => {
@@ -264,7 +265,10 @@ impl Checked {
             Ok((known.clone(), Arc::from(value)))
         };
         Ok(Self {
-            remove: remove.iter().map(|name| plugin_name(name).map_err(|error| wrong(name, &error))).collect::<Result<_, _>>()?,
+            remove: remove
+                .iter()
+                .map(|name| plugin_name(name).map_err(|error| wrong(name, &error)))
+                .collect::<Result<_, _>>()?,
             set: set.iter().map(field).collect::<Result<_, _>>()?,
             append: append.iter().map(field).collect::<Result<_, _>>()?,
             attributes: attributes.into_iter().map(attribute).collect::<Result<_, _>>()?,

@@ -6,13 +6,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 use wasmtime::{Store, Trap};
 
+use super::Plugin;
 use super::component::{Component, Hook, LoadError, one_line};
 use super::engine::TICK;
 use super::state::State;
-use super::Plugin;
-use crate::bindings::{
-    BodyFlow, Complaint, Flow, Interest, OnRequest, OnRequestBody, OnResponse, OnResponseBody,
-};
+use crate::bindings::{BodyFlow, Complaint, Flow, Interest, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 
 /// An instance of a plugin, configured. It is dropped after any failure, and never called again.
 pub(crate) struct Instance {
@@ -68,10 +66,7 @@ impl Instance {
     }
 
     /// A fresh instance in a slot.
-    pub(super) async fn in_slot(
-        plugin: &Plugin,
-        slot: OwnedSemaphorePermit,
-    ) -> Result<(Self, Interest), LoadError> {
+    pub(super) async fn in_slot(plugin: &Plugin, slot: OwnedSemaphorePermit) -> Result<(Self, Interest), LoadError> {
         let component: &Component = &plugin.component;
         let mut store = Store::new(&plugin.engine.wasmtime, State::new(&plugin.grounds, &plugin.limits));
         store.limiter(|state| &mut state.limits);
@@ -186,7 +181,9 @@ where
         // caller drops the store.
         match tokio::time::timeout(time, hook.call_async(&mut *store, input)).await {
             Ok(answer) => answer,
-            Err(_) => return Err(Failure { kind: FailureKind::Timeout, detail: format!("waited longer than {time:?}") }),
+            Err(_) => {
+                return Err(Failure { kind: FailureKind::Timeout, detail: format!("waited longer than {time:?}") });
+            }
         }
     } else {
         hook.call(&mut *store, input)

@@ -68,11 +68,9 @@ impl Sight {
         let (on_request, on_response) = (request.is_some(), response.is_some());
         let nothing = || See { parts: Parts::empty(), headers: Seen::Only(vec![]), attributes: Seen::Only(vec![]) };
         let request = match request {
-            Some(see) => Some(See {
-                parts: see.parts,
-                headers: headers(see.headers)?,
-                attributes: attributes(see.attributes)?,
-            }),
+            Some(see) => {
+                Some(See { parts: see.parts, headers: headers(see.headers)?, attributes: attributes(see.attributes)? })
+            }
             None => request_body.is_some().then(nothing),
         };
         let response = match response {
@@ -102,16 +100,6 @@ impl Sight {
             sets: limited(sets_attributes)?.into_iter().map(Arc::from).collect(),
         })
     }
-
-    /// Whether a hook is called.
-    pub(crate) fn wants(&self, hook: Hook) -> bool {
-        match hook {
-            Hook::Request => self.on_request,
-            Hook::RequestBody => self.request_body.is_some(),
-            Hook::Response => self.on_response,
-            Hook::ResponseBody => self.response_body.is_some(),
-        }
-    }
 }
 
 fn headers(names: Names) -> Result<Seen<(HeaderName, Arc<str>)>, String> {
@@ -134,7 +122,8 @@ fn attributes(names: Names) -> Result<Seen<Arc<str>>, String> {
 }
 
 fn header(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_lowercase(name.as_bytes()).map_err(|_| format!("`{}` is no lower-case header name", name.escape_debug()))
+    HeaderName::from_lowercase(name.as_bytes())
+        .map_err(|_| format!("`{}` is no lower-case header name", name.escape_debug()))
 }
 
 fn limited(names: Vec<String>) -> Result<Vec<String>, String> {

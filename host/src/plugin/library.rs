@@ -166,13 +166,14 @@ impl Library {
 
     /// How every component stands.
     pub fn reports(&self) -> Vec<Report> {
-        let built_in = BUILT_IN.iter().filter(|(name, _)| !self.files.contains_key(*name)).map(|(name, bytes)| Report {
-            name: (*name).to_owned(),
-            origin: "built-in",
-            sha256: self.built_in.get(name).map(|component| component.sha256.clone()),
-            size: Some(bytes.len()),
-            problem: None,
-        });
+        let built_in =
+            BUILT_IN.iter().filter(|(name, _)| !self.files.contains_key(*name)).map(|(name, bytes)| Report {
+                name: (*name).to_owned(),
+                origin: "built-in",
+                sha256: self.built_in.get(name).map(|component| component.sha256.clone()),
+                size: Some(bytes.len()),
+                problem: None,
+            });
         let files = self.files.iter().map(|(name, file)| Report {
             name: name.clone(),
             origin: "file",
@@ -186,7 +187,8 @@ impl Library {
     }
 
     fn read(&self, name: &str, path: &Path, stamp: &Stamp, known: Option<&File>) -> Option<Change> {
-        let change = |now, sha256| Change { name: name.to_owned(), now: Some(now), stamp: Some((stamp.clone(), sha256)) };
+        let change =
+            |now, sha256| Change { name: name.to_owned(), now: Some(now), stamp: Some((stamp.clone(), sha256)) };
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) => return Some(change(Err(LoadError::Unreadable(error.to_string())), [0; 32])),

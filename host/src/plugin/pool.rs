@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Plugin;
 use super::component::LoadError;
 use super::instance::{Failure, FailureKind, Instance};
-use super::Plugin;
 use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 use crate::config::Isolation;
 
@@ -64,11 +64,6 @@ impl Pool {
         Ok(flow)
     }
 
-    /// How many instances are idle.
-    pub(crate) fn idle(&self) -> usize {
-        self.idle.borrow().len()
-    }
-
     /// Drops instances that nobody has needed for `age`.
     pub(crate) fn reap(&self, age: Duration) {
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < age);
@@ -92,7 +87,9 @@ impl Pool {
         let slot = permit(&self.plugin.engine.slots, self).await?;
         match Instance::in_slot(&self.plugin, slot).await {
             Ok((instance, _)) => Ok(instance),
-            Err(error @ LoadError::Failed(_)) => Err(Failure { kind: FailureKind::Configure, detail: error.to_string() }),
+            Err(error @ LoadError::Failed(_)) => {
+                Err(Failure { kind: FailureKind::Configure, detail: error.to_string() })
+            }
             Err(error) => Err(Failure { kind: FailureKind::Output, detail: error.to_string() }),
         }
     }

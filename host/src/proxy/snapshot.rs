@@ -102,7 +102,8 @@ async fn plugin(
     before: Option<&Snapshot>,
 ) -> Result<Arc<Plugin>, Missing> {
     let component = library.find(&spec.component).map_err(Missing::Load)?.ok_or(Missing::Component)?;
-    if let Some(kept) = before.and_then(|before| before.plugins.get(&spec.name)).filter(|one| one.is(&component, spec)) {
+    if let Some(kept) = before.and_then(|before| before.plugins.get(&spec.name)).filter(|one| one.is(&component, spec))
+    {
         return Ok(kept.clone());
     }
     let loaded = Plugin::load(&foundation.engine, &component, spec, &foundation.stores).await;

@@ -33,12 +33,7 @@ struct Node {
 
 impl Default for Paths {
     fn default() -> Self {
-        Self {
-            best: usize::MAX,
-            exact: HashMap::new(),
-            nodes: vec![Node::default()],
-            patterns: Vec::new(),
-        }
+        Self { best: usize::MAX, exact: HashMap::new(), nodes: vec![Node::default()], patterns: Vec::new() }
     }
 }
 
@@ -84,12 +79,7 @@ impl Index {
             paths.search(path, &mut best, &mut takes);
         }
         // A suffix takes one label or more, so that the first byte is never its dot.
-        let dots = host
-            .bytes()
-            .enumerate()
-            .skip(1)
-            .filter(|(_, byte)| *byte == b'.')
-            .map(|(at, _)| at);
+        let dots = host.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
         if self.most_dots > 0 {
             for dot in dots.rev().take(self.most_dots) {
                 if let Some(paths) = self.suffixes.get(&host[dot..]) {
@@ -138,11 +128,7 @@ impl Paths {
             return;
         }
         let mut consider = |routes: &[usize]| {
-            if let Some(rank) = routes
-                .iter()
-                .take_while(|rank| **rank < *best)
-                .find(|rank| takes(**rank))
-            {
+            if let Some(rank) = routes.iter().take_while(|rank| **rank < *best).find(|rank| takes(**rank)) {
                 *best = *rank;
             }
         };

@@ -35,23 +35,13 @@ pub(super) struct Near {
 impl Near {
     /// Indexes routes that are sorted by rank, the best first.
     pub(super) fn new(routes: &[&Route]) -> Self {
-        let sets: Vec<BTreeSet<&str>> = routes
-            .iter()
-            .map(|route| route.chain.iter().map(String::as_str).collect())
-            .collect();
+        let sets: Vec<BTreeSet<&str>> =
+            routes.iter().map(|route| route.chain.iter().map(String::as_str).collect()).collect();
         let distinct: Vec<&BTreeSet<&str>> = sets.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let chains: Vec<usize> = sets
-            .iter()
-            .map(|set| {
-                distinct
-                    .binary_search(&set)
-                    .expect("each set is among the distinct ones")
-            })
-            .collect();
-        let lacks: Vec<Vec<bool>> = distinct
-            .iter()
-            .map(|mine| distinct.iter().map(|other| !other.is_subset(mine)).collect())
-            .collect();
+        let chains: Vec<usize> =
+            sets.iter().map(|set| distinct.binary_search(&set).expect("each set is among the distinct ones")).collect();
+        let lacks: Vec<Vec<bool>> =
+            distinct.iter().map(|mine| distinct.iter().map(|other| !other.is_subset(mine)).collect()).collect();
         let mut near = Self {
             index: Index::default(),
             patterns: HashMap::new(),
@@ -107,16 +97,13 @@ impl Near {
         let lenient = lenient(path);
         let lacks = &self.lacks[self.chains[chosen]];
         let takes_path = |rank| match self.patterns.get(&rank) {
-            Some(pattern) => pattern.is_match(&String::from_utf8_lossy(if lenient.is_empty() {
-                b"/"
-            } else {
-                &lenient
-            })),
+            Some(pattern) => {
+                pattern.is_match(&String::from_utf8_lossy(if lenient.is_empty() { b"/" } else { &lenient }))
+            }
             None => true,
         };
-        self.index.first(host, &lenient, limit, |rank| {
-            lacks[self.chains[rank]] && takes_path(rank) && takes_the_rest(rank)
-        })
+        self.index
+            .first(host, &lenient, limit, |rank| lacks[self.chains[rank]] && takes_path(rank) && takes_the_rest(rank))
     }
 }
 
@@ -151,10 +138,7 @@ fn is_plain(path: &str) -> bool {
 /// character, and dots and spaces at its end; dot segments resolved, empty ones and a final slash left out.
 fn lenient(path: &str) -> Vec<u8> {
     let decoded = decoded(path.as_bytes());
-    let end = decoded
-        .iter()
-        .position(|byte| matches!(byte, b'?' | b'#'))
-        .unwrap_or(decoded.len());
+    let end = decoded.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(decoded.len());
     let mut out = Vec::with_capacity(end);
     for segment in decoded[..end].split(|byte| matches!(byte, b'/' | b'\\')) {
         let cut = |byte: &u8| *byte == b';' || byte.is_ascii_control();
@@ -168,10 +152,7 @@ fn lenient(path: &str) -> Vec<u8> {
             }
             _ => {}
         }
-        let end = segment
-            .iter()
-            .rposition(|byte| !matches!(byte, b'.' | b' '))
-            .map_or(0, |last| last + 1);
+        let end = segment.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last + 1);
         if end > 0 {
             out.push(b'/');
             out.extend_from_slice(&segment[..end]);

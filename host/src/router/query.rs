@@ -8,10 +8,8 @@ use crate::path::hex;
 /// Whether any parameter of the name has the value. Names and values are decoded as in forms: percent-escapes, and `+`
 /// for a space.
 pub(super) fn takes(query: Option<&str>, name: &str, expected: &ValueMatch) -> bool {
-    let pairs = query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let pairs =
+        query.into_iter().flat_map(|query| query.split('&')).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let mut values = pairs.filter(|(key, _)| is(key, name)).map(|(_, value)| value);
     match expected {
         ValueMatch::Present => values.next().is_some(),

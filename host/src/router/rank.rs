@@ -45,21 +45,11 @@ impl Criterion {
 
 /// The part of a route's rank that says where it is, whatever else it asks for.
 pub(super) fn place(route: &Route) -> Rank {
-    Rank::of(
-        route.priority,
-        &bare(route.matches.host.clone(), route.matches.path.clone()),
-    )
+    Rank::of(route.priority, &bare(route.matches.host.clone(), route.matches.path.clone()))
 }
 
 fn bare(host: HostMatch, path: PathMatch) -> Match {
-    Match {
-        host,
-        path,
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-        encoded_slash: false,
-    }
+    Match { host, path, methods: Vec::new(), headers: Vec::new(), query: Vec::new(), encoded_slash: false }
 }
 
 impl fmt::Display for Criterion {

@@ -32,14 +32,8 @@ fn route(line: &str) -> Route {
         (_, Some(pattern)) => PathMatch::Regex(anchored(pattern)),
         _ => PathMatch::Prefix(path.strip_suffix('/').unwrap_or(path).to_owned()),
     };
-    let mut matches = Match {
-        host,
-        path,
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-        encoded_slash: false,
-    };
+    let mut matches =
+        Match { host, path, methods: Vec::new(), headers: Vec::new(), query: Vec::new(), encoded_slash: false };
     let (mut priority, mut chain) = (0, Vec::new());
     for word in words {
         if let Some(number) = word.strip_prefix('#') {
@@ -48,30 +42,17 @@ fn route(line: &str) -> Route {
             chain.push(plugin.to_owned());
         } else if let Some(header) = word.strip_prefix("h:") {
             let (name, value) = header.split_once('=').unwrap();
-            matches
-                .headers
-                .push((HeaderName::from_bytes(name.as_bytes()).unwrap(), value_match(value)));
+            matches.headers.push((HeaderName::from_bytes(name.as_bytes()).unwrap(), value_match(value)));
         } else if let Some(parameter) = word.strip_prefix("q:") {
             let (name, value) = parameter.split_once('=').unwrap();
             matches.query.push((name.to_owned(), value_match(value)));
         } else if word == "keep" {
             matches.encoded_slash = true;
         } else {
-            matches.methods = word
-                .split(',')
-                .map(|method| Method::from_bytes(method.as_bytes()).unwrap())
-                .collect();
+            matches.methods = word.split(',').map(|method| Method::from_bytes(method.as_bytes()).unwrap()).collect();
         }
     }
-    Route {
-        name,
-        place: None,
-        matches,
-        priority,
-        chain,
-        upstream: "u".to_owned(),
-        body_size: None,
-    }
+    Route { name, place: None, matches, priority, chain, upstream: "u".to_owned(), body_size: None }
 }
 
 fn value_match(value: &str) -> ValueMatch {
@@ -117,13 +98,7 @@ impl Line {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        Self {
-            method,
-            host,
-            path: path.to_owned(),
-            query,
-            headers,
-        }
+        Self { method, host, path: path.to_owned(), query, headers }
     }
 
     fn asked(&self) -> Asked<'_> {

@@ -119,7 +119,8 @@ impl Loader {
         });
         let mut bound = BTreeMap::new();
         for listener in &config.listeners {
-            bound.insert(listener.name.clone(), Bound::new(listener, config.workers.get(), &snapshot).map_err(machine)?);
+            bound
+                .insert(listener.name.clone(), Bound::new(listener, config.workers.get(), &snapshot).map_err(machine)?);
         }
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
@@ -246,14 +247,14 @@ impl Loader {
             note(&change, None, &self.foundation.metrics);
             self.library.settle(change, None);
         }
-        let build =
-            Snapshot::build(config.clone(), &mut self.library, &self.foundation, Some(&self.snapshot));
+        let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, Some(&self.snapshot));
         let snapshot = Arc::new(self.runtime.block_on(build)?);
 
         // Everything that can fail comes before anything changes.
         let mut new = Vec::new();
         for listener in &config.listeners {
-            let same_address = self.bound.get(&listener.name).is_some_and(|bound| bound.listener.address == listener.address);
+            let same_address =
+                self.bound.get(&listener.name).is_some_and(|bound| bound.listener.address == listener.address);
             if !same_address {
                 let bound = Bound::new(listener, self.workers.len(), &snapshot);
                 new.push(bound.map_err(|error| problem(format!("listener `{}`: {error:#}", listener.name)))?);
@@ -405,7 +406,7 @@ impl Loader {
     fn drain(mut self) -> usize {
         let drain = self.snapshot.config.drain.clone();
         self.view.draining.store(true, Ordering::Relaxed);
-        self.runtime.block_on(tokio::time::sleep(drain.grace));
+        self.runtime.block_on(async { tokio::time::sleep(drain.grace).await });
         self.bound.clear();
         let mut drained = Vec::new();
         for worker in &self.workers {
@@ -446,7 +447,8 @@ pub(super) fn build(config: Config) -> Result<(), StartError> {
     let runtime = runtime.map_err(|error| StartError::Machine(error.into()))?;
     let cache = config.plugins.cache.clone();
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
-    let stores = Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+    let stores =
+        Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
     let foundation = Foundation { engine: Arc::new(engine), stores, metrics: Metrics::default() };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     for change in library.look() {

@@ -103,18 +103,12 @@ impl AccessLog {
     }
 
     fn start(sink: Sink, dropped: Counter) -> io::Result<Self> {
-        Ok(Self {
-            writer: Some(Writer::start("access-log", sink, DELAY, dropped)?),
-        })
+        Ok(Self { writer: Some(Writer::start("access-log", sink, DELAY, dropped)?) })
     }
 
     /// A handle for one worker, with a buffer of its own.
     pub fn worker(&self, format: LogFormat, redaction: Arc<Redaction>) -> AccessLines {
-        AccessLines {
-            lines: self.writer.as_ref().map(Writer::lines),
-            format,
-            redaction,
-        }
+        AccessLines { lines: self.writer.as_ref().map(Writer::lines), format, redaction }
     }
 
     /// Opens the file again, for those who have renamed it. Nothing to do for other sinks.
@@ -147,12 +141,7 @@ impl AccessLines {
 impl AccessEntry<'_> {
     /// Appends the entry as one line with its newline. The same entry always makes the same line.
     pub fn write(&self, out: &mut Vec<u8>, format: LogFormat, redaction: &Redaction) {
-        let mut line = Line {
-            out,
-            json: format == LogFormat::Json,
-            redaction,
-            first: true,
-        };
+        let mut line = Line { out, json: format == LogFormat::Json, redaction, first: true };
         line.word("time", Some(Time(self.time)));
         line.text("request_id", Some(self.request_id.as_bytes()));
         line.word("client", self.client);
@@ -213,10 +202,7 @@ impl Line<'_> {
     /// What nobody chose and what needs no escapes, but is no number in JSON.
     fn word(&mut self, key: &str, value: Option<impl Display>) {
         let quote = if self.json { "\"" } else { "" };
-        self.number(
-            key,
-            value.map(|value| fmt::from_fn(move |f| write!(f, "{quote}{value}{quote}"))),
-        );
+        self.number(key, value.map(|value| fmt::from_fn(move |f| write!(f, "{quote}{value}{quote}"))));
     }
 
     fn number(&mut self, key: &str, value: Option<impl Display>) {
@@ -348,10 +334,7 @@ mod tests {
         assert_eq!(object.as_object().expect("an object").len(), 20);
         assert!(object["status"].is_null() && object["user_agent"].is_null());
         let text = line(&none, LogFormat::Text, &Redaction::default());
-        assert!(
-            !text.contains("status=") && text.contains("reason=client-gone"),
-            "{text}"
-        );
+        assert!(!text.contains("status=") && text.contains("reason=client-gone"), "{text}");
     }
 
     #[test]
@@ -377,10 +360,7 @@ mod tests {
             assert!(!line.contains('\u{202e}') && line.len() < 2048);
         }
         let text = line(&hostile, LogFormat::Text, &Redaction::default());
-        assert!(
-            text.contains("query=\"q=\u{fffd}(\\\" status=500\" status=200"),
-            "{text}"
-        );
+        assert!(text.contains("query=\"q=\u{fffd}(\\\" status=500\" status=200"), "{text}");
     }
 
     #[test]
@@ -401,10 +381,7 @@ mod tests {
         for format in [LogFormat::Json, LogFormat::Text] {
             let line = line(&leaky, format, &redaction);
             assert!(!line.contains("CANA") && !line.contains("%43"), "{line}");
-            assert!(
-                line.contains("pppREDA…"),
-                "the path was redacted before it was cut: {line}"
-            );
+            assert!(line.contains("pppREDA…"), "the path was redacted before it was cut: {line}");
             assert!(line.contains("token=REDACTED&ticket=REDACTED&q=REDACTED&ppp"), "{line}");
             assert_eq!(line.matches("REDACTED").count(), 7, "{line}");
         }
@@ -430,10 +407,7 @@ mod tests {
         let dropped = Counter::default();
         let log = AccessLog::to_writer(Channel(sender), dropped.clone()).unwrap();
         let redaction = Arc::new(Redaction::default());
-        let workers = [
-            log.worker(LogFormat::Json, redaction.clone()),
-            log.worker(LogFormat::Text, redaction),
-        ];
+        let workers = [log.worker(LogFormat::Json, redaction.clone()), log.worker(LogFormat::Text, redaction)];
         workers.iter().for_each(|worker| worker.write(&entry()));
         assert!(log.flush(LONG));
         workers[0].write(&entry());

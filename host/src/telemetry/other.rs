@@ -59,10 +59,7 @@ impl Telemetry {
     fn to_sink(sink: Sink, log: &Log, redaction: Arc<Redaction>, dropped: Counter) -> io::Result<(Self, ToLines)> {
         let settings = Arc::new(RwLock::new(Settings::new(log, redaction)));
         let writer = Arc::new(Writer::start("log", sink, Duration::ZERO, dropped)?);
-        let subscriber = ToLines {
-            settings: settings.clone(),
-            lines: writer.lines(),
-        };
+        let subscriber = ToLines { settings: settings.clone(), lines: writer.lines() };
         Ok((Self { settings, writer }, subscriber))
     }
 
@@ -99,21 +96,14 @@ struct Settings {
 
 impl Settings {
     fn new(log: &Log, redaction: Arc<Redaction>) -> Self {
-        Self {
-            level: log.level,
-            format: log.format,
-            redaction,
-        }
+        Self { level: log.level, format: log.format, redaction }
     }
 
     /// Our own lines and those of plugins at the level that is set. Of libraries only warnings: below that, some of them
     /// write whole heads with the credentials in them.
     fn allow(&self, metadata: &Metadata<'_>) -> bool {
         let ours = ["tollgate", "plugin"].iter().any(|name| {
-            metadata
-                .target()
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_']))
+            metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '_']))
         });
         *metadata.level() <= if ours { self.level } else { self.level.min(Level::WARN) }
     }
@@ -128,28 +118,15 @@ struct ToLines {
 
 impl Subscriber for ToLines {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) {
-            Interest::always()
-        } else {
-            Interest::never()
-        }
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .allow(metadata)
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).allow(metadata)
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        Some(
-            self.settings
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .level
-                .into(),
-        )
+        Some(self.settings.read().unwrap_or_else(PoisonError::into_inner).level.into())
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -179,21 +156,13 @@ impl Subscriber for ToLines {
 /// `{"time":…,"level":…,"target":…,"message":…,…}`, or `time LEVEL target: message key=value …`.
 fn line(event: &Event<'_>, time: SystemTime, format: LogFormat) -> Vec<u8> {
     let (level, target) = (event.metadata().level(), event.metadata().target());
-    let mut fields = Fields {
-        format,
-        message: Vec::new(),
-        others: Vec::new(),
-    };
+    let mut fields = Fields { format, message: Vec::new(), others: Vec::new() };
     event.record(&mut fields);
     let Fields { message, others, .. } = fields;
     let mut out = Vec::with_capacity(128 + message.len() + others.len());
     let written = match format {
         LogFormat::Json => {
-            write!(
-                out,
-                r#"{{"time":"{}","level":"{level}","target":"{target}","message":""#,
-                Time(time)
-            )
+            write!(out, r#"{{"time":"{}","level":"{level}","target":"{target}","message":""#, Time(time))
         }
         LogFormat::Text => write!(out, "{} {level:5} {target}: ", Time(time)),
     };
@@ -293,8 +262,7 @@ impl fmt::Write for Bounded {
             return Err(fmt::Error);
         }
         let most = LONGEST + 4;
-        self.text
-            .extend_from_slice(&text.as_bytes()[..text::cut(text.as_bytes(), most)]);
+        self.text.extend_from_slice(&text.as_bytes()[..text::cut(text.as_bytes(), most)]);
         Ok(())
     }
 }
@@ -322,11 +290,7 @@ mod tests {
     }
 
     fn settings(format: LogFormat, level: Level) -> Log {
-        Log {
-            format,
-            access: crate::config::AccessLog::Off,
-            level,
-        }
+        Log { format, access: crate::config::AccessLog::Off, level }
     }
 
     /// The lines that a log of these settings makes of these events.
@@ -354,10 +318,7 @@ mod tests {
         assert_eq!(object["target"], "tollgate::server");
         assert_eq!(object["message"], "it \"went\" wrong");
         assert_eq!((&object["port"], &object["tls"]), (&80.into(), &true.into()));
-        assert_eq!(
-            (&object["name"], &object["error"]),
-            (&"a b".into(), &"no \"file\"".into())
-        );
+        assert_eq!((&object["name"], &object["error"]), (&"a b".into(), &"no \"file\"".into()));
         assert!(json[0].starts_with("{\"time\":\"20"));
 
         let text = logged(&settings(LogFormat::Text, Level::INFO), Redaction::default(), events);
@@ -378,16 +339,8 @@ mod tests {
                 tracing::info!(target: "plugin", secret = "CANARY\"quoted");
             });
             assert_eq!(lines.len(), 3);
-            assert!(
-                lines
-                    .iter()
-                    .all(|line| line.len() < 9 * LONGEST && !line.chars().any(char::is_control))
-            );
-            assert!(
-                !lines.concat().contains("CANARY") && lines[2].contains("REDACTED"),
-                "{}",
-                lines[2]
-            );
+            assert!(lines.iter().all(|line| line.len() < 9 * LONGEST && !line.chars().any(char::is_control)));
+            assert!(!lines.concat().contains("CANARY") && lines[2].contains("REDACTED"), "{}", lines[2]);
             assert!(!lines[0].contains('\u{202e}'));
         }
     }
@@ -401,21 +354,14 @@ mod tests {
             tracing::warn!(target: "h2::codec", "library warn");
             tracing::debug!(target: "tollgatekeeper", "not ours");
         };
-        let lines = logged(
-            &settings(LogFormat::Text, Level::WARN),
-            Redaction::default(),
-            |telemetry| {
-                events();
-                telemetry.reload(&settings(LogFormat::Text, Level::DEBUG), Arc::default());
-                events();
-                telemetry.reload(&settings(LogFormat::Json, Level::ERROR), Arc::default());
-                events();
-            },
-        );
-        let messages: Vec<_> = lines
-            .iter()
-            .map(|line| line.split_once(": ").expect("text").1)
-            .collect();
+        let lines = logged(&settings(LogFormat::Text, Level::WARN), Redaction::default(), |telemetry| {
+            events();
+            telemetry.reload(&settings(LogFormat::Text, Level::DEBUG), Arc::default());
+            events();
+            telemetry.reload(&settings(LogFormat::Json, Level::ERROR), Arc::default());
+            events();
+        });
+        let messages: Vec<_> = lines.iter().map(|line| line.split_once(": ").expect("text").1).collect();
         assert_eq!(messages, ["library warn", "ours debug", "plugin debug", "library warn"]);
     }
 }

@@ -50,17 +50,8 @@ const NAMES: [&str; 33] = [
     "token",
 ];
 /// What names of credentials end with: `x-api-key`, `refresh_token`, `client_secret`, `X-Amz-Signature`.
-const ENDINGS: [&str; 9] = [
-    "key",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "signature",
-    "credential",
-    "credentials",
-    "sessionid",
-];
+const ENDINGS: [&str; 9] =
+    ["key", "token", "secret", "password", "passwd", "signature", "credential", "credentials", "sessionid"];
 
 /// Replaces secrets in text. Made at load, from the configuration.
 #[derive(Debug, Clone, Default)]
@@ -77,11 +68,7 @@ impl Redaction {
     /// parameters of these names beside the usual ones.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut patterns: Vec<Vec<u8>> = Vec::new();
-        for secret in secrets
-            .into_iter()
-            .map(str::trim)
-            .filter(|secret| secret.len() >= SHORTEST)
-        {
+        for secret in secrets.into_iter().map(str::trim).filter(|secret| secret.len() >= SHORTEST) {
             // In a line that is already formatted, a secret may stand in its escaped form.
             let mut escaped = Vec::new();
             text::escape(&mut escaped, secret.as_bytes(), usize::MAX, Style::Quoted);
@@ -94,16 +81,9 @@ impl Redaction {
         let mut builder = AhoCorasick::builder();
         // The longest one, so that nothing of a secret stays when another is its beginning.
         builder.match_kind(MatchKind::LeftmostLongest);
-        let secrets = (!patterns.is_empty()).then(|| {
-            builder
-                .build(&patterns)
-                .expect("configuration files are shorter than 2^31 bytes")
-        });
-        Self {
-            secrets,
-            longest,
-            names: names.into_iter().map(|name| compared(name.as_bytes())).collect(),
-        }
+        let secrets = (!patterns.is_empty())
+            .then(|| builder.build(&patterns).expect("configuration files are shorter than 2^31 bytes"));
+        Self { secrets, longest, names: names.into_iter().map(|name| compared(name.as_bytes())).collect() }
     }
 
     /// The text without configured secrets.
@@ -128,9 +108,8 @@ impl Redaction {
             return path;
         }
         let segments = path.split(|&byte| byte == b'/');
-        let clean: Vec<&[u8]> = segments
-            .map(|segment| if self.hidden_in(segment) { REDACTED } else { segment })
-            .collect();
+        let clean: Vec<&[u8]> =
+            segments.map(|segment| if self.hidden_in(segment) { REDACTED } else { segment }).collect();
         clean.join(&b'/').into()
     }
 
@@ -185,9 +164,7 @@ impl Redaction {
 
 /// A name as it is compared.
 fn compared(name: &[u8]) -> String {
-    let kept = name
-        .iter()
-        .filter(|byte| !matches!(byte, b'-' | b'_' | b'.' | b'[' | b']' | b' '));
+    let kept = name.iter().filter(|byte| !matches!(byte, b'-' | b'_' | b'.' | b'[' | b']' | b' '));
     kept.map(|byte| char::from(byte.to_ascii_lowercase())).collect()
 }
 
@@ -238,10 +215,7 @@ mod tests {
             ("apiKey[]=abc", "apiKey[]=REDACTED"),
             ("a=1;token=x;b=2", "a=1;token=REDACTED;b=2"),
             ("code=1&state=2", "code=REDACTED&state=2"),
-            (
-                "X-Amz-Signature=1&X-Amz-Date=2",
-                "X-Amz-Signature=REDACTED&X-Amz-Date=2",
-            ),
+            ("X-Amz-Signature=1&X-Amz-Date=2", "X-Amz-Signature=REDACTED&X-Amz-Date=2"),
             (
                 "refresh_token=1&client_secret=2&subscription-key=3",
                 "refresh_token=REDACTED&client_secret=REDACTED&subscription-key=REDACTED",
@@ -272,9 +246,7 @@ mod tests {
 
     #[test]
     fn many_secrets_are_as_good_as_one() {
-        let secrets: Vec<String> = (0..5000)
-            .map(|number| format!("secret-number-{number}-of-many"))
-            .collect();
+        let secrets: Vec<String> = (0..5000).map(|number| format!("secret-number-{number}-of-many")).collect();
         let redaction = Redaction::new(secrets.iter().map(String::as_str), []);
         assert_eq!(&*redaction.secrets(secrets[4711].as_bytes()), REDACTED);
         assert_eq!(&*redaction.secrets(b"secret-number-x"), b"secret-number-x");

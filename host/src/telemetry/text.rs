@@ -21,10 +21,7 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &[u8], most: usize, style: Style) 
     let cut = cut(text, most);
     // Nearly all text is like this, and then needs no look at its characters.
     let quoted = style == Style::Quoted;
-    if text[..cut]
-        .iter()
-        .all(|byte| matches!(byte, b' '..=b'~') && !(quoted && matches!(byte, b'"' | b'\\')))
-    {
+    if text[..cut].iter().all(|byte| matches!(byte, b' '..=b'~') && !(quoted && matches!(byte, b'"' | b'\\'))) {
         out.extend_from_slice(&text[..cut]);
     } else {
         escape_bytes(out, &text[..cut], style);
@@ -81,9 +78,7 @@ pub(super) fn cut(text: &[u8], most: usize) -> usize {
         return text.len();
     }
     // A character has at most three continuation bytes. More of them are no UTF-8, and may be cut anywhere.
-    let start = (most.saturating_sub(3)..=most)
-        .rev()
-        .find(|&at| text[at] & 0xc0 != 0x80);
+    let start = (most.saturating_sub(3)..=most).rev().find(|&at| text[at] & 0xc0 != 0x80);
     start.unwrap_or(most)
 }
 
@@ -95,23 +90,13 @@ impl fmt::Display for Time {
         let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
         let (year, month, day) = civil(days);
-        let (hour, minute, second, milli) = (
-            second / 3600,
-            second / 60 % 60,
-            second % 60,
-            u64::from(since.subsec_millis()),
-        );
+        let (hour, minute, second, milli) =
+            (second / 3600, second / 60 % 60, second % 60, u64::from(since.subsec_millis()));
         let mut text = *b"0000-00-00T00:00:00.000Z";
         // A year of five digits is shown by its last four.
-        for (last, mut number, digits) in [
-            (3, year, 4),
-            (6, month, 2),
-            (9, day, 2),
-            (12, hour, 2),
-            (15, minute, 2),
-            (18, second, 2),
-            (22, milli, 3),
-        ] {
+        for (last, mut number, digits) in
+            [(3, year, 4), (6, month, 2), (9, day, 2), (12, hour, 2), (15, minute, 2), (18, second, 2), (22, milli, 3)]
+        {
             for place in 0..digits {
                 text[last - place] += (number % 10) as u8;
                 number /= 10;
@@ -130,11 +115,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -158,10 +139,7 @@ mod tests {
             "a\\n\\r\\t\\u001b[2J\\u0007\\u007f\\u009b\\u202e\\u2028\\ufeff\"\\ä€😀"
         );
         assert!(escaped(text, 1000, Style::Quoted).ends_with("\\\"\\\\ä€😀"));
-        assert_eq!(
-            escaped(b"a\xff\xfeb\xe2\x82", 1000, Style::Plain),
-            "a\u{fffd}\u{fffd}b\u{fffd}"
-        );
+        assert_eq!(escaped(b"a\xff\xfeb\xe2\x82", 1000, Style::Plain), "a\u{fffd}\u{fffd}b\u{fffd}");
     }
 
     #[test]
@@ -171,10 +149,7 @@ mod tests {
         assert_eq!(escaped("😀".as_bytes(), 3, Style::Plain), "…");
         assert_eq!(escaped(&[0x80; 10], 5, Style::Plain), "\u{fffd}".repeat(5) + "…");
         assert_eq!(escaped(b"abc", 0, Style::Plain), "…");
-        assert_eq!(
-            escaped(&vec![b'x'; 1 << 20], 1024, Style::Quoted).len(),
-            1024 + "…".len()
-        );
+        assert_eq!(escaped(&vec![b'x'; 1 << 20], 1024, Style::Quoted).len(), 1024 + "…".len());
     }
 
     #[test]

@@ -107,24 +107,16 @@ impl Writer {
         });
         let thread = {
             let shared = shared.clone();
-            thread::Builder::new()
-                .name(name.into())
-                .spawn(move || shared.write_to(sink))?
+            thread::Builder::new().name(name.into()).spawn(move || shared.write_to(sink))?
         };
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// A buffer for one worker.
     pub(super) fn lines(&self) -> Lines {
         let buffer = Arc::new(Buffer::default());
         lock(&self.shared.state).buffers.push(buffer.clone());
-        Lines {
-            buffer,
-            shared: self.shared.clone(),
-        }
+        Lines { buffer, shared: self.shared.clone() }
     }
 
     /// Opens a file again, before the next lines are written.
@@ -140,11 +132,8 @@ impl Writer {
         let asked = state.asked;
         self.shared.work.notify_one();
         let waits = |state: &mut State| state.answered < asked && !state.finished;
-        let (state, _) = self
-            .shared
-            .done
-            .wait_timeout_while(state, patience, waits)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (state, _) =
+            self.shared.done.wait_timeout_while(state, patience, waits).unwrap_or_else(PoisonError::into_inner);
         state.answered >= asked
     }
 }
@@ -155,11 +144,8 @@ impl Drop for Writer {
         state.stop = true;
         self.shared.work.notify_one();
         let waits = |state: &mut State| !state.finished;
-        let (state, _) = self
-            .shared
-            .done
-            .wait_timeout_while(state, PATIENCE, waits)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (state, _) =
+            self.shared.done.wait_timeout_while(state, PATIENCE, waits).unwrap_or_else(PoisonError::into_inner);
         let finished = state.finished;
         drop(state);
         // A thread that hangs in a write cannot be ended; what it has not taken is lost.
@@ -199,15 +185,9 @@ impl Shared {
         loop {
             let mut state = lock(&self.state);
             let idle = |state: &mut State| !(state.pending || state.reopen || state.is_urgent());
-            state = self
-                .work
-                .wait_while(state, idle)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
             let calm = |state: &mut State| !state.is_urgent();
-            (state, _) = self
-                .work
-                .wait_timeout_while(state, self.delay, calm)
-                .unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self.work.wait_timeout_while(state, self.delay, calm).unwrap_or_else(PoisonError::into_inner);
             let (asked, stop, reopen) = (state.asked, state.stop, std::mem::take(&mut state.reopen));
             state.pending = false;
             // A buffer that only we hold belongs to a worker that is gone, and is taken for the last time.
@@ -255,10 +235,7 @@ impl Shared {
     fn count_what_is_left(&self) {
         self.closed.store(true, Ordering::Release);
         let buffers = std::mem::take(&mut lock(&self.state).buffers);
-        let left: u64 = buffers
-            .iter()
-            .map(|buffer| count(&std::mem::take(&mut *lock(&buffer.0))))
-            .sum();
+        let left: u64 = buffers.iter().map(|buffer| count(&std::mem::take(&mut *lock(&buffer.0)))).sum();
         self.dropped.inc_by(left);
     }
 }
@@ -374,10 +351,7 @@ mod tests {
     impl Write for Stepwise {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             drop(self.got.send(bytes.to_vec()));
-            self.answers
-                .recv()
-                .unwrap_or(Ok(bytes.len()))
-                .map(|most| most.min(bytes.len()))
+            self.answers.recv().unwrap_or(Ok(bytes.len())).map(|most| most.min(bytes.len()))
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -385,12 +359,7 @@ mod tests {
         }
     }
 
-    fn stepwise() -> (
-        Writer,
-        Counter,
-        mpsc::Receiver<Vec<u8>>,
-        mpsc::Sender<io::Result<usize>>,
-    ) {
+    fn stepwise() -> (Writer, Counter, mpsc::Receiver<Vec<u8>>, mpsc::Sender<io::Result<usize>>) {
         let (got, written) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let dropped = Counter::default();
@@ -408,13 +377,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
         let dropped = Counter::default();
-        let writer = Writer::start(
-            "test",
-            Sink::file(path.clone()).unwrap(),
-            Duration::ZERO,
-            dropped.clone(),
-        )
-        .unwrap();
+        let writer = Writer::start("test", Sink::file(path.clone()).unwrap(), Duration::ZERO, dropped.clone()).unwrap();
         thread::scope(|scope| {
             for worker in 0..8 {
                 let lines = writer.lines();
@@ -440,11 +403,7 @@ mod tests {
         let (writer, dropped, written, answer) = stepwise();
         let lines = writer.lines();
         put(&lines, "first\n");
-        assert_eq!(
-            written.recv_timeout(LONG).unwrap(),
-            b"first\n",
-            "the thread hangs in this write now"
-        );
+        assert_eq!(written.recv_timeout(LONG).unwrap(), b"first\n", "the thread hangs in this write now");
         let line = "x".repeat(1023) + "\n";
         for _ in 0..3000 {
             put(&lines, &line);
@@ -456,11 +415,7 @@ mod tests {
         assert_eq!(written.recv_timeout(LONG).unwrap().len(), BUFFER);
         put(&lines, "last\n");
         drop(writer);
-        assert_eq!(
-            written.recv_timeout(LONG).unwrap(),
-            b"last\n",
-            "what waits is written before the end"
-        );
+        assert_eq!(written.recv_timeout(LONG).unwrap(), b"last\n", "what waits is written before the end");
         put(&lines, "too late\n");
         assert_eq!(dropped.get(), 3000 - 1024 + 1);
     }
@@ -480,31 +435,17 @@ mod tests {
         answer.send(Ok(100)).unwrap();
         put(&lines, "four\n");
         assert!(writer.flush(LONG));
-        let attempts: Vec<_> = written
-            .try_iter()
-            .map(|bytes| String::from_utf8(bytes).unwrap())
-            .collect();
-        assert_eq!(
-            attempts,
-            ["one\ntwo\nthree\n", "wo\nthree\n", "\n", "four\n", "four\n", "four\n"]
-        );
+        let attempts: Vec<_> = written.try_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
+        assert_eq!(attempts, ["one\ntwo\nthree\n", "wo\nthree\n", "\n", "four\n", "four\n", "four\n"]);
         assert_eq!(dropped.get(), 2);
     }
 
     #[test]
     fn a_file_is_opened_again_when_asked() {
         let directory = tempfile::tempdir().unwrap();
-        let (path, moved) = (
-            directory.path().join("access.log"),
-            directory.path().join("access.log.1"),
-        );
-        let writer = Writer::start(
-            "test",
-            Sink::file(path.clone()).unwrap(),
-            Duration::ZERO,
-            Counter::default(),
-        )
-        .unwrap();
+        let (path, moved) = (directory.path().join("access.log"), directory.path().join("access.log.1"));
+        let writer =
+            Writer::start("test", Sink::file(path.clone()).unwrap(), Duration::ZERO, Counter::default()).unwrap();
         let lines = writer.lines();
         put(&lines, "one\n");
         assert!(writer.flush(LONG));
@@ -530,15 +471,8 @@ mod tests {
         put(&a, "c\n");
         drop((a, b));
         assert!(writer.flush(LONG), "does not wait for an hour");
-        let attempts: Vec<_> = written
-            .try_iter()
-            .map(|bytes| String::from_utf8(bytes).unwrap())
-            .collect();
-        assert_eq!(
-            attempts,
-            ["a\nc\n", "b\n"],
-            "buffers of workers that are gone are written too"
-        );
+        let attempts: Vec<_> = written.try_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
+        assert_eq!(attempts, ["a\nc\n", "b\n"], "buffers of workers that are gone are written too");
         assert!(lock(&writer.shared.state).buffers.is_empty());
     }
 }

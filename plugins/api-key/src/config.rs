@@ -58,10 +58,7 @@ impl Config {
     pub(crate) fn check(self) -> Result<(Settings, Keyring), Complaints> {
         let mut wrong = Complaints::new();
         let carriers = self.carriers(&mut wrong);
-        let pepper = self
-            .pepper
-            .as_ref()
-            .map(|Secret(pepper)| Pepper::new(pepper.as_bytes()));
+        let pepper = self.pepper.as_ref().map(|Secret(pepper)| Pepper::new(pepper.as_bytes()));
         if let Some(Secret(pepper)) = &self.pepper
             && pepper.len() < 16
         {
@@ -76,20 +73,15 @@ impl Config {
             }
         }
         if self.optional && !self.require_scopes.is_empty() {
-            wrong.add(
-                "/optional",
-                "requests without a key have no scopes: leave out this or require-scopes",
-            );
+            wrong.add("/optional", "requests without a key have no scopes: leave out this or require-scopes");
         }
         if let Some(anonymous) = &self.anonymous {
             if !is_name(anonymous) {
                 wrong.add("/anonymous", NAME);
             }
             if !self.optional {
-                wrong.add(
-                    "/anonymous",
-                    "names the consumer of requests without a key, which optional = true lets pass",
-                );
+                wrong
+                    .add("/anonymous", "names the consumer of requests without a key, which optional = true lets pass");
             }
         }
         let keyring = keyring(self.keys, pepper, &mut wrong);
@@ -122,10 +114,7 @@ impl Config {
                     Some(name.as_str().to_owned())
                 }
                 Err(_) => {
-                    wrong.add(
-                        "/header",
-                        "expected the name of a header field, such as \"x-api-key\", or false",
-                    );
+                    wrong.add("/header", "expected the name of a header field, such as \"x-api-key\", or false");
                     None
                 }
             },
@@ -134,26 +123,14 @@ impl Config {
             wrong.add("/query", "expected the name of a query parameter, such as \"api_key\"");
         }
         // Cookie names are tokens (RFC 6265), and so are the names of header fields.
-        if self
-            .cookie
-            .as_ref()
-            .is_some_and(|name| HeaderName::from_bytes(name.as_bytes()).is_err())
-        {
+        if self.cookie.as_ref().is_some_and(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
             wrong.add("/cookie", "expected the name of a cookie, such as \"api_key\"");
         }
         let none = matches!(self.header, Header::Off) && !self.authorization;
         if none && self.query.is_none() && self.cookie.is_none() {
-            wrong.add(
-                "/header",
-                "nothing is left to carry a key: set header, authorization, query or cookie",
-            );
+            wrong.add("/header", "nothing is left to carry a key: set header, authorization, query or cookie");
         }
-        Carriers {
-            header,
-            authorization: self.authorization,
-            query: self.query.clone(),
-            cookie: self.cookie.clone(),
-        }
+        Carriers { header, authorization: self.authorization, query: self.query.clone(), cookie: self.cookie.clone() }
     }
 }
 
@@ -208,17 +185,11 @@ mod tests {
     fn complaints(config: Value) -> Vec<(String, String)> {
         let config: Config = serde_json::from_value(config).unwrap();
         let complaints = config.check().err().unwrap_or_default();
-        complaints
-            .iter()
-            .map(|(pointer, message)| (pointer.to_owned(), message.to_owned()))
-            .collect()
+        complaints.iter().map(|(pointer, message)| (pointer.to_owned(), message.to_owned())).collect()
     }
 
     fn refused(config: Value) -> String {
-        serde_json::from_value::<Config>(config)
-            .err()
-            .expect("a refusal")
-            .to_string()
+        serde_json::from_value::<Config>(config).err().expect("a refusal").to_string()
     }
 
     #[track_caller]
@@ -232,10 +203,7 @@ mod tests {
     #[test]
     fn a_small_and_a_full_configuration_are_taken() {
         assert_eq!(complaints(json!({ "keys": [] })), []);
-        assert_eq!(
-            complaints(json!({ "keys": [{ "consumer": "a", "sha256": DIGEST }] })),
-            []
-        );
+        assert_eq!(complaints(json!({ "keys": [{ "consumer": "a", "sha256": DIGEST }] })), []);
         let full = json!({
             "keys": [
                 { "consumer": "a", "sha256": format!(" {}\n", DIGEST.to_uppercase()), "id": "one", "scopes": ["read", "a:b"],
@@ -295,21 +263,10 @@ mod tests {
     fn the_digest_of_an_empty_key_is_refused() {
         let with = |field: &str, digest: &str| json!({ "keys": [{ "consumer": "a", field: digest }], "pepper": "0123456789abcdef" });
         assert_complaint(with("sha256", OF_NOTHING), "/keys/0/sha256", "empty key");
-        assert_complaint(
-            with("sha256", &OF_NOTHING.to_uppercase()),
-            "/keys/0/sha256",
-            "empty key",
-        );
-        let under_the_pepper: String = Pepper::new(b"0123456789abcdef")
-            .digest(b"")
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_complaint(
-            with("hmac-sha256", &under_the_pepper),
-            "/keys/0/hmac-sha256",
-            "empty key",
-        );
+        assert_complaint(with("sha256", &OF_NOTHING.to_uppercase()), "/keys/0/sha256", "empty key");
+        let under_the_pepper: String =
+            Pepper::new(b"0123456789abcdef").digest(b"").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_complaint(with("hmac-sha256", &under_the_pepper), "/keys/0/hmac-sha256", "empty key");
         assert_eq!(complaints(with("hmac-sha256", OF_NOTHING)), []);
     }
 
@@ -340,14 +297,8 @@ mod tests {
 
     #[test]
     fn a_wrong_digest_is_refused_and_never_repeated() {
-        for digest in [
-            "",
-            "tg_secret",
-            &DIGEST[1..],
-            &format!("{DIGEST}0"),
-            &DIGEST.replace('1', "g"),
-            &"é".repeat(32),
-        ] {
+        for digest in ["", "tg_secret", &DIGEST[1..], &format!("{DIGEST}0"), &DIGEST.replace('1', "g"), &"é".repeat(32)]
+        {
             let all = complaints(json!({ "keys": [{ "consumer": "a", "sha256": digest }] }));
             assert_eq!(all.len(), 1, "{digest}");
             assert_eq!(all[0].0, "/keys/0/sha256");
@@ -364,29 +315,15 @@ mod tests {
             json!({ "keys": [], "pepper": 7_777_777.5 }),
         ] {
             let message = refused(config);
-            assert!(
-                !message.contains("hunter2") && !message.contains("7777777"),
-                "{message}"
-            );
+            assert!(!message.contains("hunter2") && !message.contains("7777777"), "{message}");
             assert!(message.contains("expected a"), "{message}");
         }
-        assert_complaint(
-            json!({ "keys": [], "pepper": "hunter2" }),
-            "/pepper",
-            "at least 16 bytes",
-        );
+        assert_complaint(json!({ "keys": [], "pepper": "hunter2" }), "/pepper", "at least 16 bytes");
     }
 
     #[test]
     fn headers_that_mean_something_else_cannot_carry_keys() {
-        for header in [
-            "Authorization",
-            "cookie",
-            "HOST",
-            "x-consumer-id",
-            "content-length",
-            "connection",
-        ] {
+        for header in ["Authorization", "cookie", "HOST", "x-consumer-id", "content-length", "connection"] {
             let all = complaints(json!({ "keys": [], "header": header }));
             assert_eq!(all.len(), 1, "{header}");
             assert_eq!(all[0].0, "/header");

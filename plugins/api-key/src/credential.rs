@@ -65,10 +65,7 @@ impl Carriers {
             // Beside one of ours, a field of another scheme is a second credential too: the field may not be repeated.
             if fields().any(|value| after_scheme(value).is_some()) {
                 for value in fields() {
-                    found = found.and(
-                        Carrier::Authorization,
-                        Cow::Borrowed(after_scheme(value).unwrap_or_default()),
-                    );
+                    found = found.and(Carrier::Authorization, Cow::Borrowed(after_scheme(value).unwrap_or_default()));
                 }
             }
         }
@@ -193,10 +190,7 @@ fn without_cookie(field: &[u8], name: &str) -> Vec<u8> {
     let kept: Vec<&[u8]> = pairs(field).filter(|pair| cookie(pair, name).is_none()).collect();
     let mut field = kept.join(&b';').trim_ascii().to_vec();
     // No plugin may set a tab. In a cookie it can only be white space, for which a space will do.
-    field
-        .iter_mut()
-        .filter(|byte| **byte == b'\t')
-        .for_each(|byte| *byte = b' ');
+    field.iter_mut().filter(|byte| **byte == b'\t').for_each(|byte| *byte = b' ');
     field
 }
 
@@ -235,36 +229,16 @@ mod tests {
             ("/", &[("X-Api-Key", b"k")], key(Carrier::Header, b"k")),
             ("/", &[("x-api-key", b"a, b")], key(Carrier::Header, b"a, b")),
             ("/", &[("x-api-key", b"")], key(Carrier::Header, b"")),
-            (
-                "/",
-                &[("authorization", b"Bearer k")],
-                key(Carrier::Authorization, b"k"),
-            ),
-            (
-                "/",
-                &[("authorization", b"bEaReR   k")],
-                key(Carrier::Authorization, b"k"),
-            ),
-            (
-                "/",
-                &[("authorization", b"ApiKey k k")],
-                key(Carrier::Authorization, b"k k"),
-            ),
+            ("/", &[("authorization", b"Bearer k")], key(Carrier::Authorization, b"k")),
+            ("/", &[("authorization", b"bEaReR   k")], key(Carrier::Authorization, b"k")),
+            ("/", &[("authorization", b"ApiKey k k")], key(Carrier::Authorization, b"k k")),
             ("/", &[("authorization", b"Bearer")], key(Carrier::Authorization, b"")),
             ("/?api_key=k", &[], key(Carrier::Query, b"k")),
             ("/?a=1&api_key=k=&b", &[], key(Carrier::Query, b"k=")),
             ("/?api%5Fkey=%6B%2b+%zz%4", &[], key(Carrier::Query, b"k+ %zz%4")),
             ("/?api_key", &[], key(Carrier::Query, b"")),
-            (
-                "/",
-                &[("cookie", b"a=1; session_key=k; b=2")],
-                key(Carrier::Cookie, b"k"),
-            ),
-            (
-                "/",
-                &[("cookie", b"a=1"), ("cookie", b"session_key=k=")],
-                key(Carrier::Cookie, b"k="),
-            ),
+            ("/", &[("cookie", b"a=1; session_key=k; b=2")], key(Carrier::Cookie, b"k")),
+            ("/", &[("cookie", b"a=1"), ("cookie", b"session_key=k=")], key(Carrier::Cookie, b"k=")),
             ("/", &[("cookie", b"session_key = k ")], key(Carrier::Cookie, b"k")),
         ] {
             assert_eq!(carriers.find(&request(uri, headers)), expected, "{uri} {headers:?}");
@@ -279,22 +253,12 @@ mod tests {
             ("/", &[("x-api-keys", &b"k"[..])][..]),
             ("/", &[("authorization", b"Basic YTpi")]),
             ("/", &[("authorization", b"Bearerk")]),
-            (
-                "/",
-                &[("authorization", b"Basic YTpi"), ("authorization", b"Basic YTpi")],
-            ),
+            ("/", &[("authorization", b"Basic YTpi"), ("authorization", b"Basic YTpi")]),
             ("/?apikey=k&API_KEY=k&api_key%3Dk&api_key2=k&xapi_key=k&;api_key=k", &[]),
             ("/?a=1;api_key=k", &[]),
-            (
-                "/",
-                &[("cookie", b"session_key; SESSION_KEY=k; a=session_key=k; asession_key=k")],
-            ),
+            ("/", &[("cookie", b"session_key; SESSION_KEY=k; a=session_key=k; asession_key=k")]),
         ] {
-            assert_eq!(
-                carriers.find(&request(uri, headers)),
-                Presented::Nothing,
-                "{uri} {headers:?}"
-            );
+            assert_eq!(carriers.find(&request(uri, headers)), Presented::Nothing, "{uri} {headers:?}");
         }
     }
 
@@ -304,24 +268,14 @@ mod tests {
         for (uri, headers) in [
             ("/", &[("x-api-key", &b"good"[..]), ("x-api-key", b"bad")][..]),
             ("/", &[("x-api-key", b"good"), ("x-api-key", b"good")]),
-            (
-                "/",
-                &[("authorization", b"Bearer good"), ("authorization", b"Basic YTpi")],
-            ),
-            (
-                "/",
-                &[("authorization", b"Basic YTpi"), ("authorization", b"Bearer good")],
-            ),
+            ("/", &[("authorization", b"Bearer good"), ("authorization", b"Basic YTpi")]),
+            ("/", &[("authorization", b"Basic YTpi"), ("authorization", b"Bearer good")]),
             ("/?api_key=good&api_key=bad", &[]),
             ("/?api_key=good&api%5fkey=bad", &[]),
             ("/", &[("cookie", b"session_key=a; session_key=b")]),
             ("/", &[("cookie", b"session_key=a"), ("cookie", b"session_key=b")]),
         ] {
-            assert_eq!(
-                carriers.find(&request(uri, headers)),
-                Presented::Unusable,
-                "{uri} {headers:?}"
-            );
+            assert_eq!(carriers.find(&request(uri, headers)), Presented::Unusable, "{uri} {headers:?}");
         }
         for (uri, headers) in [
             ("/?api_key=good", &[("x-api-key", &b"good"[..])][..]),
@@ -329,22 +283,13 @@ mod tests {
             ("/", &[("x-api-key", b"good"), ("authorization", b"Bearer bad")]),
             ("/", &[("x-api-key", b"good"), ("cookie", b"session_key=a")]),
         ] {
-            assert_eq!(
-                carriers.find(&request(uri, headers)),
-                Presented::Ambiguous,
-                "{uri} {headers:?}"
-            );
+            assert_eq!(carriers.find(&request(uri, headers)), Presented::Ambiguous, "{uri} {headers:?}");
         }
     }
 
     #[test]
     fn only_what_is_configured_is_looked_at() {
-        let carriers = Carriers {
-            header: Some("x-k".to_owned()),
-            authorization: false,
-            query: None,
-            cookie: None,
-        };
+        let carriers = Carriers { header: Some("x-k".to_owned()), authorization: false, query: None, cookie: None };
         let headers = [
             ("x-k", &b"k"[..]),
             ("x-api-key", b"other"),
@@ -400,20 +345,14 @@ mod tests {
             let headers: Vec<_> = fields.iter().map(|field| ("cookie", field.as_bytes())).collect();
             let edits = carriers().strip(Carrier::Cookie, &request("/", &headers), Edits::new());
             assert!(edits.removed().eq(["cookie"]));
-            edits
-                .values("cookie")
-                .map(|value| String::from_utf8(value.to_vec()).unwrap())
-                .collect()
+            edits.values("cookie").map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
         };
         assert_eq!(stripped(&["session_key=k"]), Vec::<String>::new());
         assert_eq!(stripped(&["session_key=k; a=1"]), ["a=1"]);
         assert_eq!(stripped(&["a=1; session_key=k"]), ["a=1"]);
         assert_eq!(stripped(&["a=1;\tsession_key=k;\tb=2"]), ["a=1; b=2"]);
         assert_eq!(stripped(&["b=\"x y\";  session_key=k;a=1; c"]), ["b=\"x y\";a=1; c"]);
-        assert_eq!(
-            stripped(&["a=1", "session_key=k", "b=2; session_key=l"]),
-            ["a=1", "b=2"]
-        );
+        assert_eq!(stripped(&["a=1", "session_key=k", "b=2; session_key=l"]), ["a=1", "b=2"]);
     }
 
     proptest! {

@@ -48,20 +48,12 @@ pub fn check(text: &[u8]) -> Result<(), Malformed> {
         return Ok(());
     };
     // Everything but the checksum's digits has a length of its own, so that positions need no search.
-    let border = rest
-        .len()
-        .checked_sub(CHECKSUM + 1)
-        .filter(|border| *border > ID + SECRET)
-        .ok_or(Malformed)?;
+    let border = rest.len().checked_sub(CHECKSUM + 1).filter(|border| *border > ID + SECRET).ok_or(Malformed)?;
     let (id, secret, checksum) = (&rest[..ID], &rest[ID + 1..border], &rest[border + 1..]);
     let alphanumeric = |part: &[u8]| part.iter().all(u8::is_ascii_alphanumeric);
     let well_formed = rest[ID] == b'_' && rest[border] == b'_' && alphanumeric(id) && alphanumeric(secret);
     let expected = digits::<CHECKSUM>(crc32(&text[..PREFIX.len() + border]).into());
-    if well_formed && checksum == expected {
-        Ok(())
-    } else {
-        Err(Malformed)
-    }
+    if well_formed && checksum == expected { Ok(()) } else { Err(Malformed) }
 }
 
 /// The last `N` digits, the highest first.
@@ -83,11 +75,7 @@ fn crc32(bytes: &[u8]) -> u32 {
             let mut rest = index as u32;
             let mut bit = 0;
             while bit < 8 {
-                rest = if rest & 1 == 1 {
-                    (rest >> 1) ^ 0xEDB8_8320
-                } else {
-                    rest >> 1
-                };
+                rest = if rest & 1 == 1 { (rest >> 1) ^ 0xEDB8_8320 } else { rest >> 1 };
                 bit += 1;
             }
             table[index] = rest;
@@ -95,9 +83,7 @@ fn crc32(bytes: &[u8]) -> u32 {
         }
         table
     };
-    !bytes
-        .iter()
-        .fold(!0, |crc: u32, byte| (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)])
+    !bytes.iter().fold(!0, |crc: u32, byte| (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)])
 }
 
 #[cfg(test)]
@@ -160,16 +146,7 @@ mod tests {
 
     #[test]
     fn keys_of_another_make_pass() {
-        for key in [
-            &b""[..],
-            b"t",
-            b"tg",
-            b"TG_x",
-            b"hunter2",
-            b"tg-1",
-            b"\xFF\x00",
-            b" tg_",
-        ] {
+        for key in [&b""[..], b"t", b"tg", b"TG_x", b"hunter2", b"tg-1", b"\xFF\x00", b" tg_"] {
             assert_eq!(check(key), Ok(()));
         }
         assert_eq!(check(b"tg_"), Err(Malformed));

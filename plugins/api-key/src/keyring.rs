@@ -58,11 +58,7 @@ pub(crate) struct Keyring {
 
 impl Keyring {
     pub(crate) fn new(pepper: Option<Pepper>) -> Self {
-        Self {
-            plain: Vec::new(),
-            peppered: Vec::new(),
-            pepper,
-        }
+        Self { plain: Vec::new(), peppered: Vec::new(), pepper }
     }
 
     pub(crate) fn has_pepper(&self) -> bool {
@@ -89,11 +85,8 @@ impl Keyring {
 
     /// The key that this text is.
     pub(crate) fn find(&self, text: &[u8]) -> Option<&Key> {
-        search(&self.plain, || sha256(text)).or_else(|| {
-            self.pepper
-                .as_ref()
-                .and_then(|pepper| search(&self.peppered, || pepper.digest(text)))
-        })
+        search(&self.plain, || sha256(text))
+            .or_else(|| self.pepper.as_ref().and_then(|pepper| search(&self.peppered, || pepper.digest(text))))
     }
 }
 
@@ -133,10 +126,7 @@ mod tests {
     #[test]
     fn digests_are_those_of_the_standards() {
         // FIPS 180-4's example, and case 2 of RFC 4231.
-        assert_eq!(
-            hex(sha256(b"abc")),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(hex(sha256(b"abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(
             hex(Pepper::new(b"Jefe").digest(b"what do ya want for nothing?")),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
@@ -179,19 +169,8 @@ mod tests {
 
     #[test]
     fn a_key_works_from_its_first_second_to_the_one_before_its_end() {
-        let limited = Key {
-            not_before: Some(10),
-            expires: Some(20),
-            ..key("a")
-        };
-        for (now, works) in [
-            (9, false),
-            (10, true),
-            (19, true),
-            (20, false),
-            (i64::MAX, false),
-            (i64::MIN, false),
-        ] {
+        let limited = Key { not_before: Some(10), expires: Some(20), ..key("a") };
+        for (now, works) in [(9, false), (10, true), (19, true), (20, false), (i64::MAX, false), (i64::MIN, false)] {
             assert_eq!(limited.works(|| now), works, "{now}");
         }
         assert!(key("a").works(|| panic!("nobody asked for the time")));

@@ -48,11 +48,7 @@ impl Plugin for ApiKey {
 
     fn configure(config: Config) -> Result<Self, Complaints> {
         let (settings, keyring) = config.check()?;
-        Ok(Self {
-            settings,
-            keyring,
-            now: system_time,
-        })
+        Ok(Self { settings, keyring, now: system_time })
     }
 
     fn interest(&self) -> Interest {
@@ -75,19 +71,12 @@ impl Plugin for ApiKey {
         let Some(key) = self.verified(&text) else {
             return self.invalid().into();
         };
-        if !self
-            .settings
-            .require_scopes
-            .iter()
-            .all(|scope| key.scopes.iter().any(|one| **one == **scope))
-        {
+        if !self.settings.require_scopes.iter().all(|scope| key.scopes.iter().any(|one| **one == **scope)) {
             return self.insufficient().into();
         }
         let mut edits = identity(Edits::new(), &key.consumer).attribute("credential", &*key.id);
         if !key.joined_scopes.is_empty() {
-            edits = edits
-                .set(SCOPES_HEADER, key.joined_scopes.as_bytes())
-                .attribute("scopes", &*key.joined_scopes);
+            edits = edits.set(SCOPES_HEADER, key.joined_scopes.as_bytes()).attribute("scopes", &*key.joined_scopes);
         }
         if !self.settings.forward {
             edits = self.settings.carriers.strip(carrier, request, edits);
@@ -113,32 +102,20 @@ impl ApiKey {
 
     /// The same for every wrong key: unknown, malformed, too long, disabled, not yet or no longer valid.
     fn invalid(&self) -> Problem {
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "invalid-credential",
-            "The API key is not valid",
-        )
-        .detail("send an API key that is valid now, exactly as you were given it, and only once")
-        .header("www-authenticate", &self.settings.challenge)
+        Problem::new(StatusCode::UNAUTHORIZED, "invalid-credential", "The API key is not valid")
+            .detail("send an API key that is valid now, exactly as you were given it, and only once")
+            .header("www-authenticate", &self.settings.challenge)
     }
 
     fn insufficient(&self) -> Problem {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "insufficient-scope",
-            "The API key does not allow this",
-        )
-        .detail(&self.settings.scope_detail)
+        Problem::new(StatusCode::FORBIDDEN, "insufficient-scope", "The API key does not allow this")
+            .detail(&self.settings.scope_detail)
     }
 }
 
 fn ambiguous() -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "ambiguous-credential",
-        "More than one API key was sent",
-    )
-    .detail("send the API key in one place only")
+    Problem::new(StatusCode::BAD_REQUEST, "ambiguous-credential", "More than one API key was sent")
+        .detail("send the API key in one place only")
 }
 
 /// Names a consumer to the upstream and to later plugins.
@@ -149,10 +126,7 @@ fn identity(edits: Edits, consumer: &str) -> Edits {
 fn system_time() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     // A clock before 1970 is wrong, and then no key that has an end works.
-    since
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or(i64::MAX)
+    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -168,10 +142,7 @@ mod tests {
 
     fn sha256(text: &[u8]) -> String {
         use sha2::Digest as _;
-        sha2::Sha256::digest(text)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn plugin(more: Value) -> ApiKey {
@@ -184,10 +155,7 @@ mod tests {
               "not-before": "1970-01-01T00:00:10Z", "expires": "1970-01-01T00:00:20Z" },
             { "consumer": "frank", "sha256": sha256(b"tg_no-checksum") },
         ]});
-        config
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         ApiKey::configure(serde_json::from_value(config).unwrap()).unwrap_or_else(|wrong| panic!("{wrong:?}"))
     }
 
@@ -246,15 +214,9 @@ mod tests {
     #[test]
     fn a_made_key_works_and_needs_its_checksum() {
         let plugin = plugin(json!({}));
-        assert_eq!(
-            edits(plugin.on_request(&with_key(MADE.as_bytes()))).attribute_set("consumer"),
-            Some("carol")
-        );
+        assert_eq!(edits(plugin.on_request(&with_key(MADE.as_bytes()))).attribute_set("consumer"), Some("carol"));
         // Its digest is configured, but nothing that begins with tg_ works without a checksum.
-        assert_eq!(
-            refusal(plugin.on_request(&with_key(b"tg_no-checksum"))),
-            refused(401, "invalid-credential")
-        );
+        assert_eq!(refusal(plugin.on_request(&with_key(b"tg_no-checksum"))), refused(401, "invalid-credential"));
     }
 
     #[test]
@@ -277,10 +239,7 @@ mod tests {
         for request in &cases {
             let edits = edits(forwarding.on_request(request));
             assert_eq!(edits.attribute_set("consumer"), Some("alice"));
-            assert_eq!(
-                (edits.removed().count(), edits.target(), edits.header("cookie")),
-                (0, (None, None), None)
-            );
+            assert_eq!((edits.removed().count(), edits.target(), edits.header("cookie")), (0, (None, None), None));
         }
     }
 
@@ -290,10 +249,7 @@ mod tests {
             panic!("refused")
         };
         assert_eq!((problem.status(), problem.code()), (401, "missing-credential"));
-        assert_eq!(
-            problem.header_value("www-authenticate"),
-            Some(&br#"ApiKey realm="a \"b\" \\""#[..])
-        );
+        assert_eq!(problem.header_value("www-authenticate"), Some(&br#"ApiKey realm="a \"b\" \\""#[..]));
         let Flow::Refuse(problem) = plugin(json!({ "authorization": true })).on_request(&request("/", &[])) else {
             panic!("refused")
         };
@@ -335,35 +291,20 @@ mod tests {
         ]
         .map(with_key)
         .into();
-        for (first, second) in [
-            ("secret", "wrong"),
-            ("wrong", "secret"),
-            ("secret", "secret"),
-            ("", "secret"),
-        ] {
+        for (first, second) in [("secret", "wrong"), ("wrong", "secret"), ("secret", "secret"), ("", "secret")] {
             let fields = [("x-api-key", first.as_bytes()), ("x-api-key", second.as_bytes())];
             requests.push(request("/", &fields));
         }
-        for query in [
-            "api_key=secret%20",
-            "api_key=secret%00",
-            "api_key=%EF%BB%BFsecret",
-            "api_key=secret&api_key=x",
-        ] {
+        for query in ["api_key=secret%20", "api_key=secret%00", "api_key=%EF%BB%BFsecret", "api_key=secret&api_key=x"] {
             requests.push(request(&format!("/?{query}"), &[]));
         }
         let words = format!("{:?}", plugin.invalid());
         for request in requests {
             let flow = plugin.on_request(&request);
-            let Flow::Refuse(problem) = flow else {
-                panic!("{request:?} passed: {flow:?}")
-            };
+            let Flow::Refuse(problem) = flow else { panic!("{request:?} passed: {flow:?}") };
             assert_eq!(format!("{problem:?}"), words, "{request:?}");
         }
-        assert_eq!(
-            (plugin.invalid().status(), plugin.invalid().code()),
-            (401, "invalid-credential")
-        );
+        assert_eq!((plugin.invalid().status(), plugin.invalid().code()), (401, "invalid-credential"));
         assert!(plugin.invalid().header_value("www-authenticate").is_some());
     }
 
@@ -372,10 +313,7 @@ mod tests {
         let plugin = plugin(json!({ "query": "api_key" }));
         for query in ["secret", "wrong", ""] {
             let request = request(&format!("/?api_key={query}"), &[("x-api-key", b"secret")]);
-            assert_eq!(
-                refusal(plugin.on_request(&request)),
-                refused(400, "ambiguous-credential")
-            );
+            assert_eq!(refusal(plugin.on_request(&request)), refused(400, "ambiguous-credential"));
         }
     }
 
@@ -385,10 +323,7 @@ mod tests {
         for request in [
             request("/", &[("x_api_key", b"secret")]),
             request("/?x-api-key=secret&api_key=secret", &[]),
-            request(
-                "/",
-                &[("authorization", b"Bearer secret"), ("cookie", b"x-api-key=secret")],
-            ),
+            request("/", &[("authorization", b"Bearer secret"), ("cookie", b"x-api-key=secret")]),
         ] {
             assert_eq!(refusal(plugin.on_request(&request)), refused(401, "missing-credential"));
         }
@@ -404,11 +339,7 @@ mod tests {
                 19 => || 19,
                 _ => || 20,
             };
-            assert_eq!(
-                matches!(plugin.on_request(&with_key(b"limited")), Flow::Edit(_)),
-                works,
-                "{now}"
-            );
+            assert_eq!(matches!(plugin.on_request(&with_key(b"limited")), Flow::Edit(_)), works, "{now}");
         }
         plugin.now = || panic!("keys without an end do not ask for the time");
         assert!(matches!(plugin.on_request(&with_key(b"secret")), Flow::Edit(_)));
@@ -438,56 +369,32 @@ mod tests {
     fn missing_scopes_are_refused_with_what_is_needed() {
         let one = plugin(json!({ "require-scopes": ["write"] }));
         assert!(matches!(one.on_request(&with_key(b"second")), Flow::Edit(_)));
-        let Flow::Refuse(problem) = one.on_request(&with_key(b"secret")) else {
-            panic!("refused")
-        };
+        let Flow::Refuse(problem) = one.on_request(&with_key(b"secret")) else { panic!("refused") };
         assert_eq!((problem.status(), problem.code()), (403, "insufficient-scope"));
         assert_eq!(problem.detail_text(), Some("the key needs these scopes: write"));
         let more = plugin(json!({ "require-scopes": ["write", "admin"] }));
-        assert_eq!(
-            refusal(more.on_request(&with_key(b"second"))),
-            refused(403, "insufficient-scope")
-        );
+        assert_eq!(refusal(more.on_request(&with_key(b"second"))), refused(403, "insufficient-scope"));
         let part = plugin(json!({ "require-scopes": ["rea"] }));
-        assert_eq!(
-            refusal(part.on_request(&with_key(b"second"))),
-            refused(403, "insufficient-scope")
-        );
-        assert_eq!(
-            refusal(one.on_request(&with_key(b"wrong"))),
-            refused(401, "invalid-credential")
-        );
+        assert_eq!(refusal(part.on_request(&with_key(b"second"))), refused(403, "insufficient-scope"));
+        assert_eq!(refusal(one.on_request(&with_key(b"wrong"))), refused(401, "invalid-credential"));
     }
 
     #[test]
     fn an_optional_key_may_be_missing_but_not_wrong() {
         let nameless = plugin(json!({ "optional": true }));
         assert!(matches!(nameless.on_request(&request("/", &[])), Flow::Continue));
-        assert_eq!(
-            refusal(nameless.on_request(&with_key(b"wrong"))),
-            refused(401, "invalid-credential")
-        );
-        assert_eq!(
-            refusal(nameless.on_request(&with_key(b""))),
-            refused(401, "invalid-credential")
-        );
+        assert_eq!(refusal(nameless.on_request(&with_key(b"wrong"))), refused(401, "invalid-credential"));
+        assert_eq!(refusal(nameless.on_request(&with_key(b""))), refused(401, "invalid-credential"));
         let named = plugin(json!({ "optional": true, "anonymous": "guest" }));
         let edits = edits(named.on_request(&request("/", &[])));
         assert_eq!(edits.header("x-consumer-id"), Some(&b"guest"[..]));
-        assert_eq!(
-            (edits.attribute_set("consumer"), edits.attribute_set("credential")),
-            (Some("guest"), None)
-        );
+        assert_eq!((edits.attribute_set("consumer"), edits.attribute_set("credential")), (Some("guest"), None));
     }
 
     #[test]
     fn with_a_pepper_both_kinds_of_digest_work() {
         let pepper = keyring::Pepper::new(b"0123456789abcdef");
-        let digest: String = pepper
-            .digest(b"peppered")
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest: String = pepper.digest(b"peppered").iter().map(|byte| format!("{byte:02x}")).collect();
         let plugin = ApiKey::configure(
             serde_json::from_value(json!({
                 "pepper": "0123456789abcdef",
@@ -500,10 +407,7 @@ mod tests {
         )
         .unwrap_or_else(|wrong| panic!("{wrong:?}"));
         for (key, consumer) in [(&b"peppered"[..], "alice"), (b"plain", "bob")] {
-            assert_eq!(
-                edits(plugin.on_request(&with_key(key))).attribute_set("consumer"),
-                Some(consumer)
-            );
+            assert_eq!(edits(plugin.on_request(&with_key(key))).attribute_set("consumer"), Some(consumer));
         }
     }
 }

@@ -168,11 +168,7 @@ impl TryFrom<String> for Size {
             "MiB" => Some(1 << 20),
             _ => None,
         };
-        let bytes = text[..digits]
-            .parse::<usize>()
-            .ok()
-            .zip(unit)
-            .and_then(|(count, unit)| count.checked_mul(unit));
+        let bytes = text[..digits].parse::<usize>().ok().zip(unit).and_then(|(count, unit)| count.checked_mul(unit));
         bytes
             .map(Self)
             .ok_or_else(|| "a size is a whole number with its unit, such as \"64KiB\" or \"4MiB\"".to_owned())
@@ -233,16 +229,8 @@ impl Config {
             let message = "nothing would be converted: add `requests = { to = \"…\" }` or `responses = { to = \"…\" }`";
             complaints.add("", message);
         }
-        if let Some(Responses {
-            to: Target::Json | Target::Xml,
-            prefer: Some(_),
-            ..
-        }) = self.responses
-        {
-            complaints.add(
-                "/responses/prefer",
-                "`prefer` has a meaning only with `to = \"negotiate\"`",
-            );
+        if let Some(Responses { to: Target::Json | Target::Xml, prefer: Some(_), .. }) = self.responses {
+            complaints.add("/responses/prefer", "`prefer` has a meaning only with `to = \"negotiate\"`");
         }
     }
 
@@ -256,13 +244,7 @@ impl Config {
         };
         let size = |size: Option<Size>| size.map(|Size(bytes)| bytes);
         let count = |count: Option<u32>| count.map(|count| count as usize);
-        let Limits {
-            body,
-            output,
-            depth,
-            attributes,
-            elements,
-        } = Limits::default();
+        let Limits { body, output, depth, attributes, elements } = Limits::default();
         Limits {
             body: bounded("/max-body", size(self.max_body), body, 64 << 20),
             output: bounded("/max-output", size(self.max_output), output, 256 << 20),
@@ -275,10 +257,7 @@ impl Config {
     fn convention(&self, complaints: &mut Complaints) -> rules::Convention {
         let mut only = |with: &str, options: &[(&str, bool)]| {
             for (option, _) in options.iter().filter(|(_, given)| *given) {
-                complaints.add(
-                    format!("/{option}"),
-                    format!("`{option}` has no meaning with the convention {with}"),
-                );
+                complaints.add(format!("/{option}"), format!("`{option}` has no meaning with the convention {with}"));
             }
         };
         let prefix = ("attribute-prefix", self.attribute_prefix.is_some());
@@ -292,19 +271,13 @@ impl Config {
             }
             Convention::JsonMl => {
                 let arrays = ("arrays", !self.arrays.always.is_empty());
-                only(
-                    "jsonml",
-                    &[prefix, text, empty, root, ("item", self.item.is_some()), arrays],
-                );
+                only("jsonml", &[prefix, text, empty, root, ("item", self.item.is_some()), arrays]);
                 rules::Convention::JsonMl
             }
             Convention::Parker => {
                 only("parker", &[prefix, text]);
                 let root = self.root.clone().unwrap_or_else(|| "root".to_owned());
-                rules::Convention::Parker {
-                    root,
-                    empty: self.empty(),
-                }
+                rules::Convention::Parker { root, empty: self.empty() }
             }
             Convention::AttributePrefix => {
                 let prefix = self.attribute_prefix.clone().unwrap_or_else(|| "@".to_owned());
@@ -320,12 +293,7 @@ impl Config {
                 if prefix == text {
                     complaints.add("/text", "attributes and text could not be told apart");
                 }
-                rules::Convention::AttributePrefix {
-                    root: self.root.clone(),
-                    empty: self.empty(),
-                    prefix,
-                    text,
-                }
+                rules::Convention::AttributePrefix { root: self.root.clone(), empty: self.empty(), prefix, text }
             }
         }
     }
@@ -346,10 +314,7 @@ mod tests {
     fn complaints(config: serde_json::Value) -> Vec<(String, String)> {
         let config: Config = serde_json::from_value(config).unwrap();
         let complaints = config.rules().unwrap_err();
-        complaints
-            .iter()
-            .map(|(pointer, message)| (pointer.to_owned(), message.to_owned()))
-            .collect()
+        complaints.iter().map(|(pointer, message)| (pointer.to_owned(), message.to_owned())).collect()
     }
 
     #[test]
@@ -365,26 +330,14 @@ mod tests {
         }));
         let mut pointers: Vec<_> = all.iter().map(|(pointer, _)| pointer.as_str()).collect();
         pointers.sort_unstable();
-        let expected = [
-            "/arrays",
-            "/arrays/always/1",
-            "/max-body",
-            "/max-depth",
-            "/responses/prefer",
-            "/root",
-            "/root",
-            "/text",
-        ];
+        let expected =
+            ["/arrays", "/arrays/always/1", "/max-body", "/max-depth", "/responses/prefer", "/root", "/root", "/text"];
         assert_eq!(pointers, expected);
     }
 
     #[test]
     fn a_configuration_that_converts_nothing_is_refused() {
-        assert!(
-            complaints(serde_json::json!({}))[0]
-                .1
-                .starts_with("nothing would be converted")
-        );
+        assert!(complaints(serde_json::json!({}))[0].1.starts_with("nothing would be converted"));
     }
 
     #[test]

@@ -35,37 +35,21 @@ pub struct Place {
 
 impl Fault {
     pub(crate) fn malformed(text: &str, offset: usize, message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Malformed,
-            place: Some(Place::of(text, offset)),
-            message: message.into(),
-        }
+        Self { kind: Kind::Malformed, place: Some(Place::of(text, offset)), message: message.into() }
     }
 
     pub(crate) fn unrepresentable(text: &str, offset: usize, message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Unrepresentable,
-            place: Some(Place::of(text, offset)),
-            message: message.into(),
-        }
+        Self { kind: Kind::Unrepresentable, place: Some(Place::of(text, offset)), message: message.into() }
     }
 
     /// Malformed as a whole, before there is text to count lines in.
     pub(crate) fn bytes(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Malformed,
-            place: None,
-            message: message.into(),
-        }
+        Self { kind: Kind::Malformed, place: None, message: message.into() }
     }
 
     pub(crate) fn too_long(cap: usize) -> Self {
         let message = format!("the converted document would be longer than {cap} bytes");
-        Self {
-            kind: Kind::TooLong,
-            place: None,
-            message,
-        }
+        Self { kind: Kind::TooLong, place: None, message }
     }
 }
 
@@ -105,10 +89,7 @@ mod tests {
             let Place { line, column } = Place::of("aß\nxyz", offset);
             (line, column)
         };
-        assert_eq!(
-            [place(0), place(3), place(4), place(6), place(99)],
-            [(1, 1), (1, 3), (2, 1), (2, 3), (2, 4)]
-        );
+        assert_eq!([place(0), place(3), place(4), place(6), place(99)], [(1, 1), (1, 3), (2, 1), (2, 3), (2, 4)]);
         assert_eq!(place(2), (1, 2), "inside a character counts as its beginning");
     }
 }

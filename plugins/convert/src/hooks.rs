@@ -43,12 +43,7 @@ impl Plugin for Convert {
     fn configure(config: Config) -> Result<Self, Complaints> {
         let rules = config.rules()?;
         let problem_rules = Rules::for_problems(rules.limits);
-        Ok(Self {
-            rules,
-            problem_rules,
-            requests: config.requests,
-            responses: config.responses,
-        })
+        Ok(Self { rules, problem_rules, requests: config.requests, responses: config.responses })
     }
 
     fn interest(&self) -> Interest {
@@ -59,13 +54,7 @@ impl Plugin for Convert {
             interest = interest.request(|see| see.method().headers(headers)).request_body(cap);
         }
         if self.responses.is_some() {
-            let headers = [
-                "content-type",
-                "content-encoding",
-                "content-range",
-                "cache-control",
-                "vary",
-            ];
+            let headers = ["content-type", "content-encoding", "content-range", "cache-control", "vary"];
             interest = interest.response(|see| see.headers(headers)).response_body(cap);
             interest = interest.request(|see| see);
         }
@@ -84,13 +73,7 @@ impl Plugin for Convert {
                 // A body of another type is refused before it is read. Without a type, only its arrival shows that there
                 // is one; and these methods seldom have one, whatever their type says.
                 RequestPlan::Unsupported => {
-                    let seldom = [
-                        Method::GET,
-                        Method::HEAD,
-                        Method::DELETE,
-                        Method::OPTIONS,
-                        Method::TRACE,
-                    ];
+                    let seldom = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE];
                     if request.header("content-type").is_some() && !seldom.contains(&request.method()) {
                         return Flow::Refuse(unsupported(requests));
                     }
@@ -107,11 +90,7 @@ impl Plugin for Convert {
         if self.negotiates() {
             edits = edits.memo(Memo::of(request).to_bytes());
         }
-        if edits.is_empty() {
-            Flow::Continue
-        } else {
-            Flow::Edit(edits)
-        }
+        if edits.is_empty() { Flow::Continue } else { Flow::Edit(edits) }
     }
 
     fn on_request_body(&self, request: &Request, body: Vec<u8>, _memo: Option<Vec<u8>>) -> BodyFlow {
@@ -173,19 +152,12 @@ impl Plugin for Convert {
         match self.convert(&body, &media) {
             Ok(converted) => {
                 let edits = described(Edits::new(), to);
-                let edits = if self.negotiates() {
-                    varies(edits, response)
-                } else {
-                    edits
-                };
+                let edits = if self.negotiates() { varies(edits, response) } else { edits };
                 BodyFlow::Replace(edits, converted.into_bytes())
             }
             Err(fault) => {
                 let (from, to) = (media.format.name(), media.format.other().name());
-                log::write(
-                    log::Level::Warn,
-                    &format!("a response in {from} was not converted to {to}: {fault}"),
-                );
+                log::write(log::Level::Warn, &format!("a response in {from} was not converted to {to}: {fault}"));
                 let title = "The upstream's response could not be converted";
                 BodyFlow::Refuse(Problem::new(StatusCode::BAD_GATEWAY, "response-not-convertible", title))
             }
@@ -196,9 +168,7 @@ impl Plugin for Convert {
 impl Convert {
     /// Whether the client's `Accept` decides about responses.
     fn negotiates(&self) -> bool {
-        self.responses
-            .as_ref()
-            .is_some_and(|responses| responses.to == Target::Negotiate || responses.strict_accept)
+        self.responses.as_ref().is_some_and(|responses| responses.to == Target::Negotiate || responses.strict_accept)
     }
 
     fn request_plan(&self, requests: &Requests, request: &Request) -> RequestPlan {
@@ -225,10 +195,7 @@ impl Convert {
         // `max_by_key` takes the last of equals, and the usual media type is the first.
         let best = |format: Format| {
             let qualities = format.media_types().iter().map(|&media| (media, accept.quality(media)));
-            qualities
-                .rev()
-                .max_by_key(|&(_, quality)| quality)
-                .unwrap_or((format.media_types()[0], 0))
+            qualities.rev().max_by_key(|&(_, quality)| quality).unwrap_or((format.media_types()[0], 0))
         };
         let ((to, mut other), mut as_is) = (best(there), accept.quality(&media.essence));
         let to = if media.problem { there.problem_type() } else { to };
@@ -255,21 +222,11 @@ impl Convert {
             Some(format) => format == there,
             None => other > as_is || (other == as_is && other > 0 && responses.prefer == Some(there)),
         };
-        if converts {
-            ResponsePlan::Convert(media, to)
-        } else {
-            ResponsePlan::Pass {
-                negotiated: self.negotiates(),
-            }
-        }
+        if converts { ResponsePlan::Convert(media, to) } else { ResponsePlan::Pass { negotiated: self.negotiates() } }
     }
 
     fn convert(&self, body: &[u8], media: &MediaType) -> Result<String, Fault> {
-        let rules = if media.problem {
-            &self.problem_rules
-        } else {
-            &self.rules
-        };
+        let rules = if media.problem { &self.problem_rules } else { &self.rules };
         match media.format {
             Format::Xml => xml_to_json(body, media.charset.as_deref(), rules),
             Format::Json => json_to_xml(body, rules),
@@ -291,15 +248,8 @@ impl Memo {
     fn of(request: &Request) -> Self {
         let fields: Vec<_> = request.headers_named("accept").map(String::from_utf8_lossy).collect();
         let accept = fields.join(",");
-        let accept = if accept.len() > Self::LONGEST_ACCEPT {
-            String::new()
-        } else {
-            accept
-        };
-        Self {
-            head: request.method() == Method::HEAD,
-            accept,
-        }
+        let accept = if accept.len() > Self::LONGEST_ACCEPT { String::new() } else { accept };
+        Self { head: request.method() == Method::HEAD, accept }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -310,42 +260,30 @@ impl Memo {
 
     fn from_bytes(bytes: Vec<u8>) -> Self {
         let (head, accept) = bytes.split_first().unwrap_or((&0, &[]));
-        Self {
-            head: *head == 1,
-            accept: String::from_utf8_lossy(accept).into_owned(),
-        }
+        Self { head: *head == 1, accept: String::from_utf8_lossy(accept).into_owned() }
     }
 }
 
 /// Whether a body is all of a representation, not compressed, and may be changed on its way (RFC 9110, section 7.7).
 fn is_whole<'h>(fields: impl Fn(&'static str) -> Vec<&'h [u8]>) -> bool {
-    let identity = fields("content-encoding")
-        .iter()
-        .all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"identity"));
+    let identity =
+        fields("content-encoding").iter().all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"identity"));
     let mut directives = fields("cache-control");
     let directive = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(b"no-transform");
-    let fixed = directives
-        .drain(..)
-        .any(|field| field.split(|&byte| byte == b',').any(directive));
+    let fixed = directives.drain(..).any(|field| field.split(|&byte| byte == b',').any(directive));
     identity && !fixed && fields("content-range").is_empty()
 }
 
 /// The head of a converted body. The host sees to its length and its validator.
 fn described(edits: Edits, media: &str) -> Edits {
     // Both digests are of the representation, which is another one now (RFC 9530, section 3; RFC 3230).
-    edits
-        .remove("repr-digest")
-        .remove("digest")
-        .set("content-type", format!("{media}; charset=utf-8"))
+    edits.remove("repr-digest").remove("digest").set("content-type", format!("{media}; charset=utf-8"))
 }
 
 /// Adds `Accept` to `Vary`, unless it is in it.
 fn varies(edits: Edits, response: &ResponseHead) -> Edits {
     let fields: Vec<_> = response.headers_named("vary").collect();
-    let mut names = fields
-        .iter()
-        .flat_map(|field| field.split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii);
+    let mut names = fields.iter().flat_map(|field| field.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
     if names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept")) {
         return edits;
     }
@@ -360,30 +298,19 @@ fn varies(edits: Edits, response: &ResponseHead) -> Edits {
 fn unsupported(requests: &Requests) -> Problem {
     let title = "The body is of a media type or an encoding that is not taken";
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title)
-        .detail(format!(
-            "taken: uncompressed {} and {}",
-            requests.to.other().name(),
-            requests.to.name()
-        ))
-        .header(
-            "accept",
-            [requests.to.other().media_types()[0], requests.to.media_types()[0]].join(", "),
-        )
+        .detail(format!("taken: uncompressed {} and {}", requests.to.other().name(), requests.to.name()))
+        .header("accept", [requests.to.other().media_types()[0], requests.to.media_types()[0]].join(", "))
         .header("accept-encoding", "identity")
 }
 
 fn wrong_request(format: Format, fault: &Fault) -> Problem {
     let problem = match (fault.kind, format) {
-        (Kind::Malformed, Format::Json) => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed-json",
-            "The body is not JSON that is taken",
-        ),
-        (Kind::Malformed, Format::Xml) => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "malformed-xml",
-            "The body is not XML that is taken",
-        ),
+        (Kind::Malformed, Format::Json) => {
+            Problem::new(StatusCode::BAD_REQUEST, "malformed-json", "The body is not JSON that is taken")
+        }
+        (Kind::Malformed, Format::Xml) => {
+            Problem::new(StatusCode::BAD_REQUEST, "malformed-xml", "The body is not XML that is taken")
+        }
         (Kind::Unrepresentable, _) => {
             let title = "The body has no form in the format that the service reads";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "not-convertible", title)

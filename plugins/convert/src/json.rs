@@ -57,10 +57,7 @@ pub(crate) enum Shape<'d> {
 
 impl Document<'_> {
     pub(crate) fn root(&self) -> Value<'_> {
-        Value {
-            document: self,
-            index: 0,
-        }
+        Value { document: self, index: 0 }
     }
 
     /// The text in which [`Value::offset`] counts.
@@ -102,13 +99,7 @@ impl<'d> Value<'d> {
     pub(crate) fn members(self) -> impl Iterator<Item = (Value<'d>, Value<'d>)> {
         let of_object = self.node().kind == Kind::Object;
         let mut inside = self.inside();
-        std::iter::from_fn(move || {
-            if of_object {
-                Some((inside.next()?, inside.next()?))
-            } else {
-                None
-            }
-        })
+        std::iter::from_fn(move || if of_object { Some((inside.next()?, inside.next()?)) } else { None })
     }
 
     fn inside(self) -> impl Iterator<Item = Value<'d>> {

@@ -43,9 +43,5 @@ pub fn json_to_xml(body: &[u8], rules: &Rules) -> Result<String, Fault> {
 
 fn fits(body: &[u8], rules: &Rules) -> Result<(), Fault> {
     let most = rules.limits.body;
-    if body.len() > most {
-        Err(Fault::bytes(format!("the document is longer than {most} bytes")))
-    } else {
-        Ok(())
-    }
+    if body.len() > most { Err(Fault::bytes(format!("the document is longer than {most} bytes"))) } else { Ok(()) }
 }

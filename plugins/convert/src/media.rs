@@ -72,9 +72,7 @@ impl MediaType {
         }
         let mut parts = split(field, b';');
         let essence = parts.next()?.trim_matches(OWS).to_ascii_lowercase();
-        let (kind, subtype) = essence
-            .split_once('/')
-            .filter(|(kind, subtype)| is_token(kind) && is_token(subtype))?;
+        let (kind, subtype) = essence.split_once('/').filter(|(kind, subtype)| is_token(kind) && is_token(subtype))?;
         let format = match (kind, subtype) {
             ("application", "xhtml+xml") => return None,
             ("application" | "text", "xml") => Format::Xml,
@@ -91,12 +89,7 @@ impl MediaType {
             }
         }
         let problem = matches!(subtype, "problem+json" | "problem+xml");
-        Some(Self {
-            format,
-            problem,
-            essence,
-            charset,
-        })
+        Some(Self { format, problem, essence, charset })
     }
 }
 
@@ -132,10 +125,7 @@ impl Accept {
             (of, exact) if of == kind && exact == subtype => Some(2),
             _ => None,
         };
-        let matching = self
-            .0
-            .iter()
-            .filter_map(|range| specificity(range).map(|specific| (specific, range.quality)));
+        let matching = self.0.iter().filter_map(|range| specificity(range).map(|specific| (specific, range.quality)));
         matching.max().map_or(0, |(_, quality)| quality)
     }
 }
@@ -149,12 +139,7 @@ fn range(text: &str) -> Option<Range> {
     if !is_token(kind) || !is_token(subtype) || (kind == "*" && subtype != "*") {
         return None;
     }
-    let mut range = Range {
-        kind: kind.to_owned(),
-        subtype: subtype.to_owned(),
-        strange: false,
-        quality: 1000,
-    };
+    let mut range = Range { kind: kind.to_owned(), subtype: subtype.to_owned(), strange: false, quality: 1000 };
     for part in parts.filter(|part| !part.trim_matches(OWS).is_empty()) {
         let (name, value) = parameter(part)?;
         if name.eq_ignore_ascii_case("q") {
@@ -182,10 +167,7 @@ fn quality(text: &str) -> Option<u16> {
 
 /// A parameter's name and its value, without quotes.
 fn parameter(text: &str) -> Option<(&str, String)> {
-    let (name, value) = text
-        .trim_matches(OWS)
-        .split_once('=')
-        .filter(|(name, _)| is_token(name))?;
+    let (name, value) = text.trim_matches(OWS).split_once('=').filter(|(name, _)| is_token(name))?;
     if is_token(value) {
         return Some((name, value.to_owned()));
     }
@@ -243,20 +225,11 @@ mod tests {
         let charset = |name: &str| Some(name.to_owned());
         for (field, expected) in [
             ("application/json", Some((Format::Json, None))),
-            (
-                "Application/JSON ; charset=UTF-8",
-                Some((Format::Json, charset("UTF-8"))),
-            ),
+            ("Application/JSON ; charset=UTF-8", Some((Format::Json, charset("UTF-8")))),
             ("application/vnd.api+json", Some((Format::Json, None))),
-            (
-                "text/xml;charset=\"iso-8859-1\"",
-                Some((Format::Xml, charset("iso-8859-1"))),
-            ),
+            ("text/xml;charset=\"iso-8859-1\"", Some((Format::Xml, charset("iso-8859-1")))),
             ("application/xml", Some((Format::Xml, None))),
-            (
-                "application/soap+xml; action=\"a;b\\\"c\"; charset=utf-8",
-                Some((Format::Xml, charset("utf-8"))),
-            ),
+            ("application/soap+xml; action=\"a;b\\\"c\"; charset=utf-8", Some((Format::Xml, charset("utf-8")))),
             ("application/xml;", Some((Format::Xml, None))),
             ("text/plain", None),
             ("text/json+xml", None),
@@ -294,12 +267,7 @@ mod tests {
             ("application/json;version=2, */*;q=0.2", 200, 200, 200),
             ("application/json;q=1.001, application/xml", 0, 1000, 0),
             ("application/json;q=x, */xml, xml", 1000, 1000, 1000),
-            (
-                "text/html;note=\"a, application/xml\", application/json;q=0.4",
-                400,
-                0,
-                0,
-            ),
+            ("text/html;note=\"a, application/xml\", application/json;q=0.4", 400, 0, 0),
             ("application/xml ; q=1.000 ,, application/json ;q=0.", 0, 1000, 0),
         ] {
             let accept_read = Accept::read(accept);

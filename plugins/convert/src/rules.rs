@@ -114,13 +114,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            body: 1 << 20,
-            output: 4 << 20,
-            depth: 100,
-            attributes: 256,
-            elements: 100_000,
-        }
+        Self { body: 1 << 20, output: 4 << 20, depth: 100, attributes: 256, elements: 100_000 }
     }
 }
 
@@ -179,11 +173,7 @@ impl Paths {
     }
 
     fn child(&self, at: u32, name: &str) -> Option<u32> {
-        self.0[at as usize]
-            .children
-            .iter()
-            .find(|(child, _)| **child == *name)
-            .map(|&(_, index)| index)
+        self.0[at as usize].children.iter().find(|(child, _)| **child == *name).map(|&(_, index)| index)
     }
 }
 

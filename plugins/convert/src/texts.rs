@@ -21,10 +21,7 @@ const DECODED: u32 = 1 << 31;
 impl<'a> Texts<'a> {
     /// `source` is at most 2 GiB long: see `Limits::body`.
     pub(crate) fn new(source: &'a str) -> Self {
-        Self {
-            source,
-            decoded: String::new(),
-        }
+        Self { source, decoded: String::new() }
     }
 
     pub(crate) fn source(&self) -> &'a str {
@@ -33,11 +30,7 @@ impl<'a> Texts<'a> {
 
     pub(crate) fn get(&self, span: Span) -> &str {
         let (start, length) = (span.start as usize, (span.length & !DECODED) as usize);
-        let text = if span.length & DECODED == 0 {
-            self.source
-        } else {
-            &self.decoded
-        };
+        let text = if span.length & DECODED == 0 { self.source } else { &self.decoded };
         &text[start..start + length]
     }
 
@@ -51,10 +44,7 @@ impl<'a> Texts<'a> {
     }
 
     pub(crate) fn since(&self, mark: usize) -> Span {
-        Span {
-            start: mark as u32,
-            length: (self.decoded.len() - mark) as u32 | DECODED,
-        }
+        Span { start: mark as u32, length: (self.decoded.len() - mark) as u32 | DECODED }
     }
 
     /// `more` after the piece `span`, which is copied unless it is the newest decoded one.
@@ -65,10 +55,7 @@ impl<'a> Texts<'a> {
             self.decoded.push_str(&self.source[from..from + length]);
             start
         } else {
-            debug_assert_eq!(
-                span.start as usize + (span.length & !DECODED) as usize,
-                self.decoded.len()
-            );
+            debug_assert_eq!(span.start as usize + (span.length & !DECODED) as usize, self.decoded.len());
             span.start as usize
         };
         more(&mut self.decoded);
@@ -79,9 +66,6 @@ impl<'a> Texts<'a> {
 impl Span {
     /// A piece of the source.
     pub(crate) fn source(start: usize, end: usize) -> Self {
-        Self {
-            start: start as u32,
-            length: (end - start) as u32,
-        }
+        Self { start: start as u32, length: (end - start) as u32 }
     }
 }

@@ -11,14 +11,7 @@ use crate::xml::{Child, Document, Element, is_name};
 pub(crate) fn write(document: &Document<'_>, rules: &Rules) -> Result<String, Fault> {
     let root = document.root();
     let out = String::with_capacity(document.source().len());
-    let mut writer = Writer {
-        document,
-        rules,
-        style: Style::of(rules),
-        out,
-        order: Vec::new(),
-        others: Vec::new(),
-    };
+    let mut writer = Writer { document, rules, style: Style::of(rules), out, order: Vec::new(), others: Vec::new() };
     match rules.convention {
         Convention::JsonMl => writer.list(root)?,
         Convention::Problem if root.name() != "problem" => {
@@ -82,9 +75,7 @@ impl<'r> Style<'r> {
                 empty: Empty::Object,
                 may_collide: false,
             },
-            Convention::AttributePrefix {
-                empty, prefix, text, ..
-            } => Self {
+            Convention::AttributePrefix { empty, prefix, text, .. } => Self {
                 prefix: Some(escaped(prefix)),
                 text: Some(text),
                 always_object: false,
@@ -92,14 +83,8 @@ impl<'r> Style<'r> {
                 empty: *empty,
                 may_collide: is_name(text) || text.starts_with(prefix.as_str()) || is_name(&format!("{prefix}a")),
             },
-            Convention::Parker { empty, .. } => Self {
-                empty: *empty,
-                ..Self::without_attributes()
-            },
-            Convention::Problem => Self {
-                empty: Empty::String,
-                ..Self::without_attributes()
-            },
+            Convention::Parker { empty, .. } => Self { empty: *empty, ..Self::without_attributes() },
+            Convention::Problem => Self { empty: Empty::String, ..Self::without_attributes() },
             Convention::JsonMl => Self::without_attributes(),
         }
     }
@@ -140,11 +125,7 @@ impl Writer<'_> {
             }
             return Ok(());
         }
-        if self.is_problem()
-            && self.order[base..]
-                .iter()
-                .all(|&index| self.document.element(index).name() == "i")
-        {
+        if self.is_problem() && self.order[base..].iter().all(|&index| self.document.element(index).name() == "i") {
             return self.items(base);
         }
         self.group(base);
@@ -271,28 +252,18 @@ impl Writer<'_> {
         let Convention::AttributePrefix { prefix, text, .. } = &self.rules.convention else {
             return Ok(());
         };
-        let mut children: Vec<&str> = self.order[base..]
-            .iter()
-            .map(|&index| self.document.element(index).name())
-            .collect();
+        let mut children: Vec<&str> =
+            self.order[base..].iter().map(|&index| self.document.element(index).name()).collect();
         children.dedup();
         let mut names: Vec<Cow<'_, str>> = children.into_iter().map(Cow::Borrowed).collect();
-        names.extend(
-            element
-                .attributes()
-                .map(|(name, _)| Cow::Owned(format!("{prefix}{name}"))),
-        );
+        names.extend(element.attributes().map(|(name, _)| Cow::Owned(format!("{prefix}{name}"))));
         names.extend(with_text.then_some(Cow::Borrowed(text.as_str())));
         names.sort_unstable();
         if names.windows(2).all(|pair| pair[0] != pair[1]) {
             return Ok(());
         }
         let message = "an attribute, the text or a child of this element would have the same name in JSON";
-        Err(Fault::unrepresentable(
-            self.document.source(),
-            element.offset(),
-            message,
-        ))
+        Err(Fault::unrepresentable(self.document.source(), element.offset(), message))
     }
 
     /// Writes an element as `["name", {attributes}, children…]`.
@@ -336,11 +307,7 @@ impl Writer<'_> {
 
     fn bounded(&self) -> Result<(), Fault> {
         let cap = self.rules.limits.output;
-        if self.out.len() > cap {
-            Err(Fault::too_long(cap))
-        } else {
-            Ok(())
-        }
+        if self.out.len() > cap { Err(Fault::too_long(cap)) } else { Ok(()) }
     }
 }
 

@@ -10,11 +10,7 @@ pub(crate) fn write(document: &Document<'_>, rules: &Rules) -> Result<String, Fa
     let value = document.root();
     let mut out = String::with_capacity(document.source().len() + document.source().len() / 2);
     out.push_str(DECLARATION);
-    let mut writer = Writer {
-        source: document.source(),
-        rules,
-        out,
-    };
+    let mut writer = Writer { source: document.source(), rules, out };
     match &rules.convention {
         Convention::JsonMl => writer.list(value)?,
         Convention::Parker { root, .. } | Convention::AttributePrefix { root: Some(root), .. } => {
@@ -117,10 +113,7 @@ impl<'d> Writer<'d> {
         self.bounded()?;
         let mut items = value.items().peekable();
         let Some(name) = items.next().filter(|name| name.string().is_some()) else {
-            return Err(self.fault(
-                value.offset(),
-                "an element of JsonML is an array that begins with its name",
-            ));
+            return Err(self.fault(value.offset(), "an element of JsonML is an array that begins with its name"));
         };
         self.out.push('<');
         let name_start = self.out.len();
@@ -140,10 +133,9 @@ impl<'d> Writer<'d> {
                 Shape::Array => self.list(item)?,
                 Shape::Scalar(text) => self.text(text, item.offset())?,
                 Shape::Null | Shape::Object => {
-                    return Err(self.fault(
-                        item.offset(),
-                        "a child in JsonML is an array, a string, a number or a boolean",
-                    ));
+                    return Err(
+                        self.fault(item.offset(), "a child in JsonML is an array, a string, a number or a boolean")
+                    );
                 }
             }
         }
@@ -176,9 +168,9 @@ impl<'d> Writer<'d> {
                 (_, None) => Ok(Part::Element(name)),
             },
             Convention::AttributePrefix { text, .. } if name == text => Ok(Part::Text),
-            Convention::AttributePrefix { prefix, .. } => Ok(name
-                .strip_prefix(prefix.as_str())
-                .map_or(Part::Element(name), Part::Attribute)),
+            Convention::AttributePrefix { prefix, .. } => {
+                Ok(name.strip_prefix(prefix.as_str()).map_or(Part::Element(name), Part::Attribute))
+            }
             Convention::Parker { .. } | Convention::Problem => Ok(Part::Element(name)),
             // Only the attributes of an element are an object.
             Convention::JsonMl => Ok(Part::Attribute(name)),
@@ -210,10 +202,7 @@ impl<'d> Writer<'d> {
     /// The namespaces of a BadgerFish element: `{"$": default, "prefix": uri}`.
     fn namespaces(&mut self, value: Value<'d>) -> Result<(), Fault> {
         if value.shape() != Shape::Object {
-            return Err(self.fault(
-                value.offset(),
-                "\"@xmlns\" is an object of prefixes and names of namespaces",
-            ));
+            return Err(self.fault(value.offset(), "\"@xmlns\" is an object of prefixes and names of namespaces"));
         }
         for (key, uri) in value.members() {
             let prefix = key.string().unwrap_or_default();
@@ -261,10 +250,7 @@ impl<'d> Writer<'d> {
         if names.windows(2).all(|pair| name(&pair[0]) != name(&pair[1])) {
             return Ok(());
         }
-        Err(self.fault(
-            object.offset(),
-            "two members of this object would have the same name in XML",
-        ))
+        Err(self.fault(object.offset(), "two members of this object would have the same name in XML"))
     }
 
     fn text(&mut self, text: &str, offset: usize) -> Result<(), Fault> {
@@ -273,11 +259,7 @@ impl<'d> Writer<'d> {
 
     fn bounded(&self) -> Result<(), Fault> {
         let cap = self.rules.limits.output;
-        if self.out.len() > cap {
-            Err(Fault::too_long(cap))
-        } else {
-            Ok(())
-        }
+        if self.out.len() > cap { Err(Fault::too_long(cap)) } else { Ok(()) }
     }
 
     fn fault(&self, offset: usize, message: &str) -> Fault {

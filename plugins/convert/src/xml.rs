@@ -99,9 +99,7 @@ impl<'d> Element<'d> {
         let nodes = &self.document.nodes;
         let range = nodes[self.index as usize].attributes as usize..nodes[self.index as usize + 1].attributes as usize;
         let texts = &self.document.texts;
-        self.document.attributes[range]
-            .iter()
-            .map(|one| (texts.get(one.name), texts.get(one.value)))
+        self.document.attributes[range].iter().map(|one| (texts.get(one.name), texts.get(one.value)))
     }
 
     /// Elements and texts in the order of the document, without white space that means nothing.

@@ -8,10 +8,7 @@ const DECLARATION: &str = r#"<?xml version="1.0" encoding="UTF-8"?>"#;
 
 fn rules(options: serde_json::Value) -> Rules {
     let mut config = serde_json::json!({ "responses": { "to": "json" } });
-    config
-        .as_object_mut()
-        .unwrap()
-        .extend(options.as_object().unwrap().clone());
+    config.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     serde_json::from_value::<Config>(config).unwrap().rules().unwrap()
 }
 
@@ -48,14 +45,8 @@ fn badgerfish() {
             "<alice><bob>charlie</bob><david>edgar</david></alice>",
             r#"{"alice":{"bob":{"$":"charlie"},"david":{"$":"edgar"}}}"#,
         ),
-        (
-            "<alice><bob>charlie</bob><bob>david</bob></alice>",
-            r#"{"alice":{"bob":[{"$":"charlie"},{"$":"david"}]}}"#,
-        ),
-        (
-            r#"<alice charlie="david">bob</alice>"#,
-            r#"{"alice":{"@charlie":"david","$":"bob"}}"#,
-        ),
+        ("<alice><bob>charlie</bob><bob>david</bob></alice>", r#"{"alice":{"bob":[{"$":"charlie"},{"$":"david"}]}}"#),
+        (r#"<alice charlie="david">bob</alice>"#, r#"{"alice":{"@charlie":"david","$":"bob"}}"#),
         (
             r#"<alice xmlns="http://some-namespace">bob</alice>"#,
             r#"{"alice":{"@xmlns":{"$":"http://some-namespace"},"$":"bob"}}"#,
@@ -69,10 +60,7 @@ fn badgerfish() {
     ] {
         both(convention(), xml, json);
     }
-    assert_eq!(
-        to_xml(convention(), r#"{"a":{"b":"plain","c":null}}"#),
-        "<a><b>plain</b><c/></a>"
-    );
+    assert_eq!(to_xml(convention(), r#"{"a":{"b":"plain","c":null}}"#), "<a><b>plain</b><c/></a>");
     for wrong in [
         r#"{"a":{},"b":{}}"#,
         r#"{"a":[{},{}]}"#,
@@ -97,10 +85,7 @@ fn parker() {
     let convention = || options! { "convention": "parker" };
     for (xml, json) in [
         ("<root>test</root>", r#""test""#),
-        (
-            "<root><name>Xml</name><encoding>ASCII</encoding></root>",
-            r#"{"name":"Xml","encoding":"ASCII"}"#,
-        ),
+        ("<root><name>Xml</name><encoding>ASCII</encoding></root>", r#"{"name":"Xml","encoding":"ASCII"}"#),
         ("<root><nil/></root>", r#"{"nil":null}"#),
         ("<root><item>1</item><item>2</item></root>", r#"{"item":["1","2"]}"#),
         ("<root/>", "null"),
@@ -110,16 +95,10 @@ fn parker() {
     let lossy = r#"<r version="1.0">testing<!--c--><element test="true">1</element></r>"#;
     assert_eq!(to_json(convention(), lossy), r#"{"element":"1"}"#);
     assert_eq!(
-        to_xml(
-            options! { "convention": "parker", "root": "r", "item": "i" },
-            "[1,[2,3],null]"
-        ),
+        to_xml(options! { "convention": "parker", "root": "r", "item": "i" }, "[1,[2,3],null]"),
         "<r><i>1</i><i><i>2</i><i>3</i></i><i/></r>"
     );
-    assert_eq!(
-        to_xml(convention(), r#"{"@a":1}"#),
-        "<root><_x0040_a>1</_x0040_a></root>"
-    );
+    assert_eq!(to_xml(convention(), r#"{"@a":1}"#), "<root><_x0040_a>1</_x0040_a></root>");
 }
 
 #[test]
@@ -134,10 +113,7 @@ fn attribute_prefix() {
     ] {
         both(options! {}, xml, json);
     }
-    assert_eq!(
-        to_json(options! {}, "<p>Hello <b>you</b> there</p>"),
-        r##"{"p":{"#text":"Hello  there","b":"you"}}"##
-    );
+    assert_eq!(to_json(options! {}, "<p>Hello <b>you</b> there</p>"), r##"{"p":{"#text":"Hello  there","b":"you"}}"##);
     let names = || options! { "attribute-prefix": "-", "text": "_" };
     both(names(), r#"<a x="1">t</a>"#, r#"{"a":{"-x":"1","_":"t"}}"#);
 }
@@ -157,16 +133,8 @@ fn jsonml() {
         both(convention(), xml, json);
     }
     assert_eq!(to_xml(convention(), r#"["a",1,true,"x",["b"]]"#), "<a>1truex<b/></a>");
-    for wrong in [
-        "[]",
-        "{}",
-        "[1]",
-        r#"["a",null]"#,
-        r#"["a",["b"],{}]"#,
-        r#"["a",{"x":[]}]"#,
-        r#"["a",[]]"#,
-        r#""a""#,
-    ] {
+    for wrong in ["[]", "{}", "[1]", r#"["a",null]"#, r#"["a",["b"],{}]"#, r#"["a",{"x":[]}]"#, r#"["a",[]]"#, r#""a""#]
+    {
         assert_eq!(to_xml_fault(convention(), wrong).kind, Kind::Unrepresentable, "{wrong}");
     }
 }
@@ -177,10 +145,7 @@ fn named_paths_are_lists_even_with_one_element() {
     let always = || options! { "arrays": { "always": ["/catalog/item", "/catalog/item/tag"] } };
     assert_eq!(to_json(options! {}, one), r#"{"catalog":{"item":{"tag":"x"}}}"#);
     assert_eq!(to_json(always(), one), r#"{"catalog":{"item":[{"tag":["x"]}]}}"#);
-    assert_eq!(
-        to_json(always(), "<catalog><item/></catalog>"),
-        r#"{"catalog":{"item":[null]}}"#
-    );
+    assert_eq!(to_json(always(), "<catalog><item/></catalog>"), r#"{"catalog":{"item":[null]}}"#);
     assert_eq!(to_json(always(), "<item><item/></item>"), r#"{"item":{"item":null}}"#);
     assert_eq!(to_xml(always(), r#"{"catalog":{"item":[{"tag":["x"]}]}}"#), one);
     let parker = options! { "convention": "parker", "arrays": { "always": ["/catalog/item"] } };
@@ -190,28 +155,19 @@ fn named_paths_are_lists_even_with_one_element() {
 #[test]
 fn children_of_one_name_are_gathered_where_the_first_stands() {
     let xml = "<a><x>1</x><y>2</y><x>3</x><z>4</z><y>5</y></a>";
-    assert_eq!(
-        to_json(options! {}, xml),
-        r#"{"a":{"x":["1","3"],"y":["2","5"],"z":"4"}}"#
-    );
+    assert_eq!(to_json(options! {}, xml), r#"{"a":{"x":["1","3"],"y":["2","5"],"z":"4"}}"#);
     // More names than the passes that group a few.
     let many: Vec<usize> = (0..100).map(|n| (n * 37) % 50).collect();
     let xml: String = many.iter().map(|n| format!("<n{n}>x</n{n}>")).collect();
     let names: Vec<String> = many[..50].iter().map(|n| format!(r#""n{n}":["x","x"]"#)).collect();
-    assert_eq!(
-        to_json(options! {}, &format!("<a>{xml}</a>")),
-        format!(r#"{{"a":{{{}}}}}"#, names.join(","))
-    );
+    assert_eq!(to_json(options! {}, &format!("<a>{xml}</a>")), format!(r#"{{"a":{{{}}}}}"#, names.join(",")));
 }
 
 #[test]
 fn types_are_inferred_only_where_nothing_is_lost() {
     let xml = r#"<a n="7"><b>1.5</b><b>007</b><b>1e5</b><b>NaN</b><b>true</b><b>null</b><b>9007199254740993</b><b>-0</b></a>"#;
     let strings = r#""1.5","007","1e5","NaN","true","null","9007199254740993","-0""#;
-    assert_eq!(
-        to_json(options! {}, xml),
-        format!(r#"{{"a":{{"@n":"7","b":[{strings}]}}}}"#)
-    );
+    assert_eq!(to_json(options! {}, xml), format!(r#"{{"a":{{"@n":"7","b":[{strings}]}}}}"#));
     let inferred = r#"1.5,"007","1e5","NaN",true,"null","9007199254740993","-0""#;
     let json = format!(r#"{{"a":{{"@n":7,"b":[{inferred}]}}}}"#);
     assert_eq!(to_json(options! { "infer-types": true }, xml), json);
@@ -222,21 +178,14 @@ fn types_are_inferred_only_where_nothing_is_lost() {
 fn numbers_keep_every_digit() {
     let long = "1234567890".repeat(40);
     for number in ["9007199254740993", "1e400", "-0.10", "1E+2", &long] {
-        assert_eq!(
-            to_xml(options! {}, &format!(r#"{{"a":{number}}}"#)),
-            format!("<a>{number}</a>")
-        );
+        assert_eq!(to_xml(options! {}, &format!(r#"{{"a":{number}}}"#)), format!("<a>{number}</a>"));
     }
 }
 
 #[test]
 fn an_empty_element_is_what_was_chosen() {
     for (empty, json) in [("null", "null"), ("string", "\"\""), ("object", "{}")] {
-        both(
-            options! { "empty": empty },
-            "<a><b/></a>",
-            &format!(r#"{{"a":{{"b":{json}}}}}"#),
-        );
+        both(options! { "empty": empty }, "<a><b/></a>", &format!(r#"{{"a":{{"b":{json}}}}}"#));
     }
 }
 
@@ -256,10 +205,7 @@ fn white_space_is_dropped_between_elements_and_kept_in_mixed_content() {
     let xml = "<a>\n  <b> x </b>\n  <c> </c>\n</a>";
     assert_eq!(to_json(options! {}, xml), r#"{"a":{"b":" x ","c":null}}"#);
     let mixed = r#"["p","x ",["b"]," ",["i"]]"#;
-    assert_eq!(
-        to_json(options! { "convention": "jsonml" }, "<p>x <b/> <i/></p>"),
-        mixed
-    );
+    assert_eq!(to_json(options! { "convention": "jsonml" }, "<p>x <b/> <i/></p>"), mixed);
     let kept = r#"["a","\n  ",["b"," x "],"\n  ",["c"," "],"\n"]"#;
     both(options! { "convention": "jsonml", "whitespace": "keep" }, xml, kept);
 }
@@ -268,10 +214,7 @@ fn white_space_is_dropped_between_elements_and_kept_in_mixed_content() {
 fn text_is_put_together_from_its_pieces() {
     let xml = "<?xml version='1.0'?><!-- c --><?pi x?><a>1<!-- no -->2<![CDATA[<&]]>&#x33;&lt;\r\n4\r5<?pi?>6</a>\n<!-- end -->";
     assert_eq!(to_json(options! {}, xml), r#"{"a":"12<&3<\n4\n56"}"#);
-    assert_eq!(
-        to_json(options! {}, "<a b='1\t2\r\n3&#10;&quot;'/>"),
-        r#"{"a":{"@b":"1 2 3\n\""}}"#
-    );
+    assert_eq!(to_json(options! {}, "<a b='1\t2\r\n3&#10;&quot;'/>"), r#"{"a":{"@b":"1 2 3\n\""}}"#);
 }
 
 #[test]
@@ -284,10 +227,7 @@ fn what_would_collide_is_refused() {
     refused(options! { "attribute-prefix": "_" }, r#"<r><a b="1"><_b/></a></r>"#);
     refused(options! { "text": "text" }, "<a>x<text/></a>");
     refused(options! { "text": "@t" }, r#"<a t="1">x</a>"#);
-    let fine = to_json(
-        options! { "attribute-prefix": "_", "text": "text" },
-        r#"<a b="1"><b/>x<c/></a>"#,
-    );
+    let fine = to_json(options! { "attribute-prefix": "_", "text": "text" }, r#"<a b="1"><b/>x<c/></a>"#);
     assert_eq!(fine, r#"{"a":{"_b":"1","text":"x","b":null,"c":null}}"#);
 }
 
@@ -297,64 +237,29 @@ fn names_that_xml_does_not_have_are_escaped() {
     let expected =
         "<r><a_x0020_b>1</a_x0020_b><_x003C_x_x003E_ _x0031_=\"2\"/><c_x003A_d_x003A_e>3</c_x003A_d_x003A_e></r>";
     assert_eq!(written, expected);
-    for wrong in [
-        r#"{"":1}"#,
-        r#"{"a b":1,"a_x0020_b":2}"#,
-        r#"{"x":{"@a b":1,"@a_x0020_b":2}}"#,
-        r#"{"@":1}"#,
-    ] {
-        assert_eq!(
-            to_xml_fault(options! { "root": "r" }, wrong).kind,
-            Kind::Unrepresentable,
-            "{wrong}"
-        );
+    for wrong in [r#"{"":1}"#, r#"{"a b":1,"a_x0020_b":2}"#, r#"{"x":{"@a b":1,"@a_x0020_b":2}}"#, r#"{"@":1}"#] {
+        assert_eq!(to_xml_fault(options! { "root": "r" }, wrong).kind, Kind::Unrepresentable, "{wrong}");
     }
     let jsonml = options! { "convention": "jsonml" };
-    assert_eq!(
-        to_xml_fault(jsonml, r#"["a",{"a b":1,"a_x0020_b":2}]"#).kind,
-        Kind::Unrepresentable
-    );
+    assert_eq!(to_xml_fault(jsonml, r#"["a",{"a b":1,"a_x0020_b":2}]"#).kind, Kind::Unrepresentable);
 }
 
 #[test]
 fn characters_that_xml_does_not_have_are_refused_with_their_place() {
-    for wrong in [
-        r#"{"a":"\u0000"}"#,
-        r#"{"a":"x\u001f"}"#,
-        r#"{"a":{"@b":"\ufffe"}}"#,
-        r#"{"a":"\b"}"#,
-    ] {
+    for wrong in [r#"{"a":"\u0000"}"#, r#"{"a":"x\u001f"}"#, r#"{"a":{"@b":"\ufffe"}}"#, r#"{"a":"\b"}"#] {
         let fault = to_xml_fault(options! {}, wrong);
         assert_eq!(fault.kind, Kind::Unrepresentable, "{wrong}");
     }
-    assert!(
-        to_xml_fault(options! {}, "{\"a\":\n \"\\u0000\"}")
-            .to_string()
-            .starts_with("line 2, column 2: ")
-    );
+    assert!(to_xml_fault(options! {}, "{\"a\":\n \"\\u0000\"}").to_string().starts_with("line 2, column 2: "));
 }
 
 #[test]
 fn the_root_is_named_by_the_document_or_the_configuration() {
     assert_eq!(to_xml(options! { "root": "r" }, r#"{"a":1}"#), "<r><a>1</a></r>");
-    assert_eq!(
-        to_xml(options! { "root": "r" }, r#"{"@id":1,"a":2,"b":3}"#),
-        "<r id=\"1\"><a>2</a><b>3</b></r>"
-    );
-    assert_eq!(
-        to_xml(options! { "root": "r" }, r#"[1,{"a":2}]"#),
-        "<r><item>1</item><item><a>2</a></item></r>"
-    );
+    assert_eq!(to_xml(options! { "root": "r" }, r#"{"@id":1,"a":2,"b":3}"#), "<r id=\"1\"><a>2</a><b>3</b></r>");
+    assert_eq!(to_xml(options! { "root": "r" }, r#"[1,{"a":2}]"#), "<r><item>1</item><item><a>2</a></item></r>");
     assert_eq!(to_xml(options! { "root": "r" }, "7"), "<r>7</r>");
-    for wrong in [
-        r#"{"a":1,"b":2}"#,
-        "[1]",
-        "7",
-        "{}",
-        r##"{"#text":"x"}"##,
-        r#"{"@a":"x"}"#,
-        r#"{"a":[1]}"#,
-    ] {
+    for wrong in [r#"{"a":1,"b":2}"#, "[1]", "7", "{}", r##"{"#text":"x"}"##, r#"{"@a":"x"}"#, r#"{"a":[1]}"#] {
         assert_eq!(to_xml_fault(options! {}, wrong).kind, Kind::Unrepresentable, "{wrong}");
     }
 }

@@ -64,11 +64,9 @@ fn left_alone(sent: Sent) -> bool {
 
 fn refusal(sent: Sent) -> (u16, String, String) {
     match sent {
-        Sent::Refused(problem) => (
-            problem.status(),
-            problem.code().to_owned(),
-            problem.detail_text().unwrap_or_default().to_owned(),
-        ),
+        Sent::Refused(problem) => {
+            (problem.status(), problem.code().to_owned(), problem.detail_text().unwrap_or_default().to_owned())
+        }
         Sent::As(..) => panic!("it was not refused"),
     }
 }
@@ -103,11 +101,7 @@ fn receive(plugin: &Convert, asked: &tollgate_sdk::Request, head: &ResponseHead,
             (Ok(Some((media, String::from_utf8(body).unwrap()))), vary(&edits))
         }
         BodyFlow::Refuse(problem) => {
-            assert_eq!(
-                problem.detail_text(),
-                None,
-                "nothing of the upstream reaches the client"
-            );
+            assert_eq!(problem.detail_text(), None, "nothing of the upstream reaches the client");
             (Err(problem.status()), None)
         }
         _ => panic!("a body is replaced or left alone"),
@@ -119,33 +113,21 @@ fn a_request_is_converted_and_described() {
     let to_xml = plugin(serde_json::json!({ "requests": { "to": "xml" } }));
     let (edits, body) = converted(send(&to_xml, &request(Method::POST, &[JSON]), r#"{"a":{"@b":1}}"#));
     assert_eq!(body, r#"<?xml version="1.0" encoding="UTF-8"?><a b="1"/>"#);
-    assert_eq!(
-        edits.header("content-type"),
-        Some(&b"application/xml; charset=utf-8"[..])
-    );
+    assert_eq!(edits.header("content-type"), Some(&b"application/xml; charset=utf-8"[..]));
     assert_eq!(edits.removed().collect::<Vec<_>>(), ["repr-digest", "digest"]);
 
     let to_json = plugin(serde_json::json!({ "requests": { "to": "json" } }));
     let latin1 = request(Method::PUT, &[("content-type", "text/xml; charset=us-ascii")]);
     let (edits, body) = converted(send(&to_json, &latin1, "<a b='1'/>"));
     assert_eq!(body, r#"{"a":{"@b":"1"}}"#);
-    assert_eq!(
-        edits.header("content-type"),
-        Some(&b"application/json; charset=utf-8"[..])
-    );
+    assert_eq!(edits.header("content-type"), Some(&b"application/json; charset=utf-8"[..]));
 }
 
 #[test]
 fn other_requests_pass_or_are_refused() {
     let cases: [(Method, &[(&str, &str)]); 7] = [
         (Method::POST, &[("content-type", "text/plain")]),
-        (
-            Method::POST,
-            &[
-                ("content-type", "application/xml"),
-                ("content-type", "application/json"),
-            ],
-        ),
+        (Method::POST, &[("content-type", "application/xml"), ("content-type", "application/json")]),
         (Method::POST, &[XML, ("content-encoding", "gzip")]),
         (Method::PUT, &[XML, ("content-range", "bytes 0-3/10")]),
         (Method::POST, &[XML, ("cache-control", "max-age=0, no-transform")]),
@@ -157,20 +139,13 @@ fn other_requests_pass_or_are_refused() {
     for (method, fields) in cases {
         let request = request(method, fields);
         assert!(left_alone(send(&lenient, &request, "<a/>")), "{fields:?}");
-        let Sent::Refused(problem) = send(&only, &request, "<a/>") else {
-            panic!("{fields:?}")
-        };
+        let Sent::Refused(problem) = send(&only, &request, "<a/>") else { panic!("{fields:?}") };
         assert_eq!((problem.status(), problem.code()), (415, "unsupported-media-type"));
-        assert_eq!(
-            problem.header_value("accept"),
-            Some(&b"application/xml, application/json"[..])
-        );
+        assert_eq!(problem.header_value("accept"), Some(&b"application/xml, application/json"[..]));
     }
-    for (method, fields) in [
-        (Method::POST, &[JSON]),
-        (Method::GET, &[XML]),
-        (Method::GET, &[("content-type", "text/plain")]),
-    ] {
+    for (method, fields) in
+        [(Method::POST, &[JSON]), (Method::GET, &[XML]), (Method::GET, &[("content-type", "text/plain")])]
+    {
         let body = if fields == &[JSON] { "{}" } else { "" };
         assert!(left_alone(send(&only, &request(method, fields), body)), "{fields:?}");
     }
@@ -215,23 +190,10 @@ fn a_fixed_target_converts_whatever_the_client_accepts() {
     let to_json = plugin(serde_json::json!({ "responses": { "to": "json" }, "root": "r" }));
     let get = request(Method::GET, &[("accept", "application/xml")]);
     let (body, vary) = receive(&to_json, &get, &response(200, &[XML]), "<a/>");
-    assert_eq!(
-        body,
-        Ok(Some((
-            "application/json; charset=utf-8".to_owned(),
-            r#"{"a":null}"#.to_owned()
-        )))
-    );
+    assert_eq!(body, Ok(Some(("application/json; charset=utf-8".to_owned(), r#"{"a":null}"#.to_owned()))));
     assert_eq!(vary, None);
     assert_eq!(receive(&to_json, &get, &response(200, &[JSON]), "{}"), (Ok(None), None));
-    assert_eq!(
-        receive(&to_json, &get, &response(500, &[XML]), "<a/>")
-            .0
-            .unwrap()
-            .unwrap()
-            .1,
-        r#"{"a":null}"#
-    );
+    assert_eq!(receive(&to_json, &get, &response(500, &[XML]), "<a/>").0.unwrap().unwrap().1, r#"{"a":null}"#);
 }
 
 #[test]
@@ -279,25 +241,11 @@ fn the_client_gets_what_it_prefers() {
 #[test]
 fn several_accept_fields_are_one() {
     let plugin = plugin(serde_json::json!({ "responses": { "to": "negotiate" } }));
-    let get = request(
-        Method::GET,
-        &[("accept", "application/xml;q=0.5"), ("accept", "application/json")],
-    );
-    assert!(
-        receive(&plugin, &get, &response(200, &[XML]), "<a/>")
-            .0
-            .unwrap()
-            .is_some()
-    );
+    let get = request(Method::GET, &[("accept", "application/xml;q=0.5"), ("accept", "application/json")]);
+    assert!(receive(&plugin, &get, &response(200, &[XML]), "<a/>").0.unwrap().is_some());
     let long = format!("application/json, {}", "a/b, ".repeat(2000));
     let get = request(Method::GET, &[("accept", &long)]);
-    assert!(
-        receive(&plugin, &get, &response(200, &[XML]), "<a/>")
-            .0
-            .unwrap()
-            .is_none(),
-        "read as no preference"
-    );
+    assert!(receive(&plugin, &get, &response(200, &[XML]), "<a/>").0.unwrap().is_none(), "read as no preference");
 }
 
 #[test]
@@ -318,21 +266,8 @@ fn a_strict_client_gets_406() {
         assert_eq!(vary.as_deref(), Some("Accept"), "{to} {accept}");
     }
     let html = request(Method::GET, &[("accept", "text/html")]);
-    assert_eq!(
-        receive(&strict("negotiate"), &html, &response(404, &[JSON]), "{}").0,
-        Ok(None),
-        "errors are shown"
-    );
-    assert_eq!(
-        receive(
-            &strict("negotiate"),
-            &html,
-            &response(200, &[("content-type", "text/html")]),
-            ""
-        )
-        .0,
-        Ok(None)
-    );
+    assert_eq!(receive(&strict("negotiate"), &html, &response(404, &[JSON]), "{}").0, Ok(None), "errors are shown");
+    assert_eq!(receive(&strict("negotiate"), &html, &response(200, &[("content-type", "text/html")]), "").0, Ok(None));
 }
 
 #[test]
@@ -343,15 +278,9 @@ fn vary_is_added_to_and_not_doubled() {
         let vary = |fields: &[(&str, &str)]| receive(&plugin, &get, &response(200, fields), xml).1;
         assert_eq!(vary(&[XML]).as_deref(), Some("Accept"));
         assert_eq!(vary(&[XML, ("vary", "Origin")]).as_deref(), Some("Origin, Accept"));
-        assert_eq!(
-            vary(&[XML, ("vary", "Origin"), ("vary", "Cookie")]).as_deref(),
-            Some("Origin, Cookie, Accept")
-        );
+        assert_eq!(vary(&[XML, ("vary", "Origin"), ("vary", "Cookie")]).as_deref(), Some("Origin, Cookie, Accept"));
         assert_eq!(vary(&[XML, ("vary", "Origin, accept")]), None);
-        assert_eq!(
-            vary(&[XML, ("vary", "Accept-Encoding")]).as_deref(),
-            Some("Accept-Encoding, Accept")
-        );
+        assert_eq!(vary(&[XML, ("vary", "Accept-Encoding")]).as_deref(), Some("Accept-Encoding, Accept"));
         assert_eq!(vary(&[XML, ("vary", "*")]), None);
     }
 }
@@ -362,38 +291,19 @@ fn what_is_not_a_whole_body_is_left_alone() {
         let plugin = plugin(serde_json::json!({ "responses": { "to": to } }));
         let get = request(Method::GET, &[("accept", "application/json")]);
         for status in [204, 205, 206, 304] {
-            assert_eq!(
-                receive(&plugin, &get, &response(status, &[XML]), ""),
-                (Ok(None), None),
-                "{status}"
-            );
+            assert_eq!(receive(&plugin, &get, &response(status, &[XML]), ""), (Ok(None), None), "{status}");
         }
-        for field in [
-            ("content-encoding", "gzip"),
-            ("content-range", "bytes 0-1/2"),
-            ("cache-control", "public, No-Transform"),
-        ] {
-            assert_eq!(
-                receive(&plugin, &get, &response(200, &[XML, field]), "<a/>"),
-                (Ok(None), None),
-                "{field:?}"
-            );
+        for field in
+            [("content-encoding", "gzip"), ("content-range", "bytes 0-1/2"), ("cache-control", "public, No-Transform")]
+        {
+            assert_eq!(receive(&plugin, &get, &response(200, &[XML, field]), "<a/>"), (Ok(None), None), "{field:?}");
         }
-        for media in [
-            "text/html",
-            "image/svg+xml",
-            "application/xhtml+xml",
-            "application/octet-stream",
-        ] {
+        for media in ["text/html", "image/svg+xml", "application/xhtml+xml", "application/octet-stream"] {
             let head = response(200, &[("content-type", media)]);
             assert_eq!(receive(&plugin, &get, &head, "<a/>"), (Ok(None), None), "{media}");
         }
         assert_eq!(receive(&plugin, &get, &response(200, &[]), "<a/>"), (Ok(None), None));
-        assert_eq!(
-            receive(&plugin, &get, &response(200, &[XML]), ""),
-            (Ok(None), None),
-            "an empty body"
-        );
+        assert_eq!(receive(&plugin, &get, &response(200, &[XML]), ""), (Ok(None), None), "an empty body");
         let identity = response(200, &[XML, ("content-encoding", "identity")]);
         assert!(receive(&plugin, &get, &identity, "<a/>").0.unwrap().is_some());
     }
@@ -414,9 +324,7 @@ fn problems_keep_the_two_forms_of_their_own() {
     let get = |plugin: &Convert, accept: &str, format: &str, body: &str| {
         let (name, value) = media(format);
         let asked = request(Method::GET, &[("accept", accept)]);
-        receive(plugin, &asked, &response(403, &[(name, &value)]), body)
-            .0
-            .unwrap()
+        receive(plugin, &asked, &response(403, &[(name, &value)]), body).0.unwrap()
     };
     for convention in ["parker", "jsonml"] {
         let negotiate = plugin(serde_json::json!({ "responses": { "to": "negotiate" }, "convention": convention }));
@@ -431,9 +339,7 @@ fn problems_keep_the_two_forms_of_their_own() {
     }
     let to_json = plugin(serde_json::json!({ "responses": { "to": "json" } }));
     assert_eq!(get(&to_json, "*/*", "xml", xml).unwrap().1, json);
-    let prefixed = xml
-        .replace("<problem xmlns=", "<p:problem xmlns:p=")
-        .replace("</problem", "</p:problem");
+    let prefixed = xml.replace("<problem xmlns=", "<p:problem xmlns:p=").replace("</problem", "</p:problem");
     assert_eq!(get(&to_json, "*/*", "xml", &prefixed).unwrap().1, json);
 }
 
@@ -443,17 +349,9 @@ fn a_broken_response_is_a_bad_gateway() {
     let to_xml = plugin(serde_json::json!({ "responses": { "to": "xml" } }));
     let get = request(Method::GET, &[]);
     for body in ["<a>secret</b>", "<!DOCTYPE a><a/>", "not XML", "<a>&x;</a>"] {
-        assert_eq!(
-            receive(&to_json, &get, &response(200, &[XML]), body).0,
-            Err(502),
-            "{body}"
-        );
+        assert_eq!(receive(&to_json, &get, &response(200, &[XML]), body).0, Err(502), "{body}");
     }
     for body in ["{", "[1]", r#"{"a":"\u0000"}"#, r#"{"a":1,"a":2}"#] {
-        assert_eq!(
-            receive(&to_xml, &get, &response(200, &[JSON]), body).0,
-            Err(502),
-            "{body}"
-        );
+        assert_eq!(receive(&to_xml, &get, &response(200, &[JSON]), body).0, Err(502), "{body}");
     }
 }

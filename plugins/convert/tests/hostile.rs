@@ -30,11 +30,7 @@ fn document_types_are_refused_whatever_is_in_them() {
         laughs += &format!("<!ENTITY lol{level} \"{}\">", format!("&lol{};", level - 1).repeat(10));
     }
     laughs += "]><lolz>&lol9;</lolz>";
-    let quadratic = format!(
-        "<!DOCTYPE a [<!ENTITY x \"{}\">]><a>{}</a>",
-        "y".repeat(100_000),
-        "&x;".repeat(100_000)
-    );
+    let quadratic = format!("<!DOCTYPE a [<!ENTITY x \"{}\">]><a>{}</a>", "y".repeat(100_000), "&x;".repeat(100_000));
     for document in [
         laughs.as_str(),
         &quadratic,
@@ -52,15 +48,7 @@ fn document_types_are_refused_whatever_is_in_them() {
     ] {
         assert!(refused(document).message.contains("document type"), "{document:.50}");
     }
-    for entity in [
-        "<a>&x;</a>",
-        "<a>&nbsp;</a>",
-        "<a b='&x;'/>",
-        "<a>&LT;</a>",
-        "<a>& </a>",
-        "<a>&</a>",
-        "<a>&;</a>",
-    ] {
+    for entity in ["<a>&x;</a>", "<a>&nbsp;</a>", "<a b='&x;'/>", "<a>&LT;</a>", "<a>& </a>", "<a>&</a>", "<a>&;</a>"] {
         refused(entity);
     }
 }
@@ -76,27 +64,11 @@ fn an_inclusion_is_an_element_like_any_other() {
 #[test]
 fn attributes_are_bounded_and_their_names_unique() {
     let many = |name: &str| (0..80_000).map(|n| format!(" {name}{n:x}=''")).collect::<String>();
-    assert!(
-        refused(format!("<a{}/>", many("a")))
-            .message
-            .contains("more than 256 attributes")
-    );
+    assert!(refused(format!("<a{}/>", many("a"))).message.contains("more than 256 attributes"));
     let namespaces = &many("xmlns:a")[..(1 << 20) - 10];
-    assert!(
-        refused(format!("<a{namespaces}/>"))
-            .message
-            .contains("more than 256 attributes")
-    );
-    assert!(
-        refused(format!("<a{}/>", " b='x'".repeat(80_000)))
-            .message
-            .contains("more than 256 attributes")
-    );
-    assert!(
-        refused("<a b='1' c='2' b='3'/>")
-            .to_string()
-            .contains("line 1, column 16: an element has two attributes")
-    );
+    assert!(refused(format!("<a{namespaces}/>")).message.contains("more than 256 attributes"));
+    assert!(refused(format!("<a{}/>", " b='x'".repeat(80_000))).message.contains("more than 256 attributes"));
+    assert!(refused("<a b='1' c='2' b='3'/>").to_string().contains("line 1, column 16: an element has two attributes"));
     // As many attributes as are allowed, again and again, stay cheap.
     let full: String = (0..256).map(|n| format!(" a{n}=''")).collect();
     let xml = format!("<r>{}</r>", format!("<e{full}/>").repeat(400));
@@ -108,16 +80,8 @@ fn attributes_are_bounded_and_their_names_unique() {
 #[test]
 fn nesting_and_number_of_elements_are_bounded() {
     assert!(refused("<a>".repeat(100_000)).message.contains("deeper than 100"));
-    assert!(
-        refused(format!("<r>{}</r>", "<a/>".repeat(100_000)))
-            .message
-            .contains("more than 100000 elements")
-    );
-    assert!(
-        refused("a".repeat((1 << 20) + 1))
-            .message
-            .contains("longer than 1048576 bytes")
-    );
+    assert!(refused(format!("<r>{}</r>", "<a/>".repeat(100_000))).message.contains("more than 100000 elements"));
+    assert!(refused("a".repeat((1 << 20) + 1)).message.contains("longer than 1048576 bytes"));
 }
 
 #[test]
@@ -130,22 +94,13 @@ fn the_deepest_document_fits_a_small_stack() {
         let deep = move || {
             let xml = format!("{}x{}", "<a>".repeat(256), "</a>".repeat(256));
             let json = xml_to_json(xml.as_bytes(), None, &rules).unwrap();
-            let json = if convention == "parker" {
-                "[".repeat(256) + &"]".repeat(256)
-            } else {
-                json
-            };
+            let json = if convention == "parker" { "[".repeat(256) + &"]".repeat(256) } else { json };
             // BadgerFish has an object more than XML has elements.
             let _ = json_to_xml(json.as_bytes(), &rules);
         };
         // Debug builds have frames several times as large.
         let stack = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
-        std::thread::Builder::new()
-            .stack_size(stack)
-            .spawn(deep)
-            .unwrap()
-            .join()
-            .unwrap();
+        std::thread::Builder::new().stack_size(stack).spawn(deep).unwrap().join().unwrap();
     }
 }
 
@@ -248,10 +203,7 @@ fn messages_say_where_and_repeat_nothing() {
     }
     let json = format!("{{\"{secret}\": 1,\n \"{secret}\": \"{secret}\"}}");
     let fault = json_to_xml(json.as_bytes(), &rules("badgerfish")).unwrap_err();
-    assert_eq!(
-        fault.to_string(),
-        "line 2, column 2: an object has two members of the same name"
-    );
+    assert_eq!(fault.to_string(), "line 2, column 2: an object has two members of the same name");
 }
 
 #[test]

@@ -22,10 +22,7 @@ fn the_configuration_is_accepted() {
 fn each_convention_makes_what_its_row_says() {
     let xml = block("xml").trim();
     for convention in ["badgerfish", "attribute-prefix", "parker", "jsonml"] {
-        let row = README
-            .lines()
-            .find(|line| line.starts_with(&format!("| `{convention}` | `")))
-            .unwrap();
+        let row = README.lines().find(|line| line.starts_with(&format!("| `{convention}` | `"))).unwrap();
         let json = row.split('`').nth(3).unwrap();
         let config = serde_json::json!({ "responses": { "to": "json" }, "convention": convention });
         let rules = serde_json::from_value::<Config>(config).unwrap().rules().unwrap();

@@ -21,10 +21,7 @@ enum Node {
 
 fn rules(options: serde_json::Value) -> Rules {
     let mut config = serde_json::json!({ "responses": { "to": "json" } });
-    config
-        .as_object_mut()
-        .unwrap()
-        .extend(options.as_object().unwrap().clone());
+    config.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     serde_json::from_value::<Config>(config).unwrap().rules().unwrap()
 }
 
@@ -51,9 +48,7 @@ fn text() -> impl Strategy<Value = String> {
     ];
     let characters = prop::collection::vec(character, 1..12).prop_map(String::from_iter);
     prop_oneof![4 => characters, 1 => "[0-9]{1,20}", 1 => Just("9007199254740993".to_owned())]
-        .prop_filter("only white space", |text| {
-            !text.bytes().all(|byte| byte.is_ascii_whitespace())
-        })
+        .prop_filter("only white space", |text| !text.bytes().all(|byte| byte.is_ascii_whitespace()))
 }
 
 fn pairs(name: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<(String, String)>> {
@@ -73,12 +68,7 @@ fn element(mixed: bool) -> impl Strategy<Value = Element> {
     leaf.prop_recursive(5, 40, 6, move |inner| {
         let child = prop_oneof![3 => inner.prop_map(Node::Element), 2 => text().prop_map(Node::Text)];
         (head(), prop::collection::vec(child, 0..6)).prop_map(move |((name, namespaces, attributes), children)| {
-            let mut element = Element {
-                name,
-                namespaces,
-                attributes,
-                children,
-            };
+            let mut element = Element { name, namespaces, attributes, children };
             element.settle(mixed);
             element
         })
@@ -90,8 +80,7 @@ impl Element {
     /// only elements, those of the same name together.
     fn settle(&mut self, mixed: bool) {
         if mixed {
-            self.children
-                .dedup_by(|a, b| matches!((a, b), (Node::Text(_), Node::Text(_))));
+            self.children.dedup_by(|a, b| matches!((a, b), (Node::Text(_), Node::Text(_))));
             return;
         }
         self.children.retain(|child| matches!(child, Node::Element(_)));
@@ -111,16 +100,8 @@ impl Element {
 
     fn write(&self, out: &mut String) {
         let escape = |text: &str, quotes: bool| {
-            let text = text
-                .replace('&', "&amp;")
-                .replace('<', "&lt;")
-                .replace('>', "&gt;")
-                .replace('\r', "&#13;");
-            if quotes {
-                text.replace('"', "&quot;").replace('\n', "&#10;").replace('\t', "&#9;")
-            } else {
-                text
-            }
+            let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\r', "&#13;");
+            if quotes { text.replace('"', "&quot;").replace('\n', "&#10;").replace('\t', "&#9;") } else { text }
         };
         *out += &format!("<{}", self.name);
         for (name, value) in self.namespaces.iter().chain(&self.attributes) {
@@ -227,8 +208,5 @@ proptest! {
 }
 
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok())
-        .unwrap_or(2000)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000)
 }

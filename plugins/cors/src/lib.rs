@@ -103,10 +103,7 @@ impl Plugin for Cors {
         let mut preflight = HeaderMap::new();
         let mut allowed = Edits::new();
         preflight.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(max_age));
-        for (name, list) in [
-            (ACCESS_CONTROL_ALLOW_METHODS, methods),
-            (ACCESS_CONTROL_ALLOW_HEADERS, headers),
-        ] {
+        for (name, list) in [(ACCESS_CONTROL_ALLOW_METHODS, methods), (ACCESS_CONTROL_ALLOW_HEADERS, headers)] {
             preflight.extend(list.map(|list| (name, list)));
         }
         if let Some(expose) = expose {
@@ -121,24 +118,14 @@ impl Plugin for Cors {
         }
         let vary = vary::of_preflight(origins != Origins::Any, config.private_network);
         let private_network = config.private_network;
-        complaints.or(|| Self {
-            origins,
-            allowed,
-            preflight,
-            vary,
-            private_network,
-        })
+        complaints.or(|| Self { origins, allowed, preflight, vary, private_network })
     }
 
     fn interest(&self) -> Interest {
         let private_network = self.private_network.then_some(REQUEST_PRIVATE_NETWORK);
         let vary = (self.origins != Origins::Any).then_some("vary");
         Interest::new()
-            .request(|see| {
-                see.method()
-                    .headers(["origin", REQUEST_METHOD])
-                    .headers(private_network)
-            })
+            .request(|see| see.method().headers(["origin", REQUEST_METHOD]).headers(private_network))
             .response(|see| see.headers(UPSTREAMS_OWN).headers(vary))
     }
 
@@ -150,11 +137,7 @@ impl Plugin for Cors {
         // Several are nobody's: no browser sends them, and what is behind us may read another one than we do.
         let allowed = fields.next().is_none() && self.origins.allow(origin);
         if request.header(REQUEST_METHOD).is_some() && request.method() == Method::OPTIONS {
-            return if allowed {
-                self.grant(request, origin)
-            } else {
-                self.deny()
-            };
+            return if allowed { self.grant(request, origin) } else { self.deny() };
         }
         match self.origins {
             Origins::Listed(_) if allowed => Edits::new().memo(origin).into(),
@@ -207,13 +190,9 @@ impl Cors {
     }
 
     fn deny(&self) -> Flow {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "origin-not-allowed",
-            "Pages of this origin may not use this API",
-        )
-        .header(VARY, self.vary)
-        .into()
+        Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", "Pages of this origin may not use this API")
+            .header(VARY, self.vary)
+            .into()
     }
 }
 

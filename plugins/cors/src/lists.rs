@@ -23,10 +23,7 @@ pub(crate) fn methods(config: &Config, complaints: &mut Complaints) -> Option<He
             }
             Err(_) => format!("{method:?} is no method; write one such as `PATCH`"),
             Ok(_) if method.bytes().any(|byte| byte.is_ascii_lowercase()) => {
-                format!(
-                    "methods are compared with their case: write `{}`",
-                    method.to_ascii_uppercase()
-                )
+                format!("methods are compared with their case: write `{}`", method.to_ascii_uppercase())
             }
             Ok(_) => continue,
         };
@@ -62,11 +59,7 @@ const NOT_WITH_CREDENTIALS: &str = "browsers do not take `*` as a wildcard with 
 fn value<'a>(items: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
     let list = items.collect::<Vec<_>>().join(", ");
     // Where this fails, an item was complained of.
-    if list.is_empty() {
-        None
-    } else {
-        HeaderValue::try_from(list).ok()
-    }
+    if list.is_empty() { None } else { HeaderValue::try_from(list).ok() }
 }
 
 /// Whole seconds of a duration such as `10m`.
@@ -80,14 +73,11 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
         "h" => 60 * 60 * 1_000,
         "d" => 24 * 60 * 60 * 1_000,
         _ => {
-            return Err(format!(
-                "{text:?} is no duration; write a number and a unit, such as `10m`, `30s` or `24h`"
-            ));
+            return Err(format!("{text:?} is no duration; write a number and a unit, such as `10m`, `30s` or `24h`"));
         }
     };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration; write a number and a unit, such as `10m`"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text:?} is no duration; write a number and a unit, such as `10m`"))?;
     match number.checked_mul(millis) {
         Some(millis) if millis % 1_000 != 0 => Err("it counts in whole seconds".to_owned()),
         Some(millis) if millis / 1_000 <= LONGEST => Ok(millis / 1_000),
@@ -101,14 +91,7 @@ mod tests {
 
     #[test]
     fn durations_are_whole_seconds_up_to_a_day() {
-        for (text, expected) in [
-            ("0s", 0),
-            ("30s", 30),
-            ("10m", 600),
-            ("24h", 86_400),
-            ("1d", 86_400),
-            ("2000ms", 2),
-        ] {
+        for (text, expected) in [("0s", 0), ("30s", 30), ("10m", 600), ("24h", 86_400), ("1d", 86_400), ("2000ms", 2)] {
             assert_eq!(seconds(text), Ok(expected), "{text}");
         }
         for text in [

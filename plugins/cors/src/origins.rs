@@ -47,10 +47,7 @@ impl Origins {
     /// Reads the list, and complains of what is wrong with it and with what stands beside it.
     pub(crate) fn read(config: &Config, complaints: &mut Complaints) -> Self {
         let mut any = false;
-        let mut listed = Listed {
-            null: config.allow_null,
-            ..Listed::default()
-        };
+        let mut listed = Listed { null: config.allow_null, ..Listed::default() };
         for (index, text) in config.origins.iter().enumerate() {
             match Entry::parse(text) {
                 Ok(Entry::Any) => {
@@ -67,10 +64,7 @@ impl Origins {
         }
         listed.exact.sort_unstable();
         if config.origins.is_empty() && !config.allow_null {
-            complaints.add(
-                "/origins",
-                "no origin is allowed; name one such as `https://app.example.com`, or `*`",
-            );
+            complaints.add("/origins", "no origin is allowed; name one such as `https://app.example.com`, or `*`");
         }
         if any && config.credentials {
             let message =
@@ -89,10 +83,7 @@ impl Origins {
         match self {
             Self::Any => true,
             Self::Listed(listed) => {
-                listed
-                    .exact
-                    .binary_search_by(|exact| exact.as_bytes().cmp(origin))
-                    .is_ok()
+                listed.exact.binary_search_by(|exact| exact.as_bytes().cmp(origin)).is_ok()
                     || listed.patterns.iter().any(|pattern| pattern.matches(origin))
                     || (listed.null && origin == b"null")
             }
@@ -102,9 +93,8 @@ impl Origins {
 
 impl Pattern {
     fn matches(&self, origin: &[u8]) -> bool {
-        let label = origin
-            .strip_prefix(self.before.as_bytes())
-            .and_then(|rest| rest.strip_suffix(self.after.as_bytes()));
+        let label =
+            origin.strip_prefix(self.before.as_bytes()).and_then(|rest| rest.strip_suffix(self.after.as_bytes()));
         label.is_some_and(is_label)
     }
 }
@@ -139,25 +129,17 @@ impl Entry {
             Some(parent) => {
                 check_host(parent)?;
                 if parent != "localhost" && !parent.contains('.') {
-                    return Err(format!(
-                        "`*.{parent}` would allow every site below `{parent}`; name a site before it"
-                    ));
+                    return Err(format!("`*.{parent}` would allow every site below `{parent}`; name a site before it"));
                 }
-                if parent
-                    .rsplit('.')
-                    .next()
-                    .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
-                {
+                if parent.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
                     return Err("`*` cannot stand in an address".to_owned());
                 }
-                Ok(Self::Pattern(Pattern {
-                    before: format!("{scheme}://"),
-                    after: format!(".{parent}{port}"),
-                }))
+                Ok(Self::Pattern(Pattern { before: format!("{scheme}://"), after: format!(".{parent}{port}") }))
             }
-            None if host.contains('*') => Err(
-                "`*` stands for one whole label at the beginning of the host, as in `https://*.example.com`".to_owned(),
-            ),
+            None if host.contains('*') => {
+                Err("`*` stands for one whole label at the beginning of the host, as in `https://*.example.com`"
+                    .to_owned())
+            }
             None => {
                 if !host.starts_with('[') {
                     check_host(&host)?;
@@ -172,9 +154,7 @@ impl Entry {
 fn host_and_port<'a>(rest: &'a str, scheme: &str) -> Result<(&'a str, Option<u16>), String> {
     let (host, port) = match rest.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
         Some((address, after)) => {
-            address
-                .parse::<Ipv6Addr>()
-                .map_err(|_| format!("`[{address}]` is no IPv6 address"))?;
+            address.parse::<Ipv6Addr>().map_err(|_| format!("`[{address}]` is no IPv6 address"))?;
             let (host, _) = rest.split_at(address.len() + 2);
             match after.strip_prefix(':') {
                 None if !after.is_empty() => return Err("behind `]` only a port can stand".to_owned()),
@@ -187,15 +167,12 @@ fn host_and_port<'a>(rest: &'a str, scheme: &str) -> Result<(&'a str, Option<u16
         },
     };
     let Some(port) = port else { return Ok((host, None)) };
-    let number = port
-        .parse::<u16>()
-        .ok()
-        .filter(|number| *number > 0 && number.to_string() == port);
+    let number = port.parse::<u16>().ok().filter(|number| *number > 0 && number.to_string() == port);
     let number = number.ok_or_else(|| format!("{port:?} is no port; write a number from 1 to 65535"))?;
     match (scheme, number) {
-        ("http", 80) | ("https", 443) => Err(format!(
-            "browsers leave out the scheme's own port: write `{scheme}://{host}`"
-        )),
+        ("http", 80) | ("https", 443) => {
+            Err(format!("browsers leave out the scheme's own port: write `{scheme}://{host}`"))
+        }
         _ => Ok((host, Some(number))),
     }
 }
@@ -205,23 +182,17 @@ fn check_host(host: &str) -> Result<(), String> {
         return Err("the host is missing, as in `https://app.example.com`".to_owned());
     }
     if !host.is_ascii() {
-        return Err(format!(
-            "browsers write `{host}` in its ASCII form, which begins with `xn--`"
-        ));
+        return Err(format!("browsers write `{host}` in its ASCII form, which begins with `xn--`"));
     }
     match host.split('.').find(|label| !is_label(label.as_bytes())) {
         None => Ok(()),
-        Some(label) => Err(format!(
-            "{label:?} is no label of a host, which has letters, digits, `-` and `_`"
-        )),
+        Some(label) => Err(format!("{label:?} is no label of a host, which has letters, digits, `-` and `_`")),
     }
 }
 
 fn is_scheme(scheme: &str) -> bool {
     scheme.starts_with(|first: char| first.is_ascii_lowercase())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+        && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
 }
 
 /// One label of a host in lower case: no dot, no colon, nothing that could end the host.
@@ -267,11 +238,7 @@ mod tests {
             ("https://app.example.com", "", false),
             ("https://app.example.com", "null", false),
             ("https://app.example.com", "*", false),
-            (
-                "https://app.example.com",
-                "https://app.example.com https://evil.com",
-                false,
-            ),
+            ("https://app.example.com", "https://app.example.com https://evil.com", false),
             ("https://*.example.com", "https://a.example.com", true),
             ("https://*.example.com", "https://xn--bcher-kva.example.com", true),
             ("https://*.example.com", "https://example.com", false),
@@ -309,14 +276,8 @@ mod tests {
             ("*://app.example.com", "\"*\" is no scheme"),
             ("https://", "the host is missing"),
             ("file:///", "an origin ends behind its host and port: write `file://`"),
-            (
-                "https://app.example.com/",
-                "an origin ends behind its host and port: write `https://app.example.com`",
-            ),
-            (
-                "https://app.example.com/app",
-                "an origin ends behind its host and port: write `https://app.example.com`",
-            ),
+            ("https://app.example.com/", "an origin ends behind its host and port: write `https://app.example.com`"),
+            ("https://app.example.com/app", "an origin ends behind its host and port: write `https://app.example.com`"),
             ("https://app.example.com?x", "an origin ends behind"),
             ("https://user@app.example.com", "an origin names no user"),
             (
@@ -340,10 +301,7 @@ mod tests {
             ("https://app.example.com.", "\"\" is no label"),
             ("https://app example.com", "\"app example\" is no label"),
             ("https://app.example.com\r\n", "\"com\\r\\n\" is no label"),
-            (
-                "https://bücher.example",
-                "browsers write `bücher.example` in its ASCII form",
-            ),
+            ("https://bücher.example", "browsers write `bücher.example` in its ASCII form"),
             ("http://[::1", "\""),
             ("http://[::g]", "`[::g]` is no IPv6 address"),
             ("http://[::1]x", "behind `]` only a port can stand"),

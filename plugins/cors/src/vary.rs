@@ -20,11 +20,7 @@ pub(crate) fn of_preflight(origin: bool, private_network: bool) -> &'static str 
 pub(crate) fn with_origin(response: &ResponseHead) -> Option<Vec<u8>> {
     let mut merged = Vec::new();
     for value in response.headers_named("vary") {
-        for name in value
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii)
-            .filter(|name| !name.is_empty())
-        {
+        for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()) {
             if name == b"*" || name.eq_ignore_ascii_case(b"origin") {
                 return None;
             }
@@ -45,9 +41,7 @@ mod tests {
     use super::*;
 
     fn merged(fields: &[&str]) -> Option<String> {
-        let response = fields.iter().fold(http::Response::builder(), |response, value| {
-            response.header("vary", *value)
-        });
+        let response = fields.iter().fold(http::Response::builder(), |response, value| response.header("vary", *value));
         let merged = with_origin(&ResponseHead::from(&response.body(()).unwrap()))?;
         Some(String::from_utf8(merged).unwrap())
     }

@@ -43,12 +43,8 @@ fn edits(flow: Flow) -> Edits {
 }
 
 fn request(method: &str, fields: &[(&str, &str)]) -> Request {
-    let request = http::Request::builder()
-        .method(method)
-        .uri("https://api.example.com/v1");
-    let request = fields
-        .iter()
-        .fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = http::Request::builder().method(method).uri("https://api.example.com/v1");
+    let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     Request::from(&request.body(()).expect("a valid head"))
 }
 
@@ -56,9 +52,7 @@ fn request(method: &str, fields: &[(&str, &str)]) -> Request {
 fn answer(plugin: &Cors, asked: &Request, status: u16, fields: &[(&str, &str)]) -> HeaderMap {
     let memo = edits(plugin.on_request(asked)).memo_set().map(<[u8]>::to_vec);
     let response = http::Response::builder().status(status);
-    let response = fields
-        .iter()
-        .fold(response, |response, (name, value)| response.header(*name, *value));
+    let response = fields.iter().fold(response, |response, (name, value)| response.header(*name, *value));
     let mut response = response.body(()).expect("a valid head");
     let edits = edits(plugin.on_response(&ResponseHead::from(&response), memo));
     let headers = response.headers_mut();
@@ -71,10 +65,7 @@ fn answer(plugin: &Cors, asked: &Request, status: u16, fields: &[(&str, &str)]) 
             headers.remove(name);
         }
         for value in values {
-            headers.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_bytes(value).expect("a valid value"),
-            );
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).expect("a valid value"));
         }
     }
     response.into_parts().0.headers
@@ -93,22 +84,12 @@ const NAMES: [&str; 8] = [
 
 /// All fields of a name as one, as the standard's "get" does.
 fn get(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values: Vec<&str> = headers
-        .get_all(name)
-        .iter()
-        .map(|value| value.to_str().expect("ASCII"))
-        .collect();
-    if values.is_empty() {
-        None
-    } else {
-        Some(values.join(", "))
-    }
+    let values: Vec<&str> = headers.get_all(name).iter().map(|value| value.to_str().expect("ASCII")).collect();
+    if values.is_empty() { None } else { Some(values.join(", ")) }
 }
 
 fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
-    get(headers, name)
-        .map(|list| list.split(',').map(|item| item.trim().to_owned()).collect())
-        .unwrap_or_default()
+    get(headers, name).map(|list| list.split(',').map(|item| item.trim().to_owned()).collect()).unwrap_or_default()
 }
 
 fn cors_check(ask: &Ask, headers: &HeaderMap) -> bool {
@@ -131,9 +112,7 @@ fn preflight_check(ask: &Ask, unsafe_headers: &[&str], status: StatusCode, heade
     let names = list(headers, "access-control-allow-headers");
     let named = |name: &str| names.iter().any(|item| item.eq_ignore_ascii_case(name));
     (methods.iter().any(|method| method == ask.method) || is_safe_method(ask.method) || any(&methods))
-        && unsafe_headers
-            .iter()
-            .all(|name| named(name) || (!name.eq_ignore_ascii_case("authorization") && any(&names)))
+        && unsafe_headers.iter().all(|name| named(name) || (!name.eq_ignore_ascii_case("authorization") && any(&names)))
 }
 
 fn is_safe_method(method: &str) -> bool {
@@ -143,12 +122,7 @@ fn is_safe_method(method: &str) -> bool {
 /// What a page of `ask.origin` gets to see of an answer.
 fn browse(plugin: &Cors, ask: &Ask, status: u16, upstream: &[(&str, &str)]) -> Outcome {
     let safe = ["accept", "accept-language", "content-language", "range"];
-    let mut unsafe_headers: Vec<&str> = ask
-        .headers
-        .iter()
-        .copied()
-        .filter(|name| !safe.contains(name))
-        .collect();
+    let mut unsafe_headers: Vec<&str> = ask.headers.iter().copied().filter(|name| !safe.contains(name)).collect();
     unsafe_headers.sort_unstable();
     let preflight = !is_safe_method(ask.method) || !unsafe_headers.is_empty();
     if preflight {
@@ -171,17 +145,8 @@ fn browse(plugin: &Cors, ask: &Ask, status: u16, upstream: &[(&str, &str)]) -> O
             other => panic!("a preflight went on: {other:?}"),
         }
     }
-    let headers = answer(
-        plugin,
-        &request(ask.method, &[("origin", ask.origin)]),
-        status,
-        upstream,
-    );
-    if cors_check(ask, &headers) {
-        Read { preflight }
-    } else {
-        Hidden
-    }
+    let headers = answer(plugin, &request(ask.method, &[("origin", ask.origin)]), status, upstream);
+    if cors_check(ask, &headers) { Read { preflight } } else { Hidden }
 }
 
 fn listed() -> Cors {
@@ -211,14 +176,7 @@ fn null() -> Cors {
 }
 
 /// Which configuration, whose page, what it asks for (method, headers, credentials), and what becomes of it.
-type Row = (
-    fn() -> Cors,
-    &'static str,
-    &'static str,
-    &'static [&'static str],
-    bool,
-    Outcome,
-);
+type Row = (fn() -> Cors, &'static str, &'static str, &'static [&'static str], bool, Outcome);
 
 const APP: &str = "https://app.example.com";
 
@@ -232,14 +190,7 @@ fn pages_read_what_they_may_and_nothing_else() {
         (listed, APP, "POST", &["content-type"], false, PREFLIGHTED),
         (listed, APP, "GET", &["authorization"], false, PREFLIGHTED),
         (listed, APP, "GET", &["x-api-key"], false, PREFLIGHTED),
-        (
-            listed,
-            APP,
-            "GET",
-            &["x-api-key", "content-type", "accept"],
-            false,
-            PREFLIGHTED,
-        ),
+        (listed, APP, "GET", &["x-api-key", "content-type", "accept"], false, PREFLIGHTED),
         (listed, APP, "PUT", &[], false, PREFLIGHTED),
         (listed, APP, "DELETE", &["x-api-key"], false, PREFLIGHTED),
         (listed, APP, "PATCH", &[], false, Stopped),
@@ -284,14 +235,7 @@ fn pages_read_what_they_may_and_nothing_else() {
         (any, APP, "GET", &[], true, Hidden),
         (any, APP, "PUT", &[], false, Stopped),
         (any, APP, "GET", &["x-api-key"], false, Stopped),
-        (
-            any_of_everything,
-            APP,
-            "PURGE",
-            &["x-api-key", "content-type"],
-            false,
-            PREFLIGHTED,
-        ),
+        (any_of_everything, APP, "PURGE", &["x-api-key", "content-type"], false, PREFLIGHTED),
         (any_of_everything, APP, "GET", &["authorization"], false, Stopped),
         (any_of_everything, APP, "PUT", &[], true, Stopped),
         (null, "null", "GET", &[], false, SIMPLE),
@@ -308,12 +252,7 @@ fn pages_read_what_they_may_and_nothing_else() {
         ("access-control-expose-headers", "*"),
     ];
     for (plugin, origin, method, headers, credentials, outcome) in rows {
-        let ask = Ask {
-            origin,
-            method,
-            headers,
-            credentials,
-        };
+        let ask = Ask { origin, method, headers, credentials };
         for status in [200, 304, 401, 429, 502] {
             for upstream in [&[][..], &foreign] {
                 let got = browse(&plugin(), &ask, status, upstream);
@@ -337,10 +276,7 @@ fn what_an_upstream_says_of_origins_never_arrives() {
         let fields: Vec<(&str, &str)> = origin.map(|origin| ("origin", origin)).into_iter().collect();
         let headers = answer(&plugin, &request("GET", &fields), 200, &upstream);
         for name in NAMES.into_iter().filter(|name| *name != "vary") {
-            assert!(
-                !get(&headers, name).is_some_and(|value| value.contains("theirs")),
-                "{name} {origin:?}"
-            );
+            assert!(!get(&headers, name).is_some_and(|value| value.contains("theirs")), "{name} {origin:?}");
         }
     }
 }
@@ -353,10 +289,7 @@ fn caches_are_told_where_answers_differ() {
             get(&answer(plugin, &request("GET", &fields), 200, upstream), "vary")
         };
         assert_eq!(vary(&listed(), &[]).as_deref(), Some("Origin"));
-        assert_eq!(
-            vary(&listed(), &[("vary", "accept")]).as_deref(),
-            Some("accept, Origin")
-        );
+        assert_eq!(vary(&listed(), &[("vary", "accept")]).as_deref(), Some("accept, Origin"));
         assert_eq!(vary(&listed(), &[("vary", "origin")]).as_deref(), Some("origin"));
         assert_eq!(vary(&listed(), &[("vary", "*")]).as_deref(), Some("*"));
         assert_eq!(vary(&any(), &[]), None);
@@ -369,11 +302,7 @@ fn caches_are_told_where_answers_differ() {
 
 #[test]
 fn the_answer_to_a_preflight_is_exactly_this() {
-    let asked = [
-        ("origin", APP),
-        ("access-control-request-method", "PUT"),
-        ("access-control-request-headers", "x"),
-    ];
+    let asked = [("origin", APP), ("access-control-request-method", "PUT"), ("access-control-request-headers", "x")];
     let private = [asked[0], asked[1], ("access-control-request-private-network", "true")];
     let preflight = |plugin: &Cors, fields: &[(&str, &str)]| match plugin.on_request(&request("OPTIONS", fields)) {
         Flow::Respond(response) => {
@@ -412,23 +341,11 @@ fn the_answer_to_a_preflight_is_exactly_this() {
     let open = plugin(json!({ "origins": ["*"], "max-age": "0s", "private-network": true, "expose": ["x-total"] }));
     let vary = "vary: Access-Control-Request-Method, Access-Control-Request-Headers, \
                 Access-Control-Request-Private-Network";
-    let common = [
-        "access-control-allow-methods: GET, HEAD, POST",
-        "access-control-allow-origin: *",
-    ];
-    assert_eq!(
-        preflight(&open, &asked),
-        [common[0], common[1], "access-control-max-age: 0", vary]
-    );
+    let common = ["access-control-allow-methods: GET, HEAD, POST", "access-control-allow-origin: *"];
+    assert_eq!(preflight(&open, &asked), [common[0], common[1], "access-control-max-age: 0", vary]);
     assert_eq!(
         preflight(&open, &private),
-        [
-            common[0],
-            common[1],
-            "access-control-allow-private-network: true",
-            "access-control-max-age: 0",
-            vary
-        ]
+        [common[0], common[1], "access-control-allow-private-network: true", "access-control-max-age: 0", vary]
     );
 }
 
@@ -446,10 +363,7 @@ fn only_a_preflight_is_answered_here() {
         ("GET", &[("origin", "")]),
     ] {
         let flow = plugin.on_request(&request(verb, fields));
-        assert!(
-            matches!(flow, Flow::Continue | Flow::Edit(_)),
-            "{verb} {fields:?}: {flow:?}"
-        );
+        assert!(matches!(flow, Flow::Continue | Flow::Edit(_)), "{verb} {fields:?}: {flow:?}");
     }
 }
 
@@ -460,10 +374,7 @@ fn several_origins_are_none() {
         let headers = answer(&plugin, &request("GET", &twice), 200, &[]);
         assert_eq!(get(&headers, "access-control-allow-origin"), None);
         let method = ("access-control-request-method", "PUT");
-        for fields in [
-            [twice[0], twice[1], method],
-            [twice[0], ("origin", "https://evil.com"), method],
-        ] {
+        for fields in [[twice[0], twice[1], method], [twice[0], ("origin", "https://evil.com"), method]] {
             let Flow::Refuse(problem) = plugin.on_request(&request(Method::OPTIONS.as_str(), &fields)) else {
                 panic!("{fields:?}")
             };
@@ -489,23 +400,14 @@ fn every_mistake_is_reported_at_its_place() {
     let complaints = |config: Value| -> Vec<(String, String)> {
         let config = serde_json::from_value(config).expect("a configuration");
         let complaints = Cors::configure(config).expect_err("a wrong one");
-        complaints
-            .iter()
-            .map(|(pointer, message)| (pointer.to_owned(), message.to_owned()))
-            .collect()
+        complaints.iter().map(|(pointer, message)| (pointer.to_owned(), message.to_owned())).collect()
     };
     for (config, expected) in [
         (json!({ "origins": [] }), &["/origins"][..]),
         (json!({ "origins": ["*"], "credentials": true }), &["/credentials"]),
         (json!({ "origins": ["*", APP] }), &["/origins/0"]),
-        (
-            json!({ "origins": [APP], "credentials": true, "allow-null": true }),
-            &["/allow-null"],
-        ),
-        (
-            json!({ "origins": ["null", "app.example.com", "https://*"] }),
-            &["/origins/0", "/origins/1", "/origins/2"],
-        ),
+        (json!({ "origins": [APP], "credentials": true, "allow-null": true }), &["/allow-null"]),
+        (json!({ "origins": ["null", "app.example.com", "https://*"] }), &["/origins/0", "/origins/1", "/origins/2"]),
         (
             json!({ "origins": [APP], "credentials": true, "methods": ["*"], "headers": ["*"], "expose": ["*"] }),
             &["/methods/0", "/headers/0", "/expose/0"],
@@ -514,10 +416,7 @@ fn every_mistake_is_reported_at_its_place() {
             json!({ "origins": [APP], "methods": ["patch", "CONNECT", "GE T", "*", ""] }),
             &["/methods/0", "/methods/1", "/methods/2", "/methods/3", "/methods/4"],
         ),
-        (
-            json!({ "origins": [APP], "headers": ["x y", "x-ok", "a\r\nb"] }),
-            &["/headers/0", "/headers/2"],
-        ),
+        (json!({ "origins": [APP], "headers": ["x y", "x-ok", "a\r\nb"] }), &["/headers/0", "/headers/2"]),
         (json!({ "origins": [APP], "max-age": "10" }), &["/max-age"]),
         (json!({ "origins": [APP], "max-age": "25h" }), &["/max-age"]),
     ] {
@@ -525,10 +424,7 @@ fn every_mistake_is_reported_at_its_place() {
         let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
         assert_eq!(pointers, expected, "{found:?}");
         for (pointer, message) in found {
-            assert!(
-                !message.ends_with('.') && !message.starts_with(char::is_uppercase),
-                "{pointer}: {message}"
-            );
+            assert!(!message.ends_with('.') && !message.starts_with(char::is_uppercase), "{pointer}: {message}");
         }
     }
 }

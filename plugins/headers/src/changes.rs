@@ -44,10 +44,7 @@ impl Values {
             Self::One(value) => (std::slice::from_ref(value), false),
             Self::Several(values) => (values.as_slice(), true),
         };
-        values
-            .iter()
-            .enumerate()
-            .map(move |(index, value)| (listed.then_some(index), value.as_str()))
+        values.iter().enumerate().map(move |(index, value)| (listed.then_some(index), value.as_str()))
     }
 }
 
@@ -89,12 +86,7 @@ mod tests {
         let values: Changes = serde_json::from_str(r#"{"set":{"a":"1","b":["1","2"]}}"#).unwrap();
         assert_eq!(values.set["a"], Values::One("1".to_owned()));
         assert_eq!(values.set["b"], Values::Several(vec!["1".to_owned(), "2".to_owned()]));
-        let error = serde_json::from_str::<Changes>(r#"{"set":{"a":1}}"#)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("invalid type: integer `1`, expected a string or a list of strings"),
-            "{error}"
-        );
+        let error = serde_json::from_str::<Changes>(r#"{"set":{"a":1}}"#).unwrap_err().to_string();
+        assert!(error.starts_with("invalid type: integer `1`, expected a string or a list of strings"), "{error}");
     }
 }

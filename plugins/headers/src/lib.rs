@@ -53,11 +53,7 @@ impl Plugin for Headers {
         let mut response = Rules::new(&config.response, config.missing, "/response", &mut complaints);
         response.add(config.preset);
         let recall = Recall::new(&response);
-        complaints.or(|| Self {
-            request,
-            response,
-            recall,
-        })
+        complaints.or(|| Self { request, response, recall })
     }
 
     fn interest(&self) -> Interest {
@@ -90,8 +86,7 @@ impl Plugin for Headers {
                 if self.response.sees_all() {
                     see = see.all_headers();
                 }
-                see.headers(self.response.fields())
-                    .attributes(self.response.attributes())
+                see.headers(self.response.fields()).attributes(self.response.attributes())
             });
         }
         interest
@@ -107,9 +102,7 @@ impl Plugin for Headers {
 
     fn on_response(&self, response: &ResponseHead, memo: Option<Vec<u8>>) -> Flow {
         let memo = memo.unwrap_or_default();
-        let edits: Edits = self
-            .response
-            .apply(response, &Recalled::new(&self.recall, &memo, response));
+        let edits: Edits = self.response.apply(response, &Recalled::new(&self.recall, &memo, response));
         edits.into()
     }
 }

@@ -41,11 +41,7 @@ pub(crate) fn header(name: &str) -> Result<String, String> {
         return Err("pseudo-headers belong to the proxy and cannot be changed here".to_owned());
     }
     let lower = token(name)?;
-    if is_ours(&lower) {
-        Ok(lower)
-    } else {
-        Err(format!("`{lower}` belongs to the proxy and cannot be changed here"))
-    }
+    if is_ours(&lower) { Ok(lower) } else { Err(format!("`{lower}` belongs to the proxy and cannot be changed here")) }
 }
 
 /// Whether a plugin may change a field of this lower-case name.
@@ -89,9 +85,9 @@ pub(crate) fn token(name: &str) -> Result<String, String> {
     }
     match name.chars().find(|&char| !is_token(char)) {
         None => Ok(name.to_ascii_lowercase()),
-        Some(char) => Err(format!(
-            "{char:?} cannot stand in a header name, only letters, digits and any of !#$%&'*+-.^_`|~"
-        )),
+        Some(char) => {
+            Err(format!("{char:?} cannot stand in a header name, only letters, digits and any of !#$%&'*+-.^_`|~"))
+        }
     }
 }
 
@@ -108,12 +104,7 @@ pub(crate) fn is_value(byte: u8) -> bool {
 /// A value that came with the message, as the host takes it from a plugin: with spaces for the tabs that HTTP allows.
 pub(crate) fn without_tabs(value: &[u8]) -> Cow<'_, [u8]> {
     if value.contains(&b'\t') {
-        Cow::Owned(
-            value
-                .iter()
-                .map(|&byte| if byte == b'\t' { b' ' } else { byte })
-                .collect(),
-        )
+        Cow::Owned(value.iter().map(|&byte| if byte == b'\t' { b' ' } else { byte }).collect())
     } else {
         Cow::Borrowed(value)
     }
@@ -136,10 +127,7 @@ mod tests {
 
     #[test]
     fn what_belongs_to_the_proxy_is_refused_in_any_case() {
-        for bad in NOT_OURS
-            .into_iter()
-            .chain([":path", ":authority", ":status", "Transfer-Encoding", "HOST"])
-        {
+        for bad in NOT_OURS.into_iter().chain([":path", ":authority", ":status", "Transfer-Encoding", "HOST"]) {
             let message = header(bad).unwrap_err();
             assert!(message.contains("cannot be changed here"), "{bad}: {message}");
         }
@@ -147,10 +135,7 @@ mod tests {
 
     #[test]
     fn a_star_stands_at_the_end_only() {
-        assert_eq!(
-            Removal::parse("X-Internal-*"),
-            Ok(Removal::Prefix("x-internal-".to_owned()))
-        );
+        assert_eq!(Removal::parse("X-Internal-*"), Ok(Removal::Prefix("x-internal-".to_owned())));
         assert_eq!(Removal::parse("server"), Ok(Removal::Name("server".to_owned())));
         for bad in ["*", "x-*-y", "*-x", "x-**", "", "connection", "x y*"] {
             assert!(Removal::parse(bad).is_err(), "{bad:?}");

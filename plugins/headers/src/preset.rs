@@ -34,13 +34,9 @@ impl Preset {
     pub(crate) fn removed(self) -> &'static [&'static str] {
         match self {
             Self::None => &[],
-            Self::Api | Self::Browser => &[
-                "server",
-                "x-powered-by",
-                "x-aspnet-version",
-                "x-aspnetmvc-version",
-                "x-xss-protection",
-            ],
+            Self::Api | Self::Browser => {
+                &["server", "x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "x-xss-protection"]
+            }
         }
     }
 
@@ -56,11 +52,7 @@ impl Preset {
         match self {
             Self::None => &[],
             Self::Api => &[
-                (
-                    "content-security-policy",
-                    "default-src 'none'; frame-ancestors 'none'",
-                    When::Always,
-                ),
+                ("content-security-policy", "default-src 'none'; frame-ancestors 'none'", When::Always),
                 ("referrer-policy", "no-referrer", When::Always),
                 ("cross-origin-resource-policy", "same-origin", When::Always),
                 HSTS,

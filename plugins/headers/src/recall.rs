@@ -26,10 +26,7 @@ impl Recall {
                 variables.push(variable.clone());
             }
         }
-        Self {
-            tls: response.depends_on(When::Tls),
-            variables,
-        }
+        Self { tls: response.depends_on(When::Tls), variables }
     }
 
     /// Whether nothing is remembered.
@@ -131,24 +128,13 @@ mod tests {
     #[test]
     fn a_memo_that_is_none_of_ours_is_as_good_as_none() {
         let header = |name: &str| Variable::Header(name.to_owned());
-        let recall = Recall {
-            tls: true,
-            variables: vec![header("a"), header("b")],
-        };
+        let recall = Recall { tls: true, variables: vec![header("a"), header("b")] };
         let response = ResponseHead::from(&http::Response::new(()));
-        for memo in [
-            &[][..],
-            &[0],
-            &[0, 1],
-            &[0, 9, 0, 0, 0, b'x'],
-            &[0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xff, 0xff, 0xff],
-        ] {
+        for memo in
+            [&[][..], &[0], &[0, 1], &[0, 9, 0, 0, 0, b'x'], &[0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xff, 0xff, 0xff]]
+        {
             let recalled = Recalled::new(&recall, memo, &response);
-            assert_eq!(
-                (recalled.value(&header("a")), recalled.value(&header("b"))),
-                (None, None),
-                "{memo:?}"
-            );
+            assert_eq!((recalled.value(&header("a")), recalled.value(&header("b"))), (None, None), "{memo:?}");
             assert!(!recalled.is_tls());
         }
     }
@@ -156,15 +142,8 @@ mod tests {
     #[test]
     fn what_is_remembered_is_recalled() {
         let header = |name: &str| Variable::Header(name.to_owned());
-        let recall = Recall {
-            tls: true,
-            variables: vec![header("a"), header("b"), Variable::Path, header("c")],
-        };
-        let request = http::Request::get("https://x/p")
-            .header("a", "")
-            .header("c", "3")
-            .body(())
-            .unwrap();
+        let recall = Recall { tls: true, variables: vec![header("a"), header("b"), Variable::Path, header("c")] };
+        let request = http::Request::get("https://x/p").header("a", "").header("c", "3").body(()).unwrap();
         let memo = recall.remember(&Request::from(&request)).unwrap();
         let response = ResponseHead::from(&http::Response::new(()));
         let recalled = Recalled::new(&recall, &memo, &response);

@@ -61,10 +61,7 @@ impl Rules {
         let append = reading.fields(&changes.append, "append");
         for written in changes.set.keys() {
             if renames.iter().any(|(_, new)| new.eq_ignore_ascii_case(written)) {
-                reading.complain(
-                    &["set", written],
-                    "it is also the new name of a rename, and only one can be",
-                );
+                reading.complain(&["set", written], "it is also the new name of a rename, and only one can be");
             }
         }
         for written in changes.set_if_absent.keys() {
@@ -76,9 +73,7 @@ impl Rules {
 
         let mut fixed = removed.iter().fold(Edits::new(), Edits::remove);
         let set = divide(set, |name, value| fixed = std::mem::take(&mut fixed).set(name, value));
-        let append = divide(append, |name, value| {
-            fixed = std::mem::take(&mut fixed).append(name, value)
-        });
+        let append = divide(append, |name, value| fixed = std::mem::take(&mut fixed).append(name, value));
         let absent = absent.into_iter().map(|(name, values)| Absent {
             received: !removed.contains(&name)
                 && !prefixes.iter().any(|prefix| name.starts_with(prefix))
@@ -89,32 +84,17 @@ impl Rules {
             values,
         });
         let absent = absent.collect();
-        Self {
-            fixed,
-            unwanted: Vec::new(),
-            prefixes,
-            renames,
-            set,
-            absent,
-            append,
-            missing,
-            mentioned,
-        }
+        Self { fixed, unwanted: Vec::new(), prefixes, renames, set, absent, append, missing, mentioned }
     }
 
     /// Adds what a preset does to those names that the configuration does not speak of.
     pub(crate) fn add(&mut self, preset: Preset) {
         let unwanted = preset.removed().iter().copied();
-        self.unwanted
-            .extend(unwanted.filter(|name| !self.mentioned.contains(*name)));
+        self.unwanted.extend(unwanted.filter(|name| !self.mentioned.contains(*name)));
         for (name, value) in preset.set().iter().filter(|(name, _)| !self.mentioned.contains(*name)) {
             self.fixed = std::mem::take(&mut self.fixed).set(name, value);
         }
-        for (name, value, when) in preset
-            .defaults()
-            .iter()
-            .filter(|(name, ..)| !self.mentioned.contains(*name))
-        {
+        for (name, value, when) in preset.defaults().iter().filter(|(name, ..)| !self.mentioned.contains(*name)) {
             self.absent.push(Absent {
                 name: (*name).to_owned(),
                 values: vec![Template::text(value)],
@@ -143,11 +123,7 @@ impl Rules {
 
     /// The fields that must be seen, besides those of variables.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
-        let absent = self
-            .absent
-            .iter()
-            .filter(|absent| absent.received)
-            .map(|absent| absent.name.as_str());
+        let absent = self.absent.iter().filter(|absent| absent.received).map(|absent| absent.name.as_str());
         let renamed = self.renames.iter().map(|(old, _)| old.as_str());
         renamed.chain(absent).chain(self.unwanted.iter().copied())
     }
@@ -221,11 +197,7 @@ impl Rules {
                 When::Authenticated => source.is_authenticated(),
             };
             if holds && !absent.is_there(message) {
-                for value in absent
-                    .values
-                    .iter()
-                    .filter_map(|value| value.render(source, self.missing))
-                {
+                for value in absent.values.iter().filter_map(|value| value.render(source, self.missing)) {
                     edits = edits.set(&absent.name, value);
                 }
             }
@@ -252,10 +224,7 @@ fn divide(fields: Vec<(String, Vec<Template>)>, mut fix: impl FnMut(&str, &str))
     for (name, values) in fields {
         // Fields of one name stay together, so that their order stays.
         if values.iter().all(|value| value.fixed().is_some()) {
-            values
-                .iter()
-                .filter_map(Template::fixed)
-                .for_each(|value| fix(&name, value));
+            values.iter().filter_map(Template::fixed).for_each(|value| fix(&name, value));
         } else {
             others.push((name, values));
         }

@@ -22,10 +22,7 @@ pub(crate) struct Template(Vec<Part>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Variable {
-        variable: Variable,
-        default: Option<String>,
-    },
+    Variable { variable: Variable, default: Option<String> },
 }
 
 /// A part of the request, or an attribute of the pass.
@@ -74,9 +71,7 @@ impl Template {
                 literal.push_str(&from[..1]);
                 rest = after;
             } else if let Some(inside) = from.strip_prefix('{') {
-                let (inside, after) = inside
-                    .split_once('}')
-                    .ok_or("`{` without `}`; write `{{` for a brace")?;
+                let (inside, after) = inside.split_once('}').ok_or("`{` without `}`; write `{{` for a brace")?;
                 if !literal.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut literal)));
                 }
@@ -140,11 +135,7 @@ impl Template {
             return None;
         }
         let kept = value.trim_ascii(); // a variable at an end may be empty
-        if kept.len() == value.len() {
-            Some(value)
-        } else {
-            Some(kept.to_vec())
-        }
+        if kept.len() == value.len() { Some(value) } else { Some(kept.to_vec()) }
     }
 }
 
@@ -171,10 +162,7 @@ fn variable(inside: &str) -> Result<Part, String> {
         Some(("header", name)) => Variable::Header(name::token(name)?),
         Some(_) => return Err(unknown(what)),
     };
-    Ok(Part::Variable {
-        variable,
-        default: default.map(str::to_owned),
-    })
+    Ok(Part::Variable { variable, default: default.map(str::to_owned) })
 }
 
 fn unknown(what: &str) -> String {
@@ -272,10 +260,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_skipped_or_empty() {
         assert_eq!(render("Bearer {attribute:token}", Missing::Skip), None);
-        assert_eq!(
-            render("Bearer {attribute:token}", Missing::Empty).as_deref(),
-            Some("Bearer")
-        );
+        assert_eq!(render("Bearer {attribute:token}", Missing::Empty).as_deref(), Some("Bearer"));
         assert_eq!(render("{header:x-none}", Missing::Empty).as_deref(), Some(""));
     }
 
@@ -317,11 +302,7 @@ mod tests {
             assert!(error.starts_with(message), "{template:?}: {error}");
         }
         assert!(Template::parse(&"x".repeat(LONGEST_VALUE)).is_ok());
-        assert!(
-            Template::parse(&"x".repeat(LONGEST_VALUE + 1))
-                .unwrap_err()
-                .contains("8192")
-        );
+        assert!(Template::parse(&"x".repeat(LONGEST_VALUE + 1)).unwrap_err().contains("8192"));
     }
 
     proptest! {

@@ -11,10 +11,7 @@ fn plugin(config: Value) -> Headers {
 fn complaints(config: Value) -> Vec<(String, String)> {
     let config: Config = serde_json::from_value(config).expect("a configuration");
     let complaints = Headers::configure(config).expect_err("a wrong one");
-    complaints
-        .iter()
-        .map(|(pointer, message)| (pointer.to_owned(), message.to_owned()))
-        .collect()
+    complaints.iter().map(|(pointer, message)| (pointer.to_owned(), message.to_owned())).collect()
 }
 
 fn edits(flow: Flow) -> Edits {
@@ -30,29 +27,20 @@ fn after(edits: &Edits, received: &[(&str, &str)], name: &str) -> Vec<String> {
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).expect("text");
     let mut values: Vec<String> = edits.values(name).map(text).collect();
     if values.is_empty() && !edits.removed().any(|removed| removed == name) {
-        values = received
-            .iter()
-            .filter(|(other, _)| *other == name)
-            .map(|(_, value)| (*value).to_owned())
-            .collect();
+        values = received.iter().filter(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()).collect();
     }
     values.extend(edits.appended(name).map(text));
     values
 }
 
 fn request(uri: &str, headers: &[(&str, &str)]) -> Request {
-    let request = headers.iter().fold(http::Request::get(uri), |request, (name, value)| {
-        request.header(*name, *value)
-    });
+    let request = headers.iter().fold(http::Request::get(uri), |request, (name, value)| request.header(*name, *value));
     Request::from(&request.body(()).expect("a valid head"))
 }
 
 fn response(headers: &[(&str, &str)]) -> ResponseHead {
-    let response = headers
-        .iter()
-        .fold(http::Response::builder(), |response, (name, value)| {
-            response.header(*name, *value)
-        });
+    let response =
+        headers.iter().fold(http::Response::builder(), |response, (name, value)| response.header(*name, *value));
     ResponseHead::from(&response.body(()).expect("a valid head"))
 }
 
@@ -103,12 +91,7 @@ fn each_change_does_what_it_says_and_in_this_order() {
 #[test]
 fn a_prefix_passes_over_what_belongs_to_the_proxy() {
     let plugin = plugin(json!({ "request": { "remove": ["CON*"] } }));
-    let received = [
-        ("content-length", "3"),
-        ("connection", "close"),
-        ("content-type", "text/plain"),
-        ("cookie", "a"),
-    ];
+    let received = [("content-length", "3"), ("connection", "close"), ("content-type", "text/plain"), ("cookie", "a")];
     let edits = edits(plugin.on_request(&request("http://h/", &received)));
     assert_eq!(edits.removed().collect::<Vec<_>>(), ["content-type"]);
 }
@@ -161,19 +144,13 @@ fn what_a_client_sent_never_passes_for_a_value_that_is_missing() {
     }
     let plugin = plugin(json!({ "request": { "set": { "x-who": "{attribute:consumer}" } } }));
     let injecting = request("http://h/", &received).with_attribute("consumer", "a\r\nx-admin: 1");
-    assert_eq!(
-        after(&edits(plugin.on_request(&injecting)), &received, "x-who"),
-        [""; 0]
-    );
+    assert_eq!(after(&edits(plugin.on_request(&injecting)), &received, "x-who"), [""; 0]);
 }
 
 #[test]
 fn nothing_configured_asks_for_nothing() {
     let interest = format!("{:?}", plugin(json!({})).interest());
-    assert!(
-        interest.contains("request: None") && interest.contains("response: None"),
-        "{interest}"
-    );
+    assert!(interest.contains("request: None") && interest.contains("response: None"), "{interest}");
 }
 
 #[test]
@@ -184,45 +161,25 @@ fn the_plugin_sees_only_what_it_uses() {
     }));
     let interest = format!("{:?}", plugin.interest());
     let (request, response) = interest.split_once("response: Some").unwrap();
-    assert!(
-        request.contains(r#"headers: Names::Only(["x-old", "x-e"])"#),
-        "{request}"
-    );
+    assert!(request.contains(r#"headers: Names::Only(["x-old", "x-e"])"#), "{request}");
     assert!(request.contains("attributes: Names::None"), "{request}");
     assert!(request.contains("Parts { bits: 32 }"), "{request}");
     assert!(response.contains(r#"headers: Names::Only(["x-d"])"#), "{response}");
-    assert!(
-        response.contains(r#"attributes: Names::Only(["consumer"])"#),
-        "{response}"
-    );
+    assert!(response.contains(r#"attributes: Names::Only(["consumer"])"#), "{response}");
 }
 
 #[test]
 fn the_preset_for_apis_is_what_was_promised() {
     let plugin = plugin(json!({ "preset": "api" }));
-    let received = [
-        ("server", "Apache"),
-        ("x-powered-by", "PHP/8"),
-        ("x-xss-protection", "1"),
-        ("x-other", "stays"),
-    ];
+    let received = [("server", "Apache"), ("x-powered-by", "PHP/8"), ("x-xss-protection", "1"), ("x-other", "stays")];
     let edits = answered(&plugin, &request("http://h/", &[]), &response(&received));
     let after = |name| after(&edits, &received, name);
     assert_eq!(after("x-content-type-options"), ["nosniff"]);
-    assert_eq!(
-        after("content-security-policy"),
-        ["default-src 'none'; frame-ancestors 'none'"]
-    );
+    assert_eq!(after("content-security-policy"), ["default-src 'none'; frame-ancestors 'none'"]);
     assert_eq!(after("referrer-policy"), ["no-referrer"]);
     assert_eq!(after("cross-origin-resource-policy"), ["same-origin"]);
     assert_eq!(after("x-other"), ["stays"]);
-    for removed in [
-        "server",
-        "x-powered-by",
-        "x-xss-protection",
-        "strict-transport-security",
-        "cache-control",
-    ] {
+    for removed in ["server", "x-powered-by", "x-xss-protection", "strict-transport-security", "cache-control"] {
         assert_eq!(after(removed), [""; 0], "{removed}");
     }
 }
@@ -231,23 +188,11 @@ fn the_preset_for_apis_is_what_was_promised() {
 fn hsts_is_said_over_tls_only() {
     for preset in ["api", "browser"] {
         let plugin = plugin(json!({ "preset": preset }));
-        let hsts = |uri| {
-            after(
-                &answered(&plugin, &request(uri, &[]), &response(&[])),
-                &[],
-                "strict-transport-security",
-            )
-        };
+        let hsts =
+            |uri| after(&answered(&plugin, &request(uri, &[]), &response(&[])), &[], "strict-transport-security");
         assert_eq!(hsts("https://h/"), ["max-age=31536000"]);
         assert_eq!(hsts("http://h/"), [""; 0]);
-        assert_eq!(
-            after(
-                &edits(plugin.on_response(&response(&[]), None)),
-                &[],
-                "strict-transport-security"
-            ),
-            [""; 0]
-        );
+        assert_eq!(after(&edits(plugin.on_response(&response(&[]), None)), &[], "strict-transport-security"), [""; 0]);
     }
 }
 
@@ -256,11 +201,7 @@ fn answers_for_one_client_are_not_stored_unless_the_upstream_says_so() {
     let plugin = plugin(json!({ "preset": "api" }));
     for (consumer, received, left) in [
         (true, &[][..], &["no-store"][..]),
-        (
-            true,
-            &[("cache-control", "private, max-age=60")],
-            &["private, max-age=60"],
-        ),
+        (true, &[("cache-control", "private, max-age=60")], &["private, max-age=60"]),
         (false, &[], &[]),
         (false, &[("cache-control", "max-age=60")], &["max-age=60"]),
     ] {
@@ -269,20 +210,13 @@ fn answers_for_one_client_are_not_stored_unless_the_upstream_says_so() {
             answer = answer.with_attribute("consumer", "alice");
         }
         let edits = edits(plugin.on_response(&answer, None));
-        assert_eq!(
-            after(&edits, received, "cache-control"),
-            left,
-            "{consumer} {received:?}"
-        );
+        assert_eq!(after(&edits, received, "cache-control"), left, "{consumer} {received:?}");
     }
 }
 
 #[test]
 fn a_preset_leaves_what_upstream_and_operator_chose_and_changes_nothing_the_second_time() {
-    let csp = (
-        "content-security-policy",
-        "default-src 'none'; frame-ancestors 'none'; sandbox",
-    );
+    let csp = ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox");
     for preset in ["api", "browser"] {
         let plugin = plugin(json!({ "preset": preset, "response": {
             "set": { "Referrer-Policy": "origin", "server": "tollgate" }, "remove": ["cross-origin-resource-policy"],
@@ -359,10 +293,7 @@ fn every_mistake_is_reported_at_its_place() {
         "{found:#?}"
     );
     for (pointer, message) in found {
-        assert!(
-            !message.ends_with('.') && !message.starts_with(char::is_uppercase),
-            "{pointer}: {message}"
-        );
+        assert!(!message.ends_with('.') && !message.starts_with(char::is_uppercase), "{pointer}: {message}");
     }
 }
 
@@ -371,14 +302,8 @@ fn unknown_members_and_words_are_refused() {
     for (config, expected) in [
         (json!({ "requests": {} }), "unknown field `requests`"),
         (json!({ "request": { "add": {} } }), "unknown field `add`"),
-        (
-            json!({ "preset": "strict" }),
-            "unknown variant `strict`, expected one of `none`, `api`, `browser`",
-        ),
-        (
-            json!({ "missing": "error" }),
-            "unknown variant `error`, expected `skip` or `empty`",
-        ),
+        (json!({ "preset": "strict" }), "unknown variant `strict`, expected one of `none`, `api`, `browser`"),
+        (json!({ "missing": "error" }), "unknown variant `error`, expected `skip` or `empty`"),
     ] {
         let error = serde_json::from_value::<Config>(config).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");

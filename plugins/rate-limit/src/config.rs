@@ -93,10 +93,7 @@ impl Config {
         if self.cost == 0 {
             wrong.add("/cost", "expected at least 1");
         } else if u64::from(self.cost) > least_burst && least_burst > 0 {
-            wrong.add(
-                "/cost",
-                format!("a request that takes more than the burst of {least_burst} never passes"),
-            );
+            wrong.add("/cost", format!("a request that takes more than the burst of {least_burst} never passes"));
         }
         let missing = match self.missing {
             MissingConfig::Skip => Missing::Skip,
@@ -172,10 +169,7 @@ mod tests {
 
     fn complaints(config: Value) -> Vec<(String, String)> {
         let complaints = check(config).err().unwrap_or_default();
-        complaints
-            .iter()
-            .map(|(pointer, message)| (pointer.to_owned(), message.to_owned()))
-            .collect()
+        complaints.iter().map(|(pointer, message)| (pointer.to_owned(), message.to_owned())).collect()
     }
 
     #[track_caller]
@@ -187,28 +181,16 @@ mod tests {
     }
 
     fn refused(config: Value) -> String {
-        serde_json::from_value::<Config>(config)
-            .expect_err("a refusal")
-            .to_string()
+        serde_json::from_value::<Config>(config).expect_err("a refusal").to_string()
     }
 
     #[test]
     fn a_single_window_is_short_to_write() {
         let (settings, windows) = check(json!({ "limit": 100, "window": "1m", "key": "consumer" })).unwrap();
-        assert_eq!(
-            windows,
-            [Window {
-                limit: 100,
-                period_ms: 60_000,
-                burst: 100
-            }]
-        );
+        assert_eq!(windows, [Window { limit: 100, period_ms: 60_000, burst: 100 }]);
         assert_eq!(settings.keys.parts, [Part::Attribute("consumer".to_owned())]);
         assert_eq!(settings.keys.missing, Missing::Anonymous);
-        assert_eq!(
-            (settings.cost, settings.refuse_unavailable, settings.signals.any()),
-            (1, true, true)
-        );
+        assert_eq!((settings.cost, settings.refuse_unavailable, settings.signals.any()), (1, true, true));
         let (by_default, _) = check(json!({ "limit": 100, "window": "1m" })).unwrap();
         assert_eq!(by_default.keys, settings.keys);
         let (_, windows) = check(json!({ "limit": 100, "window": "1m", "burst": 5 })).unwrap();
@@ -224,17 +206,10 @@ mod tests {
             { "limit": 5000, "window": "36h" },
         ], "key": "global", "headers": "none", "missing": "skip", "on-unavailable": "allow", "cost": 20 });
         let (settings, windows) = check(config).unwrap();
-        assert_eq!(
-            windows.iter().map(|window| window.burst).collect::<Vec<_>>(),
-            [20, 100, 1000, 5000]
-        );
+        assert_eq!(windows.iter().map(|window| window.burst).collect::<Vec<_>>(), [20, 100, 1000, 5000]);
         assert!(settings.keys.parts.is_empty() && !settings.signals.any() && !settings.refuse_unavailable);
         let names = ["second", "minute", "long", "36h"];
-        assert!(
-            names
-                .iter()
-                .all(|name| format!("{:?}", settings.signals).contains(&format!("\"{name}\"")))
-        );
+        assert!(names.iter().all(|name| format!("{:?}", settings.signals).contains(&format!("\"{name}\""))));
     }
 
     #[test]
@@ -248,10 +223,7 @@ mod tests {
             (json!("attribute:plan"), vec![Part::Attribute("plan".to_owned())]),
             (json!("global"), vec![]),
             (json!(["global"]), vec![]),
-            (
-                json!(["address", "header:a"]),
-                vec![Part::Address, Part::Header("a".to_owned())],
-            ),
+            (json!(["address", "header:a"]), vec![Part::Address, Part::Header("a".to_owned())]),
         ] {
             let (settings, _) = check(json!({ "limit": 1, "window": "1s", "key": written })).unwrap();
             assert_eq!(settings.keys.parts, expected, "{written}");
@@ -305,39 +277,18 @@ mod tests {
         assert_complaint(json!({ "limit": 5 }), "", "expected a window");
         assert_complaint(json!({ "window": "1m" }), "", "expected a limit");
         assert_complaint(json!({ "windows": [] }), "/windows", "1 to 8");
-        let nine: Vec<_> = (1..=9)
-            .map(|hours| json!({ "limit": 1, "window": format!("{hours}h") }))
-            .collect();
+        let nine: Vec<_> = (1..=9).map(|hours| json!({ "limit": 1, "window": format!("{hours}h") })).collect();
         assert_complaint(json!({ "windows": nine }), "/windows", "1 to 8");
         assert_complaint(json!({ "limit": 5, "window": "1 m" }), "/window", "a duration");
-        assert_complaint(
-            json!({ "limit": 5, "window": "1m", "key": "route" }),
-            "/key",
-            "does not see the route",
-        );
-        assert_complaint(
-            json!({ "limit": 5, "window": "1m", "key": [] }),
-            "/key",
-            "at least one part",
-        );
+        assert_complaint(json!({ "limit": 5, "window": "1m", "key": "route" }), "/key", "does not see the route");
+        assert_complaint(json!({ "limit": 5, "window": "1m", "key": [] }), "/key", "at least one part");
     }
 
     #[test]
     fn a_cost_that_no_burst_can_bear_is_refused() {
-        assert_complaint(
-            json!({ "limit": 5, "window": "1m", "cost": 6 }),
-            "/cost",
-            "the burst of 5",
-        );
-        assert_complaint(
-            json!({ "limit": 9, "window": "1m", "burst": 5, "cost": 6 }),
-            "/cost",
-            "the burst of 5",
-        );
-        assert_eq!(
-            complaints(json!({ "limit": 5, "window": "1m", "burst": 6, "cost": 6 })),
-            []
-        );
+        assert_complaint(json!({ "limit": 5, "window": "1m", "cost": 6 }), "/cost", "the burst of 5");
+        assert_complaint(json!({ "limit": 9, "window": "1m", "burst": 5, "cost": 6 }), "/cost", "the burst of 5");
+        assert_eq!(complaints(json!({ "limit": 5, "window": "1m", "burst": 6, "cost": 6 })), []);
     }
 
     #[test]
@@ -347,14 +298,8 @@ mod tests {
             (json!({ "limit": 5, "window": 60 }), "expected a string"),
             (json!({ "limit": 5, "window": "1m", "key": 7 }), "or a list of them"),
             (json!({ "limit": 5, "window": "1m", "key": [7] }), "expected a string"),
-            (
-                json!({ "limit": 5, "window": "1m", "headers": "x" }),
-                "expected one of `ratelimit`, `legacy`",
-            ),
-            (
-                json!({ "limit": 5, "window": "1m", "missing": "deny" }),
-                "expected one of `skip`",
-            ),
+            (json!({ "limit": 5, "window": "1m", "headers": "x" }), "expected one of `ratelimit`, `legacy`"),
+            (json!({ "limit": 5, "window": "1m", "missing": "deny" }), "expected one of `skip`"),
             (json!({ "limit": 5, "window": "1m", "rate": 5 }), "unknown field `rate`"),
             (json!({ "windows": [{ "limit": 5 }] }), "missing field `window`"),
         ] {
@@ -368,9 +313,6 @@ mod tests {
         let schema = schemars::schema_for!(Config).to_value();
         let properties = schema["properties"].as_object().unwrap();
         assert_eq!(properties.len(), 9);
-        assert!(
-            properties.values().all(|property| property["description"].is_string()),
-            "{schema:#}"
-        );
+        assert!(properties.values().all(|property| property["description"].is_string()), "{schema:#}");
     }
 }

@@ -49,11 +49,7 @@ impl Keys {
     /// What a hook must see of a request.
     pub(crate) fn see(&self, see: RequestInterest) -> RequestInterest {
         let by_address = |part: &Part| *part == Part::Address || self.missing == Missing::Anonymous;
-        let see = if self.parts.iter().any(by_address) {
-            see.client()
-        } else {
-            see
-        };
+        let see = if self.parts.iter().any(by_address) { see.client() } else { see };
         self.parts.iter().fold(see, |see, part| match part {
             Part::Address => see,
             Part::Header(name) => see.headers([name]),
@@ -106,11 +102,7 @@ impl Keys {
                 Part::Attribute(name) => format!("attribute:{name}"),
             })
             .collect();
-        if names.is_empty() {
-            "global".to_owned()
-        } else {
-            names.join(" ")
-        }
+        if names.is_empty() { "global".to_owned() } else { names.join(" ") }
     }
 }
 
@@ -157,10 +149,7 @@ mod tests {
     use super::*;
 
     fn keys(parts: &[Part], missing: Missing) -> Keys {
-        Keys {
-            parts: parts.to_vec(),
-            missing,
-        }
+        Keys { parts: parts.to_vec(), missing }
     }
 
     fn header(name: &str) -> Part {
@@ -202,10 +191,7 @@ mod tests {
 
     #[test]
     fn values_stand_behind_each_other_with_their_lengths() {
-        let composite = keys(
-            &[attribute("consumer"), header("x-tenant"), Part::Address],
-            Missing::Refuse,
-        );
+        let composite = keys(&[attribute("consumer"), header("x-tenant"), Part::Address], Missing::Refuse);
         let request = request(&[("x-tenant", b"blue")], "192.0.2.1").with_attribute("consumer", "alice");
         assert_eq!(composite.of(&request), is("=5alice=4blue=c0000201"));
         assert_eq!(keys(&[], Missing::Refuse).of(&request), is(""));
@@ -242,10 +228,7 @@ mod tests {
     fn other_parts_are_another_name() {
         let named = |parts: &[Part]| keys(parts, Missing::Skip).name();
         assert_eq!(named(&[]), "global");
-        assert_eq!(
-            named(&[Part::Address, header("a"), attribute("b")]),
-            "address header:a attribute:b"
-        );
+        assert_eq!(named(&[Part::Address, header("a"), attribute("b")]), "address header:a attribute:b");
         assert_ne!(named(&[header("a")]), named(&[attribute("a")]));
     }
 

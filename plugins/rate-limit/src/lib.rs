@@ -45,9 +45,7 @@ impl Plugin for RateLimit {
     fn interest(&self) -> Interest {
         let interest = Interest::new().request(|see| self.settings.keys.see(see));
         if self.settings.signals.any() {
-            interest
-                .response(|see| self.settings.signals.see(see))
-                .sets_attributes([signal::TOLD])
+            interest.response(|see| self.settings.signals.see(see)).sets_attributes([signal::TOLD])
         } else {
             interest
         }
@@ -65,11 +63,7 @@ impl Plugin for RateLimit {
             Ok(_) => Flow::Continue,
             Err(error) => {
                 log::write(log::Level::Warn, &format!("the limiter did not answer: {error:?}"));
-                if self.settings.refuse_unavailable {
-                    unavailable().into()
-                } else {
-                    Flow::Continue
-                }
+                if self.settings.refuse_unavailable { unavailable().into() } else { Flow::Continue }
             }
         }
     }
@@ -77,10 +71,7 @@ impl Plugin for RateLimit {
     fn on_response(&self, response: &ResponseHead, memo: Option<Vec<u8>>) -> Flow {
         // Without a memo the request was not counted, and there is nothing to tell.
         let Some(memo) = memo else { return Flow::Continue };
-        self.settings
-            .signals
-            .response(response, &signal::standings(&memo))
-            .into()
+        self.settings.signals.response(response, &signal::standings(&memo)).into()
     }
 }
 
@@ -92,9 +83,7 @@ impl RateLimit {
         // A cost above a burst would never fit; `configure` refuses it.
         let wait = signal::seconds(taken.retry_after_ms).max(1);
         let unit = if wait == 1 { "second" } else { "seconds" };
-        let problem = problem
-            .detail(format!("try again in {wait} {unit}"))
-            .header("retry-after", wait.to_string());
+        let problem = problem.detail(format!("try again in {wait} {unit}")).header("retry-after", wait.to_string());
         self.settings.signals.refusal(problem, &taken.windows, wait)
     }
 }
@@ -105,24 +94,18 @@ fn missing(part: &Part) -> Problem {
     };
     match part {
         Part::Header(name) => problem(StatusCode::BAD_REQUEST, "send the header", name),
-        Part::Attribute(name) => problem(
-            StatusCode::FORBIDDEN,
-            "only requests with an identity are taken: this has no",
-            name,
-        ),
+        Part::Attribute(name) => {
+            problem(StatusCode::FORBIDDEN, "only requests with an identity are taken: this has no", name)
+        }
         // Every request has one, if only an unknown one.
         Part::Address => problem(StatusCode::FORBIDDEN, "this request has no", "address"),
     }
 }
 
 fn unavailable() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "limiter-unavailable",
-        "Requests cannot be counted at the moment",
-    )
-    .detail("try again in 1 second")
-    .header("retry-after", "1")
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "limiter-unavailable", "Requests cannot be counted at the moment")
+        .detail("try again in 1 second")
+        .header("retry-after", "1")
 }
 
 #[cfg(test)]
@@ -170,9 +153,7 @@ mod tests {
         let plugin = plugin(json!({ "limit": 100, "window": "1m", "key": "consumer" }));
         for left in (0..100_u64).rev() {
             let memo = memo(plugin.on_request(&consumer("alice")));
-            let Flow::Edit(edits) = plugin.on_response(&response(), Some(memo)) else {
-                panic!("edits")
-            };
+            let Flow::Edit(edits) = plugin.on_response(&response(), Some(memo)) else { panic!("edits") };
             let limit = String::from_utf8(edits.header("ratelimit").unwrap().to_vec()).unwrap();
             assert!(limit.starts_with(&format!("\"minute\";r={left};t=")), "{limit}");
         }
@@ -180,10 +161,7 @@ mod tests {
         assert_eq!((problem.status(), problem.code()), (429, "quota-exceeded"));
         assert_eq!(problem.header_value("retry-after"), Some(&b"1"[..]));
         assert_eq!(problem.header_value("ratelimit"), Some(&br#""minute";r=0;t=1"#[..]));
-        assert_eq!(
-            problem.header_value("ratelimit-policy"),
-            Some(&br#""minute";q=100;w=60"#[..])
-        );
+        assert_eq!(problem.header_value("ratelimit-policy"), Some(&br#""minute";q=100;w=60"#[..]));
         assert_eq!(problem.detail_text(), Some("try again in 1 second"));
         memo(plugin.on_request(&consumer("bob")));
     }
@@ -219,11 +197,7 @@ mod tests {
         for _ in 0..3 {
             let problem = refusal(plugin.on_request(&request("192.0.2.1")));
             let limit = problem.header_value("ratelimit").unwrap();
-            assert!(
-                limit.starts_with(b"\"hour\";r=1;"),
-                "{}",
-                String::from_utf8_lossy(limit)
-            );
+            assert!(limit.starts_with(b"\"hour\";r=1;"), "{}", String::from_utf8_lossy(limit));
         }
     }
 

@@ -49,12 +49,7 @@ impl Signals {
                 push(&mut policy, ";w=", period_ms / 1000);
             }
         }
-        Self {
-            policies,
-            policy,
-            ratelimit,
-            legacy,
-        }
+        Self { policies, policy, ratelimit, legacy }
     }
 
     /// Whether anything is told in responses.
@@ -65,32 +60,20 @@ impl Signals {
     /// What the response hook must see.
     pub(crate) fn see(&self, see: ResponseInterest) -> ResponseInterest {
         let see = see.attributes([TOLD]);
-        let see = if self.ratelimit {
-            see.headers([POLICY, LIMIT])
-        } else {
-            see
-        };
-        if self.legacy {
-            see.headers([LEGACY_REMAINING])
-        } else {
-            see
-        }
+        let see = if self.ratelimit { see.headers([POLICY, LIMIT]) } else { see };
+        if self.legacy { see.headers([LEGACY_REMAINING]) } else { see }
     }
 
     /// The fields of a refusal after which a client may come back in `retry_after` seconds.
     pub(crate) fn refusal(&self, mut problem: Problem, standings: &[Standing], retry_after: u64) -> Problem {
         let order = self.order(standings);
         if self.ratelimit {
-            problem = problem
-                .header(POLICY, &self.policy)
-                .header(LIMIT, self.limit(&order, retry_after));
+            problem = problem.header(POLICY, &self.policy).header(LIMIT, self.limit(&order, retry_after));
         }
         match order.first() {
             Some(worst) if self.legacy => legacy(worst, retry_after)
                 .into_iter()
-                .fold(problem, |problem, (name, value)| {
-                    problem.header(name, value.to_string())
-                }),
+                .fold(problem, |problem, (name, value)| problem.header(name, value.to_string())),
             _ => problem,
         }
     }
@@ -115,9 +98,7 @@ impl Signals {
             };
             if told.is_some() && !other_first {
                 for name in [POLICY, LIMIT] {
-                    edits = response
-                        .headers_named(name)
-                        .fold(edits, |edits, value| edits.append(name, value));
+                    edits = response.headers_named(name).fold(edits, |edits, value| edits.append(name, value));
                 }
             }
         }
@@ -170,13 +151,7 @@ pub(crate) fn memo(standings: &[Standing]) -> Vec<u8> {
 pub(crate) fn standings(memo: &[u8]) -> Vec<Standing> {
     let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
     let (pairs, _) = memo.as_chunks::<8>().0.as_chunks::<2>();
-    pairs
-        .iter()
-        .map(|[remaining, reset]| Standing {
-            remaining: number(remaining),
-            reset_ms: number(reset),
-        })
-        .collect()
+    pairs.iter().map(|[remaining, reset]| Standing { remaining: number(remaining), reset_ms: number(reset) }).collect()
 }
 
 /// Whole seconds, rounded up: after that time, what takes `ms` has happened.
@@ -207,16 +182,8 @@ mod tests {
     use super::*;
 
     fn signals(ratelimit: bool, legacy: bool) -> Signals {
-        let policy = |name: &str, limit, period_ms| Policy {
-            name: name.to_owned(),
-            limit,
-            period_ms,
-        };
-        Signals::new(
-            vec![policy("minute", 100, 60_000), policy("hour", 1000, 3_600_000)],
-            ratelimit,
-            legacy,
-        )
+        let policy = |name: &str, limit, period_ms| Policy { name: name.to_owned(), limit, period_ms };
+        Signals::new(vec![policy("minute", 100, 60_000), policy("hour", 1000, 3_600_000)], ratelimit, legacy)
     }
 
     fn standing(remaining: u64, reset_ms: u64) -> Standing {
@@ -239,40 +206,23 @@ mod tests {
     fn items(field: &str) -> Vec<(String, Vec<(String, i64)>)> {
         let list: List = Parser::new(field).parse().unwrap();
         let item = |entry: ListEntry| {
-            let ListEntry::Item(item) = entry else {
-                panic!("no inner list")
-            };
-            let BareItem::String(name) = item.bare_item else {
-                panic!("a string")
-            };
+            let ListEntry::Item(item) = entry else { panic!("no inner list") };
+            let BareItem::String(name) = item.bare_item else { panic!("a string") };
             let parameter = |(key, value): (sfv::Key, BareItem)| {
-                let BareItem::Integer(value) = value else {
-                    panic!("an integer")
-                };
+                let BareItem::Integer(value) = value else { panic!("an integer") };
                 (key.as_str().to_owned(), i64::from(value))
             };
-            (
-                name.as_str().to_owned(),
-                item.params.into_iter().map(parameter).collect(),
-            )
+            (name.as_str().to_owned(), item.params.into_iter().map(parameter).collect())
         };
         list.into_iter().map(item).collect()
     }
 
     #[test]
     fn the_fields_are_those_of_the_draft() {
-        let edits = signals(true, false).response(
-            &(&response(200, &[])).into(),
-            &[standing(50, 30_000), standing(950, 180_000)],
-        );
-        assert_eq!(
-            text(edits.header("ratelimit-policy")),
-            Some("\"minute\";q=100;w=60, \"hour\";q=1000;w=3600")
-        );
-        assert_eq!(
-            text(edits.header("ratelimit")),
-            Some("\"minute\";r=50;t=30, \"hour\";r=950;t=180")
-        );
+        let edits = signals(true, false)
+            .response(&(&response(200, &[])).into(), &[standing(50, 30_000), standing(950, 180_000)]);
+        assert_eq!(text(edits.header("ratelimit-policy")), Some("\"minute\";q=100;w=60, \"hour\";q=1000;w=3600"));
+        assert_eq!(text(edits.header("ratelimit")), Some("\"minute\";r=50;t=30, \"hour\";r=950;t=180"));
         assert_eq!(edits.header("x-ratelimit-limit"), None);
         assert_eq!(edits.attribute_set(TOLD), Some("50"));
     }
@@ -280,41 +230,19 @@ mod tests {
     #[test]
     fn the_window_with_the_least_left_comes_first() {
         let signals = signals(true, true);
-        let edits = signals.response(
-            &(&response(200, &[])).into(),
-            &[standing(99, 600), standing(7, 3_574_801)],
-        );
-        assert_eq!(
-            text(edits.header("ratelimit")),
-            Some("\"hour\";r=7;t=3575, \"minute\";r=99;t=1")
-        );
+        let edits = signals.response(&(&response(200, &[])).into(), &[standing(99, 600), standing(7, 3_574_801)]);
+        assert_eq!(text(edits.header("ratelimit")), Some("\"hour\";r=7;t=3575, \"minute\";r=99;t=1"));
         let legacy = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
-        assert_eq!(
-            legacy.map(|name| text(edits.header(name))),
-            [Some("1000"), Some("7"), Some("3575")]
-        );
-        let edits = signals.response(
-            &(&response(200, &[])).into(),
-            &[standing(0, 60_000), standing(0, 3_600_000)],
-        );
-        assert_eq!(
-            text(edits.header("ratelimit")),
-            Some("\"hour\";r=0;t=3600, \"minute\";r=0;t=60")
-        );
+        assert_eq!(legacy.map(|name| text(edits.header(name))), [Some("1000"), Some("7"), Some("3575")]);
+        let edits = signals.response(&(&response(200, &[])).into(), &[standing(0, 60_000), standing(0, 3_600_000)]);
+        assert_eq!(text(edits.header("ratelimit")), Some("\"hour\";r=0;t=3600, \"minute\";r=0;t=60"));
     }
 
     #[test]
     fn windows_of_parts_of_a_second_have_no_w() {
-        let policy = |name: &str, period_ms| Policy {
-            name: name.to_owned(),
-            limit: 5,
-            period_ms,
-        };
-        let signals = Signals::new(
-            vec![policy("250ms", 250), policy("1500ms", 1500), policy("second", 1000)],
-            true,
-            false,
-        );
+        let policy = |name: &str, period_ms| Policy { name: name.to_owned(), limit: 5, period_ms };
+        let signals =
+            Signals::new(vec![policy("250ms", 250), policy("1500ms", 1500), policy("second", 1000)], true, false);
         assert_eq!(signals.policy, "\"250ms\";q=5, \"1500ms\";q=5, \"second\";q=5;w=1");
     }
 
@@ -323,33 +251,18 @@ mod tests {
         let problem = || Problem::new(http::StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "");
         let standings = [standing(0, 60_000), standing(900, 360_000)];
         let refusal = signals(true, true).refusal(problem(), &standings, 1);
-        assert_eq!(
-            text(refusal.header_value("ratelimit")),
-            Some("\"minute\";r=0;t=1, \"hour\";r=900;t=1")
-        );
-        assert_eq!(
-            text(refusal.header_value("ratelimit-policy")).map(items).unwrap().len(),
-            2
-        );
+        assert_eq!(text(refusal.header_value("ratelimit")), Some("\"minute\";r=0;t=1, \"hour\";r=900;t=1"));
+        assert_eq!(text(refusal.header_value("ratelimit-policy")).map(items).unwrap().len(), 2);
         assert_eq!(text(refusal.header_value("x-ratelimit-reset")), Some("1"));
         let silent = signals(false, false).refusal(problem(), &standings, 1);
-        assert_eq!(
-            (
-                silent.header_value("ratelimit"),
-                silent.header_value("x-ratelimit-limit")
-            ),
-            (None, None)
-        );
+        assert_eq!((silent.header_value("ratelimit"), silent.header_value("x-ratelimit-limit")), (None, None));
     }
 
     #[test]
     fn an_upstreams_fields_are_replaced() {
         let upstream = response(200, &[("ratelimit", "\"theirs\";r=1"), ("x-ratelimit-remaining", "1")]);
         let edits = signals(true, true).response(&(&upstream).into(), &[standing(50, 30_000), standing(950, 180_000)]);
-        assert_eq!(
-            edits.appended("ratelimit").count() + edits.appended("ratelimit-policy").count(),
-            0
-        );
+        assert_eq!(edits.appended("ratelimit").count() + edits.appended("ratelimit-policy").count(), 0);
         assert!(text(edits.header("ratelimit")).unwrap().starts_with("\"minute\";r=50"));
         assert_eq!(text(edits.header("x-ratelimit-remaining")), Some("50"));
     }
@@ -358,10 +271,7 @@ mod tests {
     fn the_fields_of_a_429_stay_first() {
         let refused = response(429, &[("ratelimit", "\"theirs\";r=0"), ("x-ratelimit-remaining", "0")]);
         let edits = signals(true, true).response(&(&refused).into(), &[standing(50, 30_000), standing(950, 180_000)]);
-        assert_eq!(
-            (edits.values("ratelimit").count(), edits.appended("ratelimit").count()),
-            (0, 1)
-        );
+        assert_eq!((edits.values("ratelimit").count(), edits.appended("ratelimit").count()), (0, 1));
         assert_eq!(edits.header("x-ratelimit-remaining"), None);
         let silent = signals(true, true).response(&(&response(429, &[])).into(), &[standing(50, 1), standing(950, 1)]);
         assert_eq!(text(silent.header("x-ratelimit-remaining")), Some("50"));
@@ -380,25 +290,13 @@ mod tests {
         let edits = signals(true, true).response(&after("60"), &standings);
         let all = edits.values("ratelimit").chain(edits.appended("ratelimit"));
         let all: Vec<_> = all.filter_map(|value| text(Some(value))).collect();
-        assert_eq!(
-            all,
-            ["\"minute\";r=50;t=30, \"hour\";r=950;t=180", "\"inner\";r=60;t=1"]
-        );
-        assert_eq!(
-            (
-                edits.values("ratelimit-policy").count(),
-                edits.appended("ratelimit-policy").count()
-            ),
-            (1, 1)
-        );
+        assert_eq!(all, ["\"minute\";r=50;t=30, \"hour\";r=950;t=180", "\"inner\";r=60;t=1"]);
+        assert_eq!((edits.values("ratelimit-policy").count(), edits.appended("ratelimit-policy").count()), (1, 1));
         assert_eq!(text(edits.header("x-ratelimit-remaining")), Some("50"));
         assert_eq!(edits.attribute_set(TOLD), Some("50"));
 
         let edits = signals(true, true).response(&after("40"), &standings);
-        assert_eq!(
-            (edits.values("ratelimit").count(), edits.appended("ratelimit").count()),
-            (0, 1)
-        );
+        assert_eq!((edits.values("ratelimit").count(), edits.appended("ratelimit").count()), (0, 1));
         assert_eq!(edits.header("x-ratelimit-remaining"), None);
         assert_eq!(edits.attribute_set(TOLD), Some("40"));
     }

@@ -10,17 +10,10 @@ const README: &str = include_str!("../README.md");
 /// The configurations of the example, by the plugin's name.
 #[expect(clippy::unwrap_used, reason = "a panic is this test's failure")]
 fn configs() -> BTreeMap<String, Config> {
-    let example = README
-        .split("```toml\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .unwrap();
+    let example = README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let file: toml::Table = example.parse().unwrap();
     let plugins = file["plugin"].as_table().unwrap().clone();
-    plugins
-        .into_iter()
-        .map(|(name, plugin)| (name, plugin["config"].clone().try_into().unwrap()))
-        .collect()
+    plugins.into_iter().map(|(name, plugin)| (name, plugin["config"].clone().try_into().unwrap())).collect()
 }
 
 #[test]

@@ -3,9 +3,7 @@
 use std::marker::PhantomData;
 
 use tollgate_sdk::{
-    BodyFlow, Complaints, Flow, Interest, Plugin, Request, ResponseHead,
-    schemars::JsonSchema,
-    serde::Deserialize,
+    BodyFlow, Complaints, Flow, Interest, Plugin, Request, ResponseHead, schemars::JsonSchema, serde::Deserialize,
 };
 
 /// The longest body that a body hook here takes, in bytes.

@@ -138,11 +138,7 @@ impl Store {
     }
 
     fn check_key(&self, key: &str) -> Result<(), Error> {
-        if key.len() > self.quota.key {
-            Err(Error::TooLarge)
-        } else {
-            Ok(())
-        }
+        if key.len() > self.quota.key { Err(Error::TooLarge) } else { Ok(()) }
     }
 
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
@@ -221,9 +217,7 @@ impl Shard {
         let Some((key, kept)) = self.entries.remove_entry(key) else {
             return false;
         };
-        store
-            .account(Some(key.len() + kept.value.len()), None)
-            .expect("shrinking is never refused");
+        store.account(Some(key.len() + kept.value.len()), None).expect("shrinking is never refused");
         if kept.expires != NEVER {
             self.expiries.remove(&(kept.expires, key));
         }
@@ -319,21 +313,13 @@ mod tests {
     fn a_time_to_live_ends_to_the_millisecond() {
         let (store, now) = store(Quota::default());
         store.set("a", b"v", Some(100), now).unwrap();
-        assert!(
-            store
-                .get("a", now + ms(100) - Duration::from_nanos(1))
-                .unwrap()
-                .is_some()
-        );
+        assert!(store.get("a", now + ms(100) - Duration::from_nanos(1)).unwrap().is_some());
         assert_eq!(store.get("a", now + ms(100)).unwrap(), None);
         assert!(store.is_empty(), "what was found to have expired is gone");
 
         store.set("a", b"v", Some(100), now).unwrap();
         store.set("a", b"w", None, now).unwrap();
-        assert!(
-            store.get("a", now + ms(1_000_000)).unwrap().is_some(),
-            "set again, for ever"
-        );
+        assert!(store.get("a", now + ms(1_000_000)).unwrap().is_some(), "set again, for ever");
         store.set("a", b"w", Some(0), now).unwrap();
         assert!(!store.delete("a", now).unwrap(), "no time to live at all");
         store.set("b", b"", Some(u64::MAX), now).unwrap();
@@ -346,40 +332,15 @@ mod tests {
         assert_eq!(store.increment("n", 5, Some(100), now), Ok(5));
         assert_eq!(store.increment("n", -7, Some(10_000), now + ms(99)), Ok(-2));
         assert_eq!(store.get("n", now + ms(99)).unwrap().as_deref(), Some(&b"-2"[..]));
-        assert_eq!(
-            store.increment("n", 1, None, now + ms(100)),
-            Ok(1),
-            "the first time to live was kept"
-        );
+        assert_eq!(store.increment("n", 1, None, now + ms(100)), Ok(1), "the first time to live was kept");
         assert_eq!(store.increment("n", i64::MAX, None, now), Err(Error::NotACounter));
-        assert_eq!(
-            store.increment("n", 0, None, now),
-            Ok(1),
-            "a refused sum changes nothing"
-        );
+        assert_eq!(store.increment("n", 0, None, now), Ok(1), "a refused sum changes nothing");
 
-        for (text, expected) in [
-            ("41", Ok(42)),
-            ("-1", Ok(0)),
-            ("0", Ok(1)),
-            ("9223372036854775806", Ok(i64::MAX)),
-        ] {
+        for (text, expected) in [("41", Ok(42)), ("-1", Ok(0)), ("0", Ok(1)), ("9223372036854775806", Ok(i64::MAX))] {
             store.set("t", text.as_bytes(), None, now).unwrap();
             assert_eq!(store.increment("t", 1, None, now), expected, "{text}");
         }
-        for text in [
-            "",
-            "-",
-            "+1",
-            "01",
-            "-0",
-            "1.0",
-            " 1",
-            "1e3",
-            "x",
-            "9223372036854775808",
-            "٣",
-        ] {
+        for text in ["", "-", "+1", "01", "-0", "1.0", " 1", "1e3", "x", "9223372036854775808", "٣"] {
             store.set("t", text.as_bytes(), None, now).unwrap();
             assert_eq!(store.increment("t", 1, None, now), Err(Error::NotACounter), "{text}");
         }
@@ -393,20 +354,13 @@ mod tests {
         assert_eq!(store.set(&(key.clone() + "k"), b"", None, now), Err(Error::TooLarge));
         assert_eq!(store.set("k", &[0; (64 << 10) + 1], None, now), Err(Error::TooLarge));
         assert_eq!(store.get(&(key.clone() + "k"), now), Err(Error::TooLarge));
-        assert_eq!(
-            store.increment(&(key.clone() + "k"), 1, None, now),
-            Err(Error::TooLarge)
-        );
+        assert_eq!(store.increment(&(key.clone() + "k"), 1, None, now), Err(Error::TooLarge));
         assert_eq!(store.delete(&(key + "k"), now), Err(Error::TooLarge));
     }
 
     #[test]
     fn a_full_store_drops_what_has_expired_in_every_shard_and_then_refuses() {
-        let quota = Quota {
-            entries: 100,
-            bytes: 1000,
-            ..Quota::default()
-        };
+        let quota = Quota { entries: 100, bytes: 1000, ..Quota::default() };
         let (store, now) = store(quota);
         for number in 0..100 {
             let ttl = (number < 50).then_some(10);
@@ -414,10 +368,7 @@ mod tests {
         }
         assert_eq!(store.set("new", b"", None, now), Err(Error::Full));
         assert_eq!(store.increment("new", 1, None, now), Err(Error::Full));
-        assert_eq!(
-            store.set("000", b"old keys change in a full store", Some(10), now),
-            Ok(())
-        );
+        assert_eq!(store.set("000", b"old keys change in a full store", Some(10), now), Ok(()));
         assert_eq!(store.set("new", b"", None, now + ms(10)), Ok(()));
         assert_eq!((store.len(), store.bytes()), (51, 51 * 3));
 
@@ -426,25 +377,13 @@ mod tests {
         assert_eq!(store.set("new", &[0; 848], None, now), Err(Error::Full));
         assert_eq!(store.set("x", b"", None, now), Err(Error::Full), "by bytes");
         assert_eq!(store.len(), 51);
-        assert_eq!(
-            store.get("new", now).unwrap().map(|value| value.len()),
-            Some(847),
-            "the old value stays"
-        );
-        assert_eq!(
-            store.set("new", &[0; 846], None, now),
-            Ok(()),
-            "a smaller value always fits"
-        );
+        assert_eq!(store.get("new", now).unwrap().map(|value| value.len()), Some(847), "the old value stays");
+        assert_eq!(store.set("new", &[0; 846], None, now), Ok(()), "a smaller value always fits");
     }
 
     #[test]
     fn threads_lose_no_count_and_the_books_stay_true() {
-        let (store, now) = store(Quota {
-            entries: 64,
-            bytes: 4096,
-            ..Quota::default()
-        });
+        let (store, now) = store(Quota { entries: 64, bytes: 4096, ..Quota::default() });
         std::thread::scope(|scope| {
             for thread in 0..16u64 {
                 let store = &store;
@@ -468,15 +407,8 @@ mod tests {
         for shard in &store.shards {
             let shard = lock(shard);
             entries += shard.entries.len();
-            bytes += shard
-                .entries
-                .iter()
-                .map(|(key, kept)| key.len() + kept.value.len())
-                .sum::<usize>();
-            assert_eq!(
-                shard.expiries.len(),
-                shard.entries.values().filter(|kept| kept.expires != NEVER).count()
-            );
+            bytes += shard.entries.iter().map(|(key, kept)| key.len() + kept.value.len()).sum::<usize>();
+            assert_eq!(shard.expiries.len(), shard.entries.values().filter(|kept| kept.expires != NEVER).count());
         }
         assert_eq!((store.len(), store.bytes()), (entries, bytes));
     }

@@ -32,12 +32,7 @@ impl Gcra {
         // Smaller numbers divide faster, and the quotients stay the same.
         let common = gcd(limit, period);
         let (limit, period) = (limit / common, period / common);
-        Self {
-            limit,
-            period,
-            tolerance: u128::from(window.burst) * period,
-            burst: window.burst,
-        }
+        Self { limit, period, tolerance: u128::from(window.burst) * period, burst: window.burst }
     }
 
     fn standing(&self, arrival: u128, now: u128) -> (Standing, u128) {
@@ -72,12 +67,7 @@ pub(super) fn take(windows: &[Gcra], arrivals: &mut [u128], cost: u32, now: u64)
         (false, false) => u64::try_from(wait.div_ceil(NANOS_PER_MS)).unwrap_or(u64::MAX),
     };
 
-    let mut taken = Taken {
-        allowed,
-        retry_after_ms,
-        standings: [Standing::default(); MAX_WINDOWS],
-        count: 0,
-    };
+    let mut taken = Taken { allowed, retry_after_ms, standings: [Standing::default(); MAX_WINDOWS], count: 0 };
     let mut reset: u128 = 0;
     for ((window, arrival), standing) in windows.iter().zip(arrivals).zip(&mut taken.standings) {
         let ticks = u128::from(now) * window.limit;
@@ -117,11 +107,7 @@ mod tests {
 
     impl Model {
         fn new(window: Window) -> Self {
-            Self {
-                window,
-                units: Self::full(window),
-                at: 0,
-            }
+            Self { window, units: Self::full(window), at: 0 }
         }
 
         fn period(window: Window) -> u128 {
@@ -156,9 +142,7 @@ mod tests {
         models.iter_mut().for_each(|model| model.advance(now));
         let allowed = models.iter().all(|model| model.has(cost));
         if allowed {
-            models
-                .iter_mut()
-                .for_each(|model| model.units -= u128::from(cost) * Model::period(model.window));
+            models.iter_mut().for_each(|model| model.units -= u128::from(cost) * Model::period(model.window));
         }
         allowed
     }
@@ -167,11 +151,7 @@ mod tests {
         let limit = prop_oneof![1..20u64, 1..2_000_000_000u64];
         let period_ms = prop_oneof![1..100u64, Just(1000), Just(60_000), 1..=super::super::MAX_PERIOD_MS];
         let burst = prop_oneof![1..10u64, 1..100_000u64];
-        (limit, period_ms, burst).prop_map(|(limit, period_ms, burst)| Window {
-            limit,
-            period_ms,
-            burst,
-        })
+        (limit, period_ms, burst).prop_map(|(limit, period_ms, burst)| Window { limit, period_ms, burst })
     }
 
     /// Steps that matter to these windows: nothing, a nanosecond, part of a cell, a cell, a period, a burst.
@@ -269,20 +249,13 @@ mod tests {
 
     #[test]
     fn seven_a_second_admits_seven_each_second_and_loses_nothing_by_rounding() {
-        let gcra = [Gcra::new(&Window {
-            limit: 7,
-            period_ms: 1000,
-            burst: 2,
-        })];
+        let gcra = [Gcra::new(&Window { limit: 7, period_ms: 1000, burst: 2 })];
         let mut arrivals = [0];
         assert!(take(&gcra, &mut arrivals, 2, 0).0.allowed);
         // The k-th call is due at k / 7 s, which is no whole number of nanoseconds six times of seven.
         for k in 1..=700_000u64 {
             let due = (k * 1_000_000_000).div_ceil(7);
-            assert!(
-                !take(&gcra, &mut arrivals, 1, due - 1).0.allowed,
-                "one nanosecond early, call {k}"
-            );
+            assert!(!take(&gcra, &mut arrivals, 1, due - 1).0.allowed, "one nanosecond early, call {k}");
             assert!(take(&gcra, &mut arrivals, 1, due).0.allowed, "in time, call {k}");
         }
     }

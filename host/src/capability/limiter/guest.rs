@@ -52,8 +52,7 @@ impl wit::HostBucket for Guest<'_> {
             Ok(taken) => taken,
             Err(error) => return Ok(Err(error.into())),
         };
-        let standing =
-            |one: &super::Standing| wit::Standing { remaining: one.remaining, reset_ms: one.reset_ms };
+        let standing = |one: &super::Standing| wit::Standing { remaining: one.remaining, reset_ms: one.reset_ms };
         Ok(Ok(wit::Taken {
             allowed: taken.allowed,
             retry_after_ms: taken.retry_after_ms,

@@ -57,39 +57,24 @@ struct Counter {
 
 impl Keys {
     pub(super) fn new() -> Self {
-        Self {
-            slot: RandomState::new(),
-            shard: RandomState::new(),
-        }
+        Self { slot: RandomState::new(), shard: RandomState::new() }
     }
 
     pub(super) fn key(&self, text: &str) -> Key {
-        Key {
-            slot: self.slot.hash_one(text),
-            shard: self.shard.hash_one(text),
-        }
+        Key { slot: self.slot.hash_one(text), shard: self.shard.hash_one(text) }
     }
 }
 
 impl Room {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self {
-            held: AtomicUsize::new(0),
-            most,
-        })
+        Arc::new(Self { held: AtomicUsize::new(0), most })
     }
 }
 
 impl Shards {
     pub(super) fn new(windows: Vec<Gcra>, keys: Arc<Keys>, most: usize, room: Arc<Room>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::unbounded_with_hasher(BuildHasherDefault::default())));
-        Self {
-            windows,
-            keys,
-            room,
-            most_per_shard: (most / SHARDS).max(1),
-            shards: shards.collect(),
-        }
+        Self { windows, keys, room, most_per_shard: (most / SHARDS).max(1), shards: shards.collect() }
     }
 
     pub(super) fn take(&self, key: &str, cost: u32, now: u64) -> Taken {
@@ -110,10 +95,7 @@ impl Shards {
                     counter.arrivals.copy_from_slice(arrivals);
                     Counter { free_at, ..counter }
                 }
-                None => Counter {
-                    free_at,
-                    arrivals: (&*arrivals).into(),
-                },
+                None => Counter { free_at, arrivals: (&*arrivals).into() },
             };
             shard.put(key, counter);
         }
@@ -152,9 +134,7 @@ impl Drop for Shards {
 
 fn first_to_run_out(shard: &Shard) -> Option<Key> {
     let oldest_first = shard.iter().rev().take(CANDIDATES);
-    oldest_first
-        .min_by_key(|(_, counter)| counter.free_at)
-        .map(|(key, _)| *key)
+    oldest_first.min_by_key(|(_, counter)| counter.free_at).map(|(key, _)| *key)
 }
 
 impl Hash for Key {
@@ -177,9 +157,7 @@ impl Hasher for Slot {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes
-            .iter()
-            .fold(self.0, |hash, &byte| hash.rotate_left(8) ^ u64::from(byte));
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| hash.rotate_left(8) ^ u64::from(byte));
     }
 }
 
@@ -197,15 +175,7 @@ mod tests {
     #[test]
     fn a_million_keys_stay_under_the_cap_and_a_heavy_one_is_not_forgotten() {
         let room = Room::new(usize::MAX);
-        let shards = shards(
-            Window {
-                limit: 60,
-                period_ms: 60_000,
-                burst: 60,
-            },
-            100_000,
-            &room,
-        );
+        let shards = shards(Window { limit: 60, period_ms: 60_000, burst: 60 }, 100_000, &room);
         assert!(shards.take("heavy", 60, 0).allowed);
         for number in 0..1_000_000u32 {
             assert!(shards.take(&number.to_string(), 1, 1).allowed);
@@ -213,10 +183,7 @@ mod tests {
         assert!(shards.len() <= 100_000);
         assert!(shards.len() > 95_000, "the cap is used: {}", shards.len());
         assert_eq!(room.held.load(Ordering::Relaxed), shards.len());
-        assert!(
-            !shards.take("heavy", 1, 2).allowed,
-            "a flood of fresh keys does not reset a used-up one"
-        );
+        assert!(!shards.take("heavy", 1, 2).allowed, "a flood of fresh keys does not reset a used-up one");
         drop(shards);
         assert_eq!(room.held.load(Ordering::Relaxed), 0);
     }
@@ -224,23 +191,13 @@ mod tests {
     #[test]
     fn among_equals_the_least_recently_used_goes() {
         let room = Room::new(usize::MAX);
-        let shards = shards(
-            Window {
-                limit: 1,
-                period_ms: 1000,
-                burst: 100,
-            },
-            SHARDS * 2,
-            &room,
-        );
+        let shards = shards(Window { limit: 1, period_ms: 1000, burst: 100 }, SHARDS * 2, &room);
         let same_shard: Vec<String> = (0..10_000)
             .map(|number: u32| number.to_string())
             .filter(|text| shards.keys.key(text).shard.is_multiple_of(SHARDS as u64))
             .take(3)
             .collect();
-        let [a, b, c] = &same_shard[..] else {
-            panic!("64 shards and 10,000 keys")
-        };
+        let [a, b, c] = &same_shard[..] else { panic!("64 shards and 10,000 keys") };
         let remaining = |key: &str, now| shards.take(key, 0, now).standings()[0].remaining;
         assert!(shards.take(a, 10, 0).allowed);
         assert!(shards.take(b, 10, 0).allowed);
@@ -252,39 +209,19 @@ mod tests {
     #[test]
     fn what_has_run_out_goes_first_and_without_a_full_shard() {
         let room = Room::new(usize::MAX);
-        let shards = shards(
-            Window {
-                limit: 1,
-                period_ms: 1000,
-                burst: 10,
-            },
-            100_000,
-            &room,
-        );
+        let shards = shards(Window { limit: 1, period_ms: 1000, burst: 10 }, 100_000, &room);
         for second in 0..1000 {
             for number in 0..64 {
-                assert!(
-                    shards
-                        .take(&format!("{second}-{number}"), 1, second * 2 * SECOND)
-                        .allowed
-                );
+                assert!(shards.take(&format!("{second}-{number}"), 1, second * 2 * SECOND).allowed);
             }
         }
-        assert!(
-            shards.len() < 2000,
-            "keys that have run out make room: {}",
-            shards.len()
-        );
+        assert!(shards.len() < 2000, "keys that have run out make room: {}", shards.len());
     }
 
     #[test]
     fn buckets_of_a_plugin_share_their_room() {
         let room = Room::new(1000);
-        let window = Window {
-            limit: 1,
-            period_ms: 60_000,
-            burst: 1,
-        };
+        let window = Window { limit: 1, period_ms: 60_000, burst: 1 };
         let (first, second) = (shards(window, 100_000, &room), shards(window, 100_000, &room));
         for number in 0..10_000u32 {
             assert!(first.take(&number.to_string(), 1, 0).allowed);
@@ -297,15 +234,7 @@ mod tests {
     #[test]
     fn looks_and_refusals_take_no_place() {
         let room = Room::new(usize::MAX);
-        let shards = shards(
-            Window {
-                limit: 1,
-                period_ms: 1000,
-                burst: 1,
-            },
-            100,
-            &room,
-        );
+        let shards = shards(Window { limit: 1, period_ms: 1000, burst: 1 }, 100, &room);
         assert!(shards.take("a", 0, 0).allowed);
         assert!(!shards.take("b", 2, 0).allowed);
         assert_eq!(shards.len(), 0);

@@ -56,10 +56,7 @@ fn route(text: &str) -> Route {
 }
 
 fn severities(routes: [&str; 2]) -> Vec<Severity> {
-    check(&routes.map(route))
-        .into_iter()
-        .map(|problem| problem.severity)
-        .collect()
+    check(&routes.map(route)).into_iter().map(|problem| problem.severity).collect()
 }
 
 fn rank(text: &str) -> Rank {
@@ -173,17 +170,12 @@ fn a_route_that_nothing_reaches_is_a_warning() {
 #[test]
 fn a_path_for_two_patterns_is_shown() {
     let problem = &check(&[route("~/[a-z]+/1"), route("~/[x-z]+/.")])[0];
-    assert!(
-        problem.message.ends_with("both take /x/1, and neither goes first"),
-        "{problem}"
-    );
+    assert!(problem.message.ends_with("both take /x/1, and neither goes first"), "{problem}");
 }
 
 #[test]
 fn many_routes_are_checked_in_time() {
-    let routes: Vec<Route> = (0..5_000)
-        .map(|n| route(&format!("h{}.example.com/p/{n}", n % 7)))
-        .collect();
+    let routes: Vec<Route> = (0..5_000).map(|n| route(&format!("h{}.example.com/p/{n}", n % 7))).collect();
     assert!(check(&routes).is_empty());
 }
 

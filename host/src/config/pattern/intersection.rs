@@ -56,10 +56,7 @@ pub(crate) enum Intersection {
 /// Looks for a text that both patterns take: breadth first through the product of their automata.
 pub(crate) fn intersection(a: &Regex, b: &Regex, texts: Texts, budget: &mut Budget) -> Intersection {
     // Building the automata is work, too.
-    let most = budget
-        .0
-        .min(Budget::ONE)
-        .saturating_sub(a.as_str().len() + b.as_str().len());
+    let most = budget.0.min(Budget::ONE).saturating_sub(a.as_str().len() + b.as_str().len());
     if most == 0 {
         return Intersection::Perhaps;
     }
@@ -74,9 +71,7 @@ pub(crate) fn intersection(a: &Regex, b: &Regex, texts: Texts, budget: &mut Budg
 
 /// A byte of a range for an example: letters read best.
 fn preferred(mut range: RangeInclusive<u8>, allowed: impl Fn(u8) -> bool) -> Option<u8> {
-    let letter = range
-        .clone()
-        .find(|byte| byte.is_ascii_alphanumeric() && allowed(*byte));
+    let letter = range.clone().find(|byte| byte.is_ascii_alphanumeric() && allowed(*byte));
     letter.or_else(|| range.find(|byte| allowed(*byte)))
 }
 
@@ -101,19 +96,9 @@ struct Search<'n> {
 
 impl<'n> Search<'n> {
     fn new(left: &'n NFA, right: &'n NFA, most: usize) -> Self {
-        let closures = |nfa| Closures {
-            nfa,
-            known: HashMap::new(),
-        };
+        let closures = |nfa| Closures { nfa, known: HashMap::new() };
         let (left, right) = (closures(left), closures(right));
-        Self {
-            left,
-            right,
-            seen: HashMap::new(),
-            queue: VecDeque::new(),
-            work: 0,
-            most,
-        }
+        Self { left, right, seen: HashMap::new(), queue: VecDeque::new(), work: 0, most }
     }
 
     fn run(&mut self, a: &Regex, b: &Regex, texts: Texts) -> Intersection {
@@ -121,10 +106,7 @@ impl<'n> Search<'n> {
         self.reach(None, left.start_anchored(), right.start_anchored());
         let mut perhaps = false;
         while let Some(pair) = self.queue.pop_front() {
-            if matches!(
-                (left.state(pair.left), right.state(pair.right)),
-                (State::Match { .. }, State::Match { .. })
-            ) {
+            if matches!((left.state(pair.left), right.state(pair.right)), (State::Match { .. }, State::Match { .. })) {
                 let text = self.text(pair);
                 // Assertions were taken for granted on the way.
                 if !a.is_match(&text) || !b.is_match(&text) {
@@ -148,11 +130,7 @@ impl<'n> Search<'n> {
                 }
             }
         }
-        if perhaps || self.work > self.most {
-            Intersection::Perhaps
-        } else {
-            Intersection::Empty
-        }
+        if perhaps || self.work > self.most { Intersection::Perhaps } else { Intersection::Empty }
     }
 
     fn reach(&mut self, from: Option<(Pair, u8)>, left: StateID, right: StateID) {
@@ -163,11 +141,7 @@ impl<'n> Search<'n> {
                 if self.work > self.most {
                     return;
                 }
-                let pair = Pair {
-                    begun: from.is_some(),
-                    left: *left,
-                    right: *right,
-                };
+                let pair = Pair { begun: from.is_some(), left: *left, right: *right };
                 if let Entry::Vacant(entry) = self.seen.entry(pair) {
                     entry.insert(from);
                     self.queue.push_back(pair);
@@ -228,14 +202,12 @@ impl Closures<'_> {
 fn transitions(nfa: &NFA, state: StateID) -> Vec<((u8, u8), StateID)> {
     match nfa.state(state) {
         State::ByteRange { trans } => vec![((trans.start, trans.end), trans.next)],
-        State::Sparse(sparse) => sparse
-            .transitions
-            .iter()
-            .map(|trans| ((trans.start, trans.end), trans.next))
-            .collect(),
-        State::Dense(dense) => (0..=u8::MAX)
-            .filter_map(|byte| Some(((byte, byte), dense.matches_byte(byte)?)))
-            .collect(),
+        State::Sparse(sparse) => {
+            sparse.transitions.iter().map(|trans| ((trans.start, trans.end), trans.next)).collect()
+        }
+        State::Dense(dense) => {
+            (0..=u8::MAX).filter_map(|byte| Some(((byte, byte), dense.matches_byte(byte)?))).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -249,23 +221,12 @@ mod tests {
 
     #[test]
     fn a_text_in_common_is_found() {
-        let of = |a, b| {
-            intersection(
-                &compile(a).unwrap(),
-                &compile(b).unwrap(),
-                Texts::Paths,
-                &mut Budget::new(),
-            )
-        };
+        let of = |a, b| intersection(&compile(a).unwrap(), &compile(b).unwrap(), Texts::Paths, &mut Budget::new());
         assert_eq!(of("/v[0-9]+/x", "/v1/[a-z]"), Intersection::Text("/v1/x".into()));
         assert_eq!(of("/a/[0-9]+", "/a/[a-z]+"), Intersection::Empty);
         assert_eq!(of("/a.*", "/.*b"), Intersection::Text("/ab".into()));
         assert_eq!(of("a.*", "a.*"), Intersection::Empty, "no path begins with a letter");
-        assert_eq!(
-            of("/a [0-9]", "/a [0-9]"),
-            Intersection::Empty,
-            "no path has a space in it"
-        );
+        assert_eq!(of("/a [0-9]", "/a [0-9]"), Intersection::Empty, "no path has a space in it");
         assert_eq!(of(r"/\ba", r"/a\b"), Intersection::Text("/a".into()));
         assert_eq!(of(r"/a\ba", r"/aa"), Intersection::Perhaps);
         assert_eq!(of(".*", ".*"), Intersection::Text("/".into()));
@@ -275,10 +236,7 @@ mod tests {
     fn hostile_patterns_end() {
         let large = compile("/([a-z0-9]{0,60}/){0,30}x").unwrap();
         let other = compile("/([a-z0-8]{0,59}/){0,31}y").unwrap();
-        assert_ne!(
-            intersection(&large, &other, Texts::Paths, &mut Budget::new()),
-            Intersection::Text(String::new())
-        );
+        assert_ne!(intersection(&large, &other, Texts::Paths, &mut Budget::new()), Intersection::Text(String::new()));
     }
 
     proptest! {

@@ -27,17 +27,9 @@ impl<T: Read> Read for Vec<At<T>> {
         };
         let mut out = Vec::new();
         for (index, value) in list.iter().enumerate() {
-            let node = Node {
-                value: value.get_ref(),
-                span: value.span(),
-                path: format!("{}[{index}]", node.path),
-            };
+            let node = Node { value: value.get_ref(), span: value.span(), path: format!("{}[{index}]", node.path) };
             if let Some(value) = T::read(&node, reader) {
-                out.push(At {
-                    value,
-                    span: node.span,
-                    path: node.path,
-                });
+                out.push(At { value, span: node.span, path: node.path });
             }
         }
         Some(out)
@@ -54,10 +46,7 @@ pub(crate) struct Named<T> {
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
-        Self {
-            tables: BTreeMap::new(),
-            names: BTreeSet::new(),
-        }
+        Self { tables: BTreeMap::new(), names: BTreeSet::new() }
     }
 }
 
@@ -83,24 +72,13 @@ impl<T: Read> Read for Named<T> {
         for (key, value) in table {
             let name: &str = key.get_ref();
             out.names.insert(name.to_owned());
-            let node = Node {
-                value: value.get_ref(),
-                span: value.span(),
-                path: join(&node.path, name),
-            };
+            let node = Node { value: value.get_ref(), span: value.span(), path: join(&node.path, name) };
             if let Err(why) = check_name(name) {
                 let message = format!("{} is not a name: {why}", quoted(name));
                 reader.report(Problem::error(message).at(reader.source.place(&key.span()), &*node.path));
             }
             if let Some(value) = T::read(&node, reader) {
-                out.tables.insert(
-                    name.to_owned(),
-                    At {
-                        value,
-                        span: node.span,
-                        path: node.path,
-                    },
-                );
+                out.tables.insert(name.to_owned(), At { value, span: node.span, path: node.path });
             }
         }
         Some(out)
@@ -121,11 +99,7 @@ impl<T: Read> Read for OneOrMore<T> {
             return Vec::read(node, reader).map(Self);
         }
         let value = T::read(node, reader)?;
-        Some(Self(vec![At {
-            value,
-            span: node.span.clone(),
-            path: node.path.clone(),
-        }]))
+        Some(Self(vec![At { value, span: node.span.clone(), path: node.path.clone() }]))
     }
 }
 
@@ -135,10 +109,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         Err("it is empty")
     } else if name.len() > 64 {
         Err("it is longer than 64 characters")
-    } else if !name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    {
+    } else if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
         Err("it has other characters than letters, digits, \"-\" and \"_\"")
     } else {
         Ok(())

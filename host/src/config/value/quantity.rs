@@ -75,10 +75,7 @@ fn unit_missing(node: &Node<'_, '_>, reader: &mut Reader<'_>, noun: &str, help: 
     let problem = Problem::error(format!("expected {noun} with its unit, found the number {number}"))
         .at(reader.source().place(&node.span), &*node.path);
     let whole = number.replace('_', "").parse::<u64>().ok();
-    reader.report(Problem {
-        help: whole.map(help),
-        ..problem
-    });
+    reader.report(Problem { help: whole.map(help), ..problem });
 }
 
 /// How many of something: 1 or more, where a key does not say otherwise.
@@ -110,13 +107,7 @@ impl Read for Priority {
     const EXAMPLE: &'static str = "10";
 
     fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
-        integer(
-            node,
-            reader,
-            "a whole number from -2147483648 to 2147483647",
-            Self::EXAMPLE,
-        )
-        .map(Self)
+        integer(node, reader, "a whole number from -2147483648 to 2147483647", Self::EXAMPLE).map(Self)
     }
 }
 
@@ -130,12 +121,7 @@ fn integer<T: TryFrom<i64>>(node: &Node<'_, '_>, reader: &mut Reader<'_>, noun: 
         }
         _ => {
             let help = node.value.as_str().and_then(|text| text.parse::<i64>().ok());
-            reader.mismatch_with(
-                node,
-                noun,
-                example,
-                help.map(|number| format!("write {number} without quotes")),
-            );
+            reader.mismatch_with(node, noun, example, help.map(|number| format!("write {number} without quotes")));
             return None;
         }
     };

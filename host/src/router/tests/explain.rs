@@ -4,11 +4,7 @@ fn explained(routes: &[&str], line: &str) -> Vec<String> {
     let routes: Vec<Route> = routes.iter().map(|line| route(line)).collect();
     let router = router(&routes);
     let line = Line::new(line);
-    router
-        .explain(line.asked())
-        .iter()
-        .map(|(name, verdict)| format!("{name}: {verdict}"))
-        .collect()
+    router.explain(line.asked()).iter().map(|(name, verdict)| format!("{name}: {verdict}")).collect()
 }
 
 #[test]
@@ -65,9 +61,6 @@ fn refusals_are_explained() {
     );
     assert_eq!(
         explained(&["keep * /a keep", "open * /"], "GET h /b%2Fc"),
-        [
-            "keep: another path",
-            "open: refuses it: the path has an escaped slash, and encoded-slash is not set"
-        ]
+        ["keep: another path", "open: refuses it: the path has an escaped slash, and encoded-slash is not set"]
     );
 }

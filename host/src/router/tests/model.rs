@@ -17,10 +17,7 @@ fn key(route: &Route) -> impl Ord + use<> {
     };
     let path = match &matches.path {
         PathMatch::Exact(_) => (0, Reverse(0)),
-        PathMatch::Prefix(prefix) => (
-            1,
-            Reverse(prefix.split('/').filter(|segment| !segment.is_empty()).count()),
-        ),
+        PathMatch::Prefix(prefix) => (1, Reverse(prefix.split('/').filter(|segment| !segment.is_empty()).count())),
         // All patterns here are literal up to the first of these.
         PathMatch::Regex(pattern) => {
             let literal = pattern.as_str().strip_prefix(r"\A(?:").unwrap();
@@ -28,14 +25,7 @@ fn key(route: &Route) -> impl Ord + use<> {
         }
     };
     let conditions = Reverse(matches.headers.len() + matches.query.len());
-    (
-        Reverse(route.priority),
-        host,
-        path,
-        matches.methods.is_empty(),
-        conditions,
-        route.name.clone(),
-    )
+    (Reverse(route.priority), host, path, matches.methods.is_empty(), conditions, route.name.clone())
 }
 
 fn takes(route: &Route, line: &Line, with_method: bool) -> bool {
@@ -43,10 +33,7 @@ fn takes(route: &Route, line: &Line, with_method: bool) -> bool {
     let host = match &matches.host {
         HostMatch::Any => true,
         HostMatch::Exact(host) => *host == line.host,
-        HostMatch::Suffix(suffix) => line
-            .host
-            .strip_suffix(suffix.as_str())
-            .is_some_and(|label| !label.is_empty()),
+        HostMatch::Suffix(suffix) => line.host.strip_suffix(suffix.as_str()).is_some_and(|label| !label.is_empty()),
     };
     let segments = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
     let path = match &matches.path {
@@ -64,10 +51,7 @@ fn takes(route: &Route, line: &Line, with_method: bool) -> bool {
         ValueMatch::Regex(pattern) => pattern.is_match(value),
     };
     let headers = matches.headers.iter().all(|(name, expected)| {
-        line.headers
-            .get_all(name)
-            .iter()
-            .any(|found| value(expected, found.to_str().unwrap()))
+        line.headers.get_all(name).iter().any(|found| value(expected, found.to_str().unwrap()))
     });
     let query = matches.query.iter().all(|(name, expected)| {
         let query = line.query.as_deref().unwrap_or_default();
@@ -81,10 +65,7 @@ fn takes(route: &Route, line: &Line, with_method: bool) -> bool {
 
 /// All chains are empty, so that no route is better protected than another.
 fn naive(routes: &[Route], line: &Line) -> String {
-    let best = routes
-        .iter()
-        .filter(|route| takes(route, line, true))
-        .min_by(|a, b| key(a).cmp(&key(b)));
+    let best = routes.iter().filter(|route| takes(route, line, true)).min_by(|a, b| key(a).cmp(&key(b)));
     if let Some(best) = best {
         return best.name.clone();
     }
@@ -98,11 +79,7 @@ fn naive(routes: &[Route], line: &Line) -> String {
     }
     methods.sort_unstable();
     methods.dedup();
-    if methods.is_empty() {
-        "404".to_owned()
-    } else {
-        format!("405 {}", methods.join(", "))
-    }
+    if methods.is_empty() { "404".to_owned() } else { format!("405 {}", methods.join(", ")) }
 }
 
 const HOSTS: [&str; 6] = ["*", "a.test", "b.a.test", "*.a.test", "*.test", "*.b.a.test"];
@@ -142,18 +119,9 @@ fn routes() -> impl Strategy<Value = Vec<Route>> {
 
 fn request() -> impl Strategy<Value = String> {
     let method = select(vec!["GET", "HEAD", "POST", "DELETE", "PUT"]);
-    let host = select(vec![
-        "a.test",
-        "b.a.test",
-        "c.b.a.test",
-        "test",
-        "x.test",
-        "other",
-        "[::1]",
-    ]);
-    let path = select(vec![
-        "/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/a/b/c/d", "/ab", "/abc", "/b", "/a/c", "/a/x",
-    ]);
+    let host = select(vec!["a.test", "b.a.test", "c.b.a.test", "test", "x.test", "other", "[::1]"]);
+    let path =
+        select(vec!["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/a/b/c/d", "/ab", "/abc", "/b", "/a/c", "/a/x"]);
     let rest = select(vec!["", "?v=1", "?v=2", "?w=1&v=1"]);
     let header = select(vec!["", "x=1", "x=2", "x=3", "x=3 x=1"]);
     (method, host, path, rest, header)
@@ -196,11 +164,9 @@ fn the_order_of_the_file_decides_nothing() {
     let requests: Vec<String> = ["a.test", "b.a.test", "c.b.a.test", "other"]
         .iter()
         .flat_map(|host| {
-            [
-                "/", "/a", "/A", "/a/", "/a/b", "/a/b;x", "/a/b/c/d", "/ab", "/a/c", "/q",
-            ]
-            .iter()
-            .flat_map(move |path| ["GET", "POST", "PUT"].map(|method| format!("{method} {host} {path}")))
+            ["/", "/a", "/A", "/a/", "/a/b", "/a/b;x", "/a/b/c/d", "/ab", "/a/c", "/q"]
+                .iter()
+                .flat_map(move |path| ["GET", "POST", "PUT"].map(|method| format!("{method} {host} {path}")))
         })
         .collect();
     let answers = |routes: &[Route]| -> Vec<String> {

@@ -63,12 +63,7 @@ fn nothing_gets_around_the_protected_route() {
         "admin localhost /admin +keys",
     ] {
         for open in ["open * /", "open * / keep", "open * ~/.*", "open * /  +log"] {
-            let routes = [
-                route(protected),
-                route(open),
-                route("public * /public"),
-                route("strip * /strip"),
-            ];
+            let routes = [route(protected), route(open), route("public * /public"), route("strip * /strip")];
             let router = router(&routes);
             for host in ["localhost", "LOCALHOST.", "localhost:80", "localhost."] {
                 for target in TARGETS {
@@ -103,11 +98,7 @@ fn paths_inside_a_protected_prefix_stay_in_it() {
 /// Without another plugin there is nothing to get around, and nothing is refused.
 #[test]
 fn routes_of_one_chain_are_not_watched() {
-    let router = router(&[
-        route("api * /api +keys"),
-        route("other * / +keys +log"),
-        route("exact * =/API"),
-    ]);
+    let router = router(&[route("api * /api +keys"), route("other * / +keys +log"), route("exact * =/API")]);
     assert_eq!(carried(&router, "a", "/Api/x"), "other");
     assert_eq!(carried(&router, "a", "/API"), "exact");
 }

@@ -11,12 +11,7 @@ fn holds(routes: &[&str], cases: &[(&str, &str)]) {
 #[test]
 fn hosts() {
     holds(
-        &[
-            "any * /",
-            "exact api.example.com /",
-            "short *.example.com /",
-            "long *.eu.example.com /",
-        ],
+        &["any * /", "exact api.example.com /", "short *.example.com /", "long *.eu.example.com /"],
         &[
             ("GET api.example.com /", "exact"),
             ("GET www.example.com /", "short"),
@@ -156,14 +151,7 @@ fn headers_and_query() {
 #[test]
 fn priority_goes_first() {
     holds(
-        &[
-            "exact a =/x",
-            "wins * ~/.* #1",
-            "low a =/y #-1",
-            "rest * /z",
-            "same * =/same/b",
-            "also * =/same/a",
-        ],
+        &["exact a =/x", "wins * ~/.* #1", "low a =/y #-1", "rest * /z", "same * =/same/b", "also * =/same/a"],
         &[("GET a /x", "wins"), ("GET a /y", "wins"), ("GET b /z", "wins")],
     );
     holds(&["low a =/y #-1", "high * / "], &[("GET a /y", "high")]);
@@ -201,11 +189,7 @@ fn equal_routes_go_by_name() {
 
 #[test]
 fn escaped_slashes_are_for_routes_that_keep_them() {
-    let routes = [
-        route("keep * /projects keep"),
-        route("rest * /"),
-        route("below * /projects/open/x"),
-    ];
+    let routes = [route("keep * /projects keep"), route("rest * /"), route("below * /projects/open/x")];
     let router = router(&routes);
     assert!(router.keeps_encoded_slash());
     assert_eq!(found(&router, "GET a /projects/a%2Fb"), "keep");

@@ -62,10 +62,7 @@ pub(super) fn keyring(entries: Vec<Entry>, pepper: Option<Pepper>, wrong: &mut C
             }
         }
         if fields.scopes.join(" ").len() > LONGEST_SCOPES {
-            wrong.add(
-                at("scopes"),
-                format!("expected at most {LONGEST_SCOPES} bytes of scopes"),
-            );
+            wrong.add(at("scopes"), format!("expected at most {LONGEST_SCOPES} bytes of scopes"));
         }
         if let Some(id) = &fields.id {
             if !is_name(id) {
@@ -87,10 +84,7 @@ pub(super) fn keyring(entries: Vec<Entry>, pepper: Option<Pepper>, wrong: &mut C
         if let (Some(not_before), Some(expires)) = (not_before, expires)
             && expires <= not_before
         {
-            wrong.add(
-                at("expires"),
-                "the key would end before it begins: expected a time after not-before",
-            );
+            wrong.add(at("expires"), "the key would end before it begins: expected a time after not-before");
         }
 
         let (peppered, field, text) = match (&fields.sha256, &fields.hmac_sha256) {
@@ -101,10 +95,7 @@ pub(super) fn keyring(entries: Vec<Entry>, pepper: Option<Pepper>, wrong: &mut C
                 continue;
             }
             (None, None) => {
-                wrong.add(
-                    format!("/keys/{index}"),
-                    "expected sha256, or hmac-sha256 with a pepper",
-                );
+                wrong.add(format!("/keys/{index}"), "expected sha256, or hmac-sha256 with a pepper");
                 continue;
             }
         };
@@ -113,10 +104,7 @@ pub(super) fn keyring(entries: Vec<Entry>, pepper: Option<Pepper>, wrong: &mut C
         }
         let Some(digest) = digest(text.trim_ascii()) else {
             // What stands there may be the key itself, and is not repeated.
-            wrong.add(
-                at(field),
-                "expected 64 hexadecimal digits: a digest, never the key itself",
-            );
+            wrong.add(at(field), "expected 64 hexadecimal digits: a digest, never the key itself");
             continue;
         };
         if keyring.is_of_nothing(peppered, &digest) {
@@ -128,9 +116,7 @@ pub(super) fn keyring(entries: Vec<Entry>, pepper: Option<Pepper>, wrong: &mut C
         if fields.disabled {
             continue;
         }
-        let id = fields
-            .id
-            .unwrap_or_else(|| text.trim_ascii()[..12].to_ascii_lowercase());
+        let id = fields.id.unwrap_or_else(|| text.trim_ascii()[..12].to_ascii_lowercase());
         keyring.add(
             peppered,
             digest,

@@ -35,11 +35,7 @@ impl<'de> Deserialize<'de> for Header {
                 Ok(Header::Named(name.to_owned()))
             }
             fn visit_bool<E: de::Error>(self, on: bool) -> Result<Header, E> {
-                if on {
-                    Err(E::invalid_value(de::Unexpected::Bool(on), &self))
-                } else {
-                    Ok(Header::Off)
-                }
+                if on { Err(E::invalid_value(de::Unexpected::Bool(on), &self)) } else { Ok(Header::Off) }
             }
         }
         from.deserialize_any(Read)

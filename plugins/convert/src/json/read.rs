@@ -11,19 +11,9 @@ pub(crate) fn read<'a>(body: &'a [u8], limits: &Limits) -> Result<Document<'a>, 
         let before = std::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default();
         Fault::malformed(before, before.len(), "this is not UTF-8")
     })?;
-    let document = Document {
-        texts: Texts::new(text),
-        nodes: Vec::new(),
-    };
-    let mut reader = Reader {
-        bytes: text.as_bytes(),
-        at: 0,
-        limits,
-        document,
-        open: Vec::new(),
-        values: 0,
-        scratch: Vec::new(),
-    };
+    let document = Document { texts: Texts::new(text), nodes: Vec::new() };
+    let mut reader =
+        Reader { bytes: text.as_bytes(), at: 0, limits, document, open: Vec::new(), values: 0, scratch: Vec::new() };
     reader.document()?;
     Ok(reader.document)
 }
@@ -124,11 +114,8 @@ impl Reader<'_, '_> {
                 let words = [("null", Kind::Null), ("true", Kind::True), ("false", Kind::False)];
                 let rest = &self.bytes[start..];
                 let Some((word, kind)) = words.into_iter().find(|(word, _)| rest.starts_with(word.as_bytes())) else {
-                    let message = if rest.is_empty() {
-                        "the document ends too early"
-                    } else {
-                        "a value is missing here"
-                    };
+                    let message =
+                        if rest.is_empty() { "the document ends too early" } else { "a value is missing here" };
                     return Err(self.fault(start, message));
                 };
                 self.at += word.len();
@@ -177,10 +164,7 @@ impl Reader<'_, '_> {
 
     fn digits(&mut self) -> Result<(), Fault> {
         let rest = &self.bytes[self.at..];
-        let length = rest
-            .iter()
-            .position(|byte| !byte.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         if length == 0 {
             return Err(self.fault(self.at, "a digit is missing here"));
         }
@@ -249,9 +233,7 @@ impl Reader<'_, '_> {
     fn unicode(&self, start: usize) -> Result<(char, usize), Fault> {
         let unit = |at: usize| -> Option<u32> {
             let digits = self.bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-            digits
-                .iter()
-                .try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
+            digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
         };
         let first = unit(start).ok_or_else(|| self.fault(start, "`\\u` needs four hexadecimal digits"))?;
         if let Some(c) = char::from_u32(first) {
@@ -259,19 +241,14 @@ impl Reader<'_, '_> {
         }
         let pair = unit(start + 6).filter(|second| first < 0xDC00 && (0xDC00..0xE000).contains(second));
         let c = pair.and_then(|second| char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)));
-        c.map(|c| (c, 12))
-            .ok_or_else(|| self.fault(start, "a surrogate stands alone"))
+        c.map(|c| (c, 12)).ok_or_else(|| self.fault(start, "a surrogate stands alone"))
     }
 
     fn close(&mut self) -> Result<(), Fault> {
         let end = self.document.nodes.len() as u32;
         let Some(index) = self.open.pop() else { return Ok(()) };
         self.document.nodes[index as usize].end = end;
-        if self.document.nodes[index as usize].kind == Kind::Object {
-            self.no_duplicates(index, end)
-        } else {
-            Ok(())
-        }
+        if self.document.nodes[index as usize].kind == Kind::Object { self.no_duplicates(index, end) } else { Ok(()) }
     }
 
     /// RFC 8259 leaves the meaning of a repeated name to the reader: two readers would see two documents.
@@ -287,32 +264,23 @@ impl Reader<'_, '_> {
             return Ok(());
         }
         let text = |index: u32| texts.get(nodes[index as usize].span);
-        self.scratch
-            .sort_unstable_by(|&a, &b| text(a).cmp(text(b)).then(a.cmp(&b)));
+        self.scratch.sort_unstable_by(|&a, &b| text(a).cmp(text(b)).then(a.cmp(&b)));
         match self.scratch.windows(2).find(|pair| text(pair[0]) == text(pair[1])) {
-            Some(pair) => Err(self.fault(
-                nodes[pair[1] as usize].offset as usize,
-                "an object has two members of the same name",
-            )),
+            Some(pair) => {
+                Err(self.fault(nodes[pair[1] as usize].offset as usize, "an object has two members of the same name"))
+            }
             None => Ok(()),
         }
     }
 
     fn push(&mut self, kind: Kind, span: Span, offset: usize) -> u32 {
         let index = self.document.nodes.len() as u32;
-        self.document.nodes.push(Node {
-            kind,
-            span,
-            offset: offset as u32,
-            end: index + 1,
-        });
+        self.document.nodes.push(Node { kind, span, offset: offset as u32, end: index + 1 });
         index
     }
 
     fn open_kind(&self) -> Kind {
-        self.open
-            .last()
-            .map_or(Kind::Null, |&index| self.document.nodes[index as usize].kind)
+        self.open.last().map_or(Kind::Null, |&index| self.document.nodes[index as usize].kind)
     }
 
     fn peek(&self) -> Option<u8> {
@@ -354,11 +322,8 @@ mod tests {
             write_string(&mut out, text);
             out
         };
-        let object = || {
-            value
-                .members()
-                .map(|(name, value)| format!("{}:{}", quoted(name.string().unwrap()), written(value)))
-        };
+        let object =
+            || value.members().map(|(name, value)| format!("{}:{}", quoted(name.string().unwrap()), written(value)));
         match value.shape() {
             Shape::Null => "null".to_owned(),
             Shape::Scalar(text) => value.string().map_or(text.to_owned(), quoted),
@@ -381,11 +346,7 @@ mod tests {
 
     #[test]
     fn escapes_are_decoded() {
-        let document = read(
-            br#" [ "a\"\\\/\b\f\n\r\t\u00e9\uD834\udd1ez\u0000" ] "#,
-            &Limits::default(),
-        )
-        .unwrap();
+        let document = read(br#" [ "a\"\\\/\b\f\n\r\t\u00e9\uD834\udd1ez\u0000" ] "#, &Limits::default()).unwrap();
         let text = document.root().items().next().unwrap().string().unwrap();
         assert_eq!(text, "a\"\\/\u{8}\u{c}\n\r\té𝄞z\0");
     }
@@ -427,19 +388,9 @@ mod tests {
             ("\u{feff}1", "byte order mark"),
         ];
         for (text, message) in cases {
-            assert!(
-                wrong(text.as_bytes()).contains(message),
-                "{text:?}: {}",
-                wrong(text.as_bytes())
-            );
+            assert!(wrong(text.as_bytes()).contains(message), "{text:?}: {}", wrong(text.as_bytes()));
         }
-        for lone in [
-            r#""\ud800""#,
-            r#""\udc00""#,
-            r#""\ud800\u0041""#,
-            r#""\ud800\ud800""#,
-            r#""\ud800x""#,
-        ] {
+        for lone in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\ud800\ud800""#, r#""\ud800x""#] {
             assert!(wrong(lone.as_bytes()).contains("surrogate"), "{lone}");
         }
         assert!(wrong(b"\"\xff\"").contains("column 2: this is not UTF-8"));
@@ -460,17 +411,9 @@ mod tests {
             assert!(wrong(open.repeat(100_000).as_bytes()).contains("deeper than 100"));
         }
         same(&format!("{}{}", "[".repeat(100), "]".repeat(100)));
-        let limits = Limits {
-            elements: 4,
-            ..Limits::default()
-        };
+        let limits = Limits { elements: 4, ..Limits::default() };
         assert!(read(br#"{"a":1,"b":2,"c":3}"#, &limits).is_ok());
-        assert!(
-            read(b"[1,2,3,4]", &limits)
-                .unwrap_err()
-                .message
-                .contains("more than 4 values")
-        );
+        assert!(read(b"[1,2,3,4]", &limits).unwrap_err().message.contains("more than 4 values"));
     }
 
     proptest! {

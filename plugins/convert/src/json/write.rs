@@ -9,10 +9,7 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
 
 fn write_inside(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-    {
+    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         out.push_str(&rest[..at]);
         match rest.as_bytes()[at] {
             b'"' => out.push_str("\\\""),
@@ -46,10 +43,7 @@ pub(crate) fn is_exact(text: &str) -> bool {
     // JavaScript changes to an exponent below a millionth.
     let in_range = |number: f64| number.abs() <= LARGEST && (number == 0.0 || number.abs() >= 1e-6);
     // The shortest digits that read as this double: what most programs write.
-    text != "-0"
-        && text
-            .parse::<f64>()
-            .is_ok_and(|number| in_range(number) && number.to_string() == text)
+    text != "-0" && text.parse::<f64>().is_ok_and(|number| in_range(number) && number.to_string() == text)
 }
 
 #[cfg(test)]
@@ -65,19 +59,7 @@ mod tests {
 
     #[test]
     fn only_exact_texts_become_numbers_or_booleans() {
-        for exact in [
-            "true",
-            "false",
-            "0",
-            "7",
-            "-7",
-            "10",
-            "0.5",
-            "-0.25",
-            "3.14",
-            "9007199254740991",
-            "0.000001",
-        ] {
+        for exact in ["true", "false", "0", "7", "-7", "10", "0.5", "-0.25", "3.14", "9007199254740991", "0.000001"] {
             assert!(is_exact(exact), "{exact}");
         }
         for text in [

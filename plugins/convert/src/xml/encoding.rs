@@ -13,9 +13,7 @@ pub(crate) fn decode<'a>(body: &'a [u8], charset: Option<&str>) -> Result<Cow<'a
     let (encoding, bytes) = match mark(body) {
         Some((marked, rest)) => {
             if charset.is_some_and(|charset| !charset.is(marked)) {
-                return Err(Fault::bytes(
-                    "the byte order mark contradicts the charset of the media type",
-                ));
+                return Err(Fault::bytes("the byte order mark contradicts the charset of the media type"));
             }
             (marked, rest)
         }
@@ -26,9 +24,9 @@ pub(crate) fn decode<'a>(body: &'a [u8], charset: Option<&str>) -> Result<Cow<'a
         return Err(Fault::bytes("there is more than one byte order mark"));
     }
     match declaration(&text).and_then(declaration_encoding) {
-        Some(name) if !Encoding::named(name)?.is(encoding) => Err(Fault::bytes(
-            "the XML declaration contradicts the byte order mark or the charset of the media type",
-        )),
+        Some(name) if !Encoding::named(name)?.is(encoding) => {
+            Err(Fault::bytes("the XML declaration contradicts the byte order mark or the charset of the media type"))
+        }
         _ => Ok(text),
     }
 }
@@ -112,15 +110,12 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Fault> {
 fn declared(body: &[u8]) -> Result<Option<Encoding>, Fault> {
     // A declaration with all of its parts and some white space is far shorter.
     let beginning = &body[..body.len().min(1024)];
-    let ascii = beginning
-        .iter()
-        .position(|byte| !byte.is_ascii())
-        .unwrap_or(beginning.len());
+    let ascii = beginning.iter().position(|byte| !byte.is_ascii()).unwrap_or(beginning.len());
     let name = declaration(utf8(&beginning[..ascii])?).and_then(declaration_encoding);
     match name.map(Encoding::named).transpose()? {
-        Some(Encoding::Utf16 | Encoding::Utf16Le | Encoding::Utf16Be) => Err(Fault::bytes(
-            "the XML declaration says UTF-16, which these bytes are not",
-        )),
+        Some(Encoding::Utf16 | Encoding::Utf16Le | Encoding::Utf16Be) => {
+            Err(Fault::bytes("the XML declaration says UTF-16, which these bytes are not"))
+        }
         declared => Ok(declared),
     }
 }
@@ -128,19 +123,12 @@ fn declared(body: &[u8]) -> Result<Option<Encoding>, Fault> {
 /// What stands between `<?xml` and `?>`.
 fn declaration(text: &str) -> Option<&str> {
     let inside = text.strip_prefix("<?xml")?;
-    inside
-        .starts_with([' ', '\t', '\r', '\n'])
-        .then(|| inside.split_once("?>").map(|(inside, _)| inside))?
+    inside.starts_with([' ', '\t', '\r', '\n']).then(|| inside.split_once("?>").map(|(inside, _)| inside))?
 }
 
 /// The encoding in a declaration whose grammar [`check_declaration`] has yet to look at.
 fn declaration_encoding(declaration: &str) -> Option<&str> {
-    let value = declaration
-        .split_once("encoding")?
-        .1
-        .trim_start()
-        .strip_prefix('=')?
-        .trim_start();
+    let value = declaration.split_once("encoding")?.1.trim_start().strip_prefix('=')?.trim_start();
     let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
     value[1..].split_once(quote).map(|(name, _)| name)
 }
@@ -181,10 +169,7 @@ fn pseudo_attribute<'a>(rest: &mut &'a str, name: &str) -> Result<Option<&'a str
     if trimmed.len() == rest.len() {
         return Err("the parts of the XML declaration need white space between them");
     }
-    let value = after
-        .trim_start_matches(SPACE)
-        .strip_prefix('=')
-        .map(|value| value.trim_start_matches(SPACE));
+    let value = after.trim_start_matches(SPACE).strip_prefix('=').map(|value| value.trim_start_matches(SPACE));
     let quoted = value.and_then(|value| {
         let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
         value[1..].split_once(quote)
@@ -208,28 +193,16 @@ mod tests {
     fn each_encoding_is_read() {
         let text = "<?xml version='1.0'?><a>é𝄞</a>";
         assert_eq!(decode(text.as_bytes(), None).unwrap(), text);
-        assert_eq!(
-            decode(format!("\u{FEFF}{text}").as_bytes(), Some("UTF-8")).unwrap(),
-            text
-        );
+        assert_eq!(decode(format!("\u{FEFF}{text}").as_bytes(), Some("UTF-8")).unwrap(), text);
         for little in [true, false] {
             assert_eq!(decode(&utf16_of(text, little, true), None).unwrap(), text);
             assert_eq!(decode(&utf16_of(text, little, true), Some("utf-16")).unwrap(), text);
         }
         let far = format!("<?xml version='1.0'{:2000}encoding='iso-8859-1'?><a/>", ' ');
-        assert!(
-            decode(far.as_bytes(), None)
-                .unwrap_err()
-                .message
-                .contains("contradicts")
-        );
+        assert!(decode(far.as_bytes(), None).unwrap_err().message.contains("contradicts"));
         let latin1 = b"<?xml version=\"1.0\" encoding='iso-8859-1'?><a>\xe9</a>";
         assert!(decode(latin1, None).unwrap().ends_with("<a>é</a>"));
-        assert!(
-            decode(b"<a>\xe9</a>", Some("ISO-8859-1"))
-                .unwrap()
-                .ends_with("<a>é</a>")
-        );
+        assert!(decode(b"<a>\xe9</a>", Some("ISO-8859-1")).unwrap().ends_with("<a>é</a>"));
         assert!(decode(b"<?xml version='1.0' encoding='US-ASCII'?><a/>", None).is_ok());
     }
 
@@ -256,10 +229,7 @@ mod tests {
 
     #[test]
     fn declarations() {
-        for good in [
-            " version='1.0'",
-            " version = \"1.0\" encoding='UTF-8'  standalone='yes' ",
-        ] {
+        for good in [" version='1.0'", " version = \"1.0\" encoding='UTF-8'  standalone='yes' "] {
             assert_eq!(check_declaration(good), Ok(()), "{good}");
         }
         for bad in [

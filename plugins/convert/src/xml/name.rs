@@ -70,20 +70,7 @@ mod tests {
         for good in ["a", "_", "a-b.c1", "p:a", "Ünïcode", "日本", "a\u{301}"] {
             assert!(is_name(good), "{good}");
         }
-        for bad in [
-            "",
-            "1a",
-            "-a",
-            ":a",
-            "a:",
-            "a:b:c",
-            "a:1",
-            "a b",
-            "a\u{d7}",
-            "<",
-            "\u{301}a",
-            "a\u{FFFE}",
-        ] {
+        for bad in ["", "1a", "-a", ":a", "a:", "a:b:c", "a:1", "a b", "a\u{d7}", "<", "\u{301}a", "a\u{FFFE}"] {
             assert!(!is_name(bad), "{bad}");
         }
     }

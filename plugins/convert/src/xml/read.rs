@@ -17,20 +17,9 @@ pub(crate) fn read<'a>(text: &'a str, rules: &Rules) -> Result<Document<'a>, Fau
         return Err(Fault::malformed(text, at, "XML has no such character"));
     }
     let nodes = Vec::with_capacity(nodes_in(text).min(rules.limits.elements.saturating_mul(3)));
-    let document = Document {
-        texts: Texts::new(text),
-        nodes,
-        attributes: Vec::new(),
-    };
-    let mut reader = Reader {
-        text,
-        rules,
-        document,
-        open: Vec::new(),
-        pending: None,
-        elements: 0,
-        scratch: Vec::new(),
-    };
+    let document = Document { texts: Texts::new(text), nodes, attributes: Vec::new() };
+    let mut reader =
+        Reader { text, rules, document, open: Vec::new(), pending: None, elements: 0, scratch: Vec::new() };
     reader.read()?;
     Ok(reader.document)
 }
@@ -69,9 +58,7 @@ impl<'a> Reader<'a, '_> {
             if here.starts_with(b"<!") && !here.starts_with(b"<!--") && !here.starts_with(b"<![CDATA[") {
                 return Err(self.fault(start, "a document type, entities and other declarations are not taken"));
             }
-            let event = events
-                .read_event()
-                .map_err(|error| self.syntax(&error, events.error_position()))?;
+            let event = events.read_event().map_err(|error| self.syntax(&error, events.error_position()))?;
             let end = events.buffer_position() as usize;
             match event {
                 Event::Start(_) => self.start(start, start + 1..end - 1)?,
@@ -140,11 +127,7 @@ impl<'a> Reader<'a, '_> {
         };
         let index = self.push(kind, Span::source(start, start + local.len()), offset);
         self.open.push(index);
-        if length < inside.len() {
-            self.attributes(tag.start + length, tag.end)
-        } else {
-            Ok(())
-        }
+        if length < inside.len() { self.attributes(tag.start + length, tag.end) } else { Ok(()) }
     }
 
     fn end(&mut self) {
@@ -219,22 +202,17 @@ impl<'a> Reader<'a, '_> {
         }
         let text = self.text;
         let name = |start: usize| {
-            let length = text.as_bytes()[start..]
-                .iter()
-                .position(|&byte| is_space(byte) || byte == b'=');
+            let length = text.as_bytes()[start..].iter().position(|&byte| is_space(byte) || byte == b'=');
             &text[start..start + length.unwrap_or_default()]
         };
-        self.scratch
-            .sort_unstable_by(|&a, &b| name(a).cmp(name(b)).then(a.cmp(&b)));
+        self.scratch.sort_unstable_by(|&a, &b| name(a).cmp(name(b)).then(a.cmp(&b)));
         if let Some(pair) = self.scratch.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
             return Err(self.fault(pair[1], "an element has two attributes of the same name"));
         }
         if stripped {
             let texts = &self.document.texts;
-            let mut names: Vec<&str> = self.document.attributes[first..]
-                .iter()
-                .map(|one| texts.get(one.name))
-                .collect();
+            let mut names: Vec<&str> =
+                self.document.attributes[first..].iter().map(|one| texts.get(one.name)).collect();
             names.sort_unstable();
             if names.windows(2).any(|pair| pair[0] == pair[1]) {
                 let message = "without their prefixes, two attributes of an element have the same name";
@@ -248,10 +226,7 @@ impl<'a> Reader<'a, '_> {
     /// The value of an attribute: references resolved, white space normalised (section 3.3.3).
     fn value(&mut self, start: usize, end: usize) -> Result<Span, Fault> {
         let raw = &self.text[start..end];
-        let Some(first) = raw
-            .bytes()
-            .position(|byte| matches!(byte, b'&' | b'<' | b'\t' | b'\n' | b'\r'))
-        else {
+        let Some(first) = raw.bytes().position(|byte| matches!(byte, b'&' | b'<' | b'\t' | b'\n' | b'\r')) else {
             return Ok(Span::source(start, end));
         };
         let mark = self.document.texts.mark();
@@ -297,9 +272,7 @@ impl<'a> Reader<'a, '_> {
         let raw = &self.text[start..end];
         if self.open.is_empty() {
             let wrong = raw.bytes().position(|byte| !is_space(byte));
-            return wrong.map_or(Ok(()), |at| {
-                Err(self.fault(start + at, "there is text outside of the root element"))
-            });
+            return wrong.map_or(Ok(()), |at| Err(self.fault(start + at, "there is text outside of the root element")));
         }
         if let Some(at) = raw.find("]]>") {
             return Err(self.fault(start + at, "`]]>` stands in text"));
@@ -363,11 +336,7 @@ impl<'a> Reader<'a, '_> {
         if text.is_empty() {
             return;
         }
-        let kind = if text.bytes().all(is_space) {
-            Kind::Blank
-        } else {
-            Kind::Text
-        };
+        let kind = if text.bytes().all(is_space) { Kind::Blank } else { Kind::Text };
         if let (Kind::Text, Some(&parent)) = (kind, self.open.last()) {
             self.document.nodes[parent as usize].kind = Kind::Mixed;
         }
@@ -377,13 +346,7 @@ impl<'a> Reader<'a, '_> {
     fn push(&mut self, kind: Kind, span: Span, offset: usize) -> u32 {
         let index = self.document.nodes.len() as u32;
         let attributes = self.document.attributes.len() as u32;
-        self.document.nodes.push(Node {
-            kind,
-            span,
-            offset: offset as u32,
-            end: index + 1,
-            attributes,
-        });
+        self.document.nodes.push(Node { kind, span, offset: offset as u32, end: index + 1, attributes });
         index
     }
 

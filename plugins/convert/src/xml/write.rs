@@ -36,9 +36,7 @@ pub(crate) fn write_text(out: &mut String, text: &str) -> Result<(), &'static st
 /// Writes the value of an attribute, without its double quotes.
 pub(crate) fn write_attribute_value(out: &mut String, text: &str) -> Result<(), &'static str> {
     // White space other than a space would be read as a space.
-    escaped(out, text, |byte| {
-        matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\r' | b'\n' | b'\t')
-    })
+    escaped(out, text, |byte| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\r' | b'\n' | b'\t'))
 }
 
 fn escaped(out: &mut String, text: &str, special: impl Fn(u8) -> bool) -> Result<(), &'static str> {

@@ -18,11 +18,7 @@ pub(super) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(complaints: &'a mut Complaints, place: &'a str) -> Self {
-        Self {
-            complaints,
-            place,
-            mentioned: BTreeSet::new(),
-        }
+        Self { complaints, place, mentioned: BTreeSet::new() }
     }
 
     /// Complains of what stands at these steps below.
@@ -70,15 +66,9 @@ impl<'a> Reading<'a> {
             if from == to {
                 self.complain(&place, format!("`{from}` is renamed to itself"));
             } else if removed.contains(&from) {
-                self.complain(
-                    &place,
-                    format!("`{from}` is also removed; a rename removes it by itself"),
-                );
+                self.complain(&place, format!("`{from}` is also removed; a rename removes it by itself"));
             } else if renames.iter().any(|(other, _)| *other == from) {
-                self.complain(
-                    &place,
-                    format!("`{from}` is renamed twice; names are the same in any case of letters"),
-                );
+                self.complain(&place, format!("`{from}` is renamed twice; names are the same in any case of letters"));
             } else if renames.iter().any(|(_, other)| *other == to) {
                 self.complain(&place, format!("two names are renamed to `{to}`"));
             } else {

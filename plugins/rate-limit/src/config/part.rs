@@ -32,18 +32,11 @@ pub(super) fn parts(key: &OneOrMany, wrong: &mut Complaints) -> Vec<Part> {
         OneOrMany::Many(all) => (all.as_slice(), true),
     };
     if written.is_empty() {
-        wrong.add(
-            "/key",
-            "expected at least one part, or \"global\" to count all requests together",
-        );
+        wrong.add("/key", "expected at least one part, or \"global\" to count all requests together");
     }
     let mut parts = Vec::new();
     for (index, text) in written.iter().enumerate() {
-        let at = if many {
-            format!("/key/{index}")
-        } else {
-            "/key".to_owned()
-        };
+        let at = if many { format!("/key/{index}") } else { "/key".to_owned() };
         match part(text) {
             Ok(None) if written.len() > 1 => wrong.add(at, "\"global\" counts all requests together, and stands alone"),
             Ok(None) => {}
@@ -69,10 +62,8 @@ fn part(text: &str) -> Result<Option<Part>, &'static str> {
                 );
             }
             _ => {
-                return Err(
-                    "expected \"address\", \"consumer\", \"credential\", \"header:NAME\", \"claim:NAME\", \
-                            \"attribute:NAME\" or \"global\"",
-                );
+                return Err("expected \"address\", \"consumer\", \"credential\", \"header:NAME\", \"claim:NAME\", \
+                            \"attribute:NAME\" or \"global\"");
             }
         },
         Some(("header", name)) => match HeaderName::from_bytes(name.as_bytes()) {

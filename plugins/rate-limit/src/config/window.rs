@@ -54,36 +54,22 @@ impl Found {
         }
         let period_ms = milliseconds(window).filter(|period| (1..=LONGEST_MS).contains(period));
         if period_ms.is_none() {
-            wrong.add(
-                format!("{at}/window"),
-                "expected a duration of 1ms to 31d, such as \"250ms\", \"1m\" or \"24h\"",
-            );
+            wrong
+                .add(format!("{at}/window"), "expected a duration of 1ms to 31d, such as \"250ms\", \"1m\" or \"24h\"");
         }
-        let name = name
-            .map(str::to_owned)
-            .or_else(|| period_ms.map(|period| default_name(period, window)));
+        let name = name.map(str::to_owned).or_else(|| period_ms.map(|period| default_name(period, window)));
         let mark = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if let Some(name) = &name {
             if name.is_empty() || name.len() > 32 || !name.bytes().all(mark) {
-                wrong.add(
-                    format!("{at}/name"),
-                    "expected 1 to 32 letters, digits, \"-\", \"_\" and \".\"",
-                );
+                wrong.add(format!("{at}/name"), "expected 1 to 32 letters, digits, \"-\", \"_\" and \".\"");
             } else if let Some(first) = self.policies.iter().position(|policy| policy.name == *name) {
-                wrong.add(
-                    format!("{at}/name"),
-                    format!("\"{name}\" is the name of /windows/{first} already"),
-                );
+                wrong.add(format!("{at}/name"), format!("\"{name}\" is the name of /windows/{first} already"));
             }
         }
         // What stands in for a wrong value is never used: there is a complaint.
         let (name, period_ms) = (name.unwrap_or_default(), period_ms.unwrap_or(1));
         self.policies.push(Policy { name, limit, period_ms });
-        self.windows.push(Window {
-            limit,
-            period_ms,
-            burst: burst.unwrap_or(limit),
-        });
+        self.windows.push(Window { limit, period_ms, burst: burst.unwrap_or(limit) });
     }
 }
 
