@@ -31,7 +31,8 @@ pub struct Library {
 
 /// What is known of one `.wasm` file.
 struct File {
-    stamp: Stamp,
+    /// None where the file is gone and what it held goes on serving.
+    stamp: Option<Stamp>,
     sha256: [u8; 32],
     /// What serves: the file as it is, or an earlier good version of it.
     serving: Option<Arc<Component>>,
@@ -137,12 +138,13 @@ impl Library {
         let mut changes = Vec::new();
         for (name, (path, stamp)) in &present {
             let known = self.files.get(name);
-            if known.is_some_and(|file| file.stamp == *stamp) {
+            if known.is_some_and(|file| file.stamp.as_ref() == Some(stamp)) {
                 continue;
             }
             changes.extend(self.read(name, path, stamp, known));
         }
-        for name in self.files.keys().filter(|name| !present.contains_key(*name)) {
+        let gone = self.files.iter().filter(|(name, file)| file.stamp.is_some() && !present.contains_key(*name));
+        for (name, _) in gone {
             changes.push(Change { name: name.clone(), now: None, stamp: None });
         }
         changes
@@ -161,7 +163,14 @@ impl Library {
             (Some(Err(problem)), _) | (_, Some(problem)) => (before, Some(problem)),
             (None, None) => (before, None),
         };
-        self.files.insert(change.name, File { stamp, sha256, serving, problem });
+        self.files.insert(change.name, File { stamp: Some(stamp), sha256, serving, problem });
+    }
+
+    /// Takes note that a file is gone, while what it held goes on serving.
+    pub fn keep(&mut self, name: &str) {
+        if let Some(file) = self.files.get_mut(name) {
+            file.stamp = None;
+        }
     }
 
     /// How every component stands.

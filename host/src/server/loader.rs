@@ -320,6 +320,8 @@ impl Loader {
             // A file that is gone while plugins use it, and no built-in takes its place, goes on as it was loaded.
             let built_in = crate::plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
             if change.now.is_none() && in_use && !built_in {
+                tracing::warn!(component = name, "plugins use it, so the last version goes on until the next start");
+                self.library.keep(&name);
                 continue;
             }
             let swaps = problem.is_none() && !matches!(change.now, Some(Err(_)));
