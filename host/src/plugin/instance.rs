@@ -117,7 +117,7 @@ impl Instance {
     }
 
     /// Bytes of linear memory.
-    pub(super) fn memory(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         self.store.data().limits.used
     }
 

@@ -97,7 +97,8 @@ impl Pool {
     fn give_back(&self, mut leased: Leased) {
         leased.instance.calls += 1;
         // Linear memory never shrinks: one large request would be kept for ever.
-        let worn = leased.instance.calls >= MAX_CALLS || leased.instance.memory() > self.plugin.limits.memory / 4 * 3;
+        let worn =
+            leased.instance.calls >= MAX_CALLS || leased.instance.memory_used() > self.plugin.limits.memory / 4 * 3;
         if self.plugin.isolation == Isolation::Request || worn {
             return;
         }
