@@ -117,7 +117,7 @@ fn run(path: Option<PathBuf>) -> ExitCode {
     if key.is_some() {
         eprintln!("tollgate: no {DEFAULT} here, so this is the demo");
     }
-    let server = match Server::start(config, Options { path, access: None }) {
+    let server = match Server::start(config, Options { path, access: None, metrics }) {
         Ok(server) => server,
         Err(StartError::Problems(problems)) => return refused(&problems),
         Err(StartError::Machine(error)) => return failed(&format!("{error:#}")),
@@ -255,6 +255,9 @@ fn explain(path: &Path, method: &Method, url: &Uri, fields: &[String]) -> ExitCo
             ExitCode::SUCCESS
         }
         Err(none) => {
+            if let Some(route) = router.preflight(asked) {
+                println!("a preflight: the chain of route `{}` may answer it, else", route.name);
+            }
             let error = crate::error::Error::from(none);
             println!("{} {}", error.reason().status().as_u16(), error.reason().code());
             ExitCode::from(1)

@@ -27,7 +27,7 @@ pub(crate) use convert::{
 pub use engine::Engine;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
-use interest::Sight;
+pub(crate) use interest::Sight;
 pub use library::{BUILT_IN, Change, Library, Report};
 pub(crate) use pool::{BodyCall, Pool};
 use state::Grounds;

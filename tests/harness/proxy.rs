@@ -37,7 +37,7 @@ impl Proxy {
         let config = config::load(&path).map_err(|problems| problems.to_string())?;
         let lines = Lines::default();
         let access = AccessLog::to_writer(lines.clone(), Counter::default()).expect("a thread");
-        let options = Options { path: Some(path), access: Some(access) };
+        let options = Options { path: Some(path), access: Some(access), ..Options::default() };
         let server = Server::start(config, options).map_err(|error: StartError| error.to_string())?;
         Ok(Self { server: Some(server), folder, lines })
     }
