@@ -11,6 +11,8 @@ mod guests;
 mod hot_loading;
 // Configurations that are loaded again.
 mod configuration;
+// Both of these, fifty times, while clients never stop asking.
+mod under_load;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // What must never be written anywhere.

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -12,6 +12,7 @@ use super::{Message, PATIENCE};
 pub(crate) struct Origin {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Message>>>,
+    accepted: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -30,21 +31,23 @@ impl Origin {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let accepted = Arc::new(AtomicUsize::new(0));
         let stopping = Arc::new(AtomicBool::new(false));
         let script: Arc<Script> = Arc::new(script);
         let accepting = thread::spawn({
-            let (seen, stopping) = (seen.clone(), stopping.clone());
+            let (seen, accepted, stopping) = (seen.clone(), accepted.clone(), stopping.clone());
             move || {
                 while let Ok((stream, _)) = listener.accept() {
                     if stopping.load(Ordering::SeqCst) {
                         return;
                     }
+                    accepted.fetch_add(1, Ordering::SeqCst);
                     let (seen, script) = (seen.clone(), script.clone());
                     thread::spawn(move || serve(&stream, &seen, &*script));
                 }
             }
         });
-        Self { address, seen, stopping, accepting: Some(accepting) }
+        Self { address, seen, accepted, stopping, accepting: Some(accepting) }
     }
 
     /// One that always says `text/plain` "fine".
@@ -60,6 +63,11 @@ impl Origin {
     /// Every request so far.
     pub(crate) fn seen(&self) -> Vec<Message> {
         self.seen.lock().expect("no thread panicked").clone()
+    }
+
+    /// Connections so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// The latest request.
