@@ -5,6 +5,7 @@ mod client;
 mod message;
 mod origin;
 mod proxy;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub(crate) use client::Client;
 pub(crate) use message::Message;
 pub(crate) use origin::{Origin, answer};
 pub(crate) use proxy::Proxy;
+pub(crate) use tls::{Identity, handshake};
 
 /// Longer than anything takes that works, on a busy machine with a cold cache.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

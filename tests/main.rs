@@ -13,6 +13,10 @@ mod hot_loading;
 mod configuration;
 // Both of these, fifty times, while clients never stop asking.
 mod under_load;
+// Certificates, on both sides.
+mod tls;
+// Many requests on one connection.
+mod http2;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // What must never be written anywhere.

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use super::{Message, PATIENCE};
+use rustls::{ServerConnection, StreamOwned};
+
+use super::client::Stream;
+use super::{Identity, Message, PATIENCE};
 
 /// A server on a port of its own, with a thread for each connection. Dropping it stops it.
 pub(crate) struct Origin {
@@ -28,6 +31,22 @@ pub(crate) fn answer(content_type: &str, body: &str) -> Vec<u8> {
 impl Origin {
     /// Begins to answer each request with the bytes that `script` makes for it.
     pub(crate) fn start(script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::listen(script, |stream| Some(Box::new(stream)))
+    }
+
+    /// As [`start`](Self::start), over TLS, with this certificate.
+    pub(crate) fn start_tls(identity: &Identity, script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let config = identity.server();
+        Self::listen(script, move |stream| {
+            let connection = ServerConnection::new(config.clone()).ok()?;
+            Some(Box::new(StreamOwned::new(connection, stream)))
+        })
+    }
+
+    fn listen(
+        script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+        open: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -42,8 +61,10 @@ impl Origin {
                         return;
                     }
                     accepted.fetch_add(1, Ordering::SeqCst);
+                    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+                    let Some(stream) = open(stream) else { return };
                     let (seen, script) = (seen.clone(), script.clone());
-                    thread::spawn(move || serve(&stream, &seen, &*script));
+                    thread::spawn(move || serve(stream, &seen, &*script));
                 }
             }
         });
@@ -53,6 +74,11 @@ impl Origin {
     /// One that always says `text/plain` "fine".
     pub(crate) fn fine() -> Self {
         Self::start(|_| answer("text/plain", "fine"))
+    }
+
+    /// `127.0.0.1:…`
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// For `endpoints` of a configuration.
@@ -76,14 +102,13 @@ impl Origin {
     }
 }
 
-fn serve(stream: &TcpStream, seen: &Mutex<Vec<Message>>, script: &Script) {
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
-    let (mut input, mut output) = (BufReader::new(stream), stream);
+fn serve(stream: Box<dyn Stream>, seen: &Mutex<Vec<Message>>, script: &Script) {
+    let mut stream = BufReader::new(stream);
     // A connection that breaks is the test's own doing, or shows in what the client gets.
-    while let Ok(Some(request)) = Message::read(&mut input) {
+    while let Ok(Some(request)) = Message::read(&mut stream) {
         let response = script(&request);
         seen.lock().expect("no thread panicked").push(request);
-        if output.write_all(&response).is_err() {
+        if stream.get_mut().write_all(&response).is_err() {
             return;
         }
     }
