@@ -2,6 +2,7 @@
 //! [`PATIENCE`].
 
 mod client;
+mod gate;
 mod message;
 mod origin;
 mod proxy;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use client::Client;
+pub(crate) use gate::Gate;
 pub(crate) use message::Message;
 pub(crate) use origin::{Origin, answer};
 pub(crate) use proxy::Proxy;

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
-use crate::harness::{Identity, Origin, PATIENCE, Proxy};
+use crate::harness::{Gate, Identity, Origin, PATIENCE, Proxy, answer};
 
 /// Runs a client, and gives up when nothing happens.
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -116,7 +116,7 @@ fn both_sides_agree_on_it_by_alpn() {
 
 #[test]
 fn many_requests_share_a_connection() {
-    let origin = Origin::start(|request| crate::harness::answer("text/plain", request.target()));
+    let origin = Origin::start(|request| answer("text/plain", request.target()));
     let proxy = Proxy::start(&config(&origin.url(), ""), &[]);
     run(async {
         let sender = plain(&proxy).await;
@@ -225,4 +225,50 @@ fn a_stream_that_is_given_up_costs_the_others_nothing() {
         }
     });
     assert!(origin.seen().iter().all(|request| request.body == b"whole"), "no half of a body passes for a whole one");
+}
+
+/// `GOAWAY` tells the client that there is no room for more, and what runs is finished.
+#[test]
+fn streams_in_flight_outlive_the_beginning_of_a_drain() {
+    let gate = Gate::default();
+    let origin = Origin::start({
+        let gate = gate.clone();
+        move |request| {
+            gate.pass();
+            answer("text/plain", request.target())
+        }
+    });
+    let proxy = Proxy::start(&config(&origin.url(), ""), &[]);
+    run(async {
+        let (sender, connection) = h2::client::handshake(socket(&proxy, "public").await).await.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let mut asked = Vec::new();
+        let mut sender: SendRequest<Bytes> = sender;
+        for n in 0..4 {
+            sender = sender.ready().await.expect("room for a stream");
+            asked.push((n, sender.send_request(request("GET", &format!("/{n}")), true).expect("a stream").0));
+        }
+        let stopping = tokio::task::spawn_blocking(move || {
+            gate.arrived(4);
+            // Until the client has been told, the gate stays closed: the connection has to take the news by itself.
+            (gate, std::thread::spawn(move || proxy.drain()))
+        });
+        let (gate, stopping) = stopping.await.expect("four requests came");
+        let refused = loop {
+            match sender.ready().await {
+                Ok(ready) => sender = ready,
+                Err(error) => break error,
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(refused.is_go_away() && refused.reason() == Some(h2::Reason::NO_ERROR), "{refused}");
+        gate.open();
+        for (n, response) in asked {
+            let response = whole(response.await.expect("a response")).await;
+            assert_eq!(response, (200, format!("/{n}").into_bytes()));
+        }
+        connection.await.expect("the connection's task").expect("an orderly end");
+        let (cut, log) = tokio::task::spawn_blocking(|| stopping.join().expect("it ends")).await.expect("a thread");
+        assert_eq!((cut, log.lines().count()), (0, 4), "{log}");
+    });
 }

@@ -13,6 +13,8 @@ mod hot_loading;
 mod configuration;
 // Both of these, fifty times, while clients never stop asking.
 mod under_load;
+// The end of a server.
+mod drain;
 // Certificates, on both sides.
 mod tls;
 // Many requests on one connection.

@@ -52,6 +52,11 @@ impl Proxy {
         self.server().address(listener).unwrap_or_else(|| panic!("no listener {listener}"))
     }
 
+    /// Where operators ask.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.server().admin().expect("a listener")
+    }
+
     /// A connection to the public listener.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address("public"))
@@ -64,7 +69,7 @@ impl Proxy {
 
     /// What a GET of `target` gets from the listener for operators.
     pub(crate) fn admin(&self, target: &str) -> Message {
-        Client::connect(self.server().admin().expect("a listener")).request("GET", target, &[], b"")
+        Client::connect(self.admin_address()).request("GET", target, &[], b"")
     }
 
     /// Puts another configuration in the place of the file, and loads it; the text says why it is refused.
