@@ -109,7 +109,8 @@ fn in_the_time_of_grace_clients_are_still_served() {
     until("not ready", || Client::connect(admin).request("GET", "/readyz", &[], b"").status() == 503);
     assert_eq!(Client::connect(public).request("GET", "/", &[], b"").text(), "fine");
     assert_eq!(kept.request("GET", "/", &[], b"").text(), "fine");
-    assert!(kept.is_closed() && TcpStream::connect(public).is_err());
+    assert!(kept.is_closed());
+    until("closed for new connections", || TcpStream::connect(public).is_err());
     drop(kept);
     assert_eq!(stopping.join().expect("it ends").0, 0);
 }
