@@ -102,6 +102,18 @@ impl Sight {
     }
 }
 
+impl Sight {
+    /// Whether a hook is called.
+    pub(super) fn wants(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::Request => self.on_request,
+            Hook::RequestBody => self.request_body.is_some(),
+            Hook::Response => self.on_response,
+            Hook::ResponseBody => self.response_body.is_some(),
+        }
+    }
+}
+
 impl Default for See {
     fn default() -> Self {
         Self { parts: Parts::empty(), headers: Seen::Only(Vec::new()), attributes: Seen::Only(Vec::new()) }

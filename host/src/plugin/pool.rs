@@ -101,8 +101,8 @@ impl Pool {
 
     async fn fresh(&self) -> Result<Instance, Failure> {
         let slot = permit(&self.plugin.engine.slots, self).await?;
-        match Instance::in_slot(&self.plugin, slot).await {
-            Ok((instance, _)) => Ok(instance),
+        match Instance::fresh(&self.plugin, slot).await {
+            Ok(instance) => Ok(instance),
             Err(error @ LoadError::Failed(_)) => {
                 Err(Failure { kind: FailureKind::Configure, detail: error.to_string() })
             }
