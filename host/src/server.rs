@@ -14,14 +14,14 @@ mod worker;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
 use crate::config::{Config, Problems};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Telemetry};
 use loader::Loader;
 pub(crate) use loader::{Request, View};
 
@@ -32,6 +32,8 @@ pub struct Options {
     pub path: Option<PathBuf>,
     /// Where access lines go in place of what the configuration says.
     pub access: Option<AccessLog>,
+    /// Takes the level, the format and the secrets of each configuration that is loaded.
+    pub telemetry: Option<Arc<Telemetry>>,
 }
 
 /// Why a server did not start.
