@@ -57,6 +57,11 @@ impl Client {
         Message::read(&mut self.0).expect("a response in time").expect("a response, not the end of the connection")
     }
 
+    /// The next response, if it comes whole.
+    pub(crate) fn try_response(&mut self) -> Option<Message> {
+        Message::read(&mut self.0).ok().flatten()
+    }
+
     /// Whether the proxy closes the connection, rather than sending anything more.
     pub(crate) fn is_closed(&mut self) -> bool {
         // A reset is an end, too.
