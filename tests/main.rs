@@ -9,6 +9,8 @@ mod main_job;
 mod guests;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
+// What the documentation of the built-in plugins shows.
+mod plugin_examples;
 // Configurations that are loaded again.
 mod configuration;
 // Both of these, fifty times, while clients never stop asking.
