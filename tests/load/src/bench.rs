@@ -188,16 +188,8 @@ impl Field {
     /// HTTP/2 by nghttp2's load generator. It warms up by itself, so the time of the proxy is that of all requests.
     fn h2load(&self, job: &Job) -> Result<Sample> {
         let mut command = process::pinned(&self.cpu, Path::new("h2load"));
-        let url = format!("https://{}{}", job.address, job.request.path);
-        command.args([
-            "--connect-to",
-            &job.address.to_string(),
-            "-c4",
-            "-m16",
-            "--sni",
-            "localhost",
-            "--groups=X25519",
-        ]);
+        let url = format!("https://localhost:{}{}", job.address.port(), job.request.path);
+        command.args(["--connect-to", &job.address.to_string(), "-c4", "-m16", "--groups=X25519"]);
         command.args(["-D", &job.time.as_secs_f64().ceil().to_string()]);
         for (name, value) in job.request.headers.iter().filter(|(name, _)| name != "host") {
             command.args(["-H", &format!("{name}: {value}")]);

@@ -466,3 +466,33 @@ fn client(certificate: &PathBuf) -> Result<Arc<rustls::ClientConfig>> {
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(length: Option<u64>) -> Request {
+        let (method, path) = ("POST".to_owned(), "/x/1k".to_owned());
+        let headers = vec![("host".to_owned(), "h".to_owned())];
+        Request { method, path, headers, body: "ab".to_owned(), size: 0, status: 200, length }
+    }
+
+    #[test]
+    fn a_request_goes_out_with_its_length() {
+        assert_eq!(request(None).bytes(), b"POST /x/1k HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nab");
+        let large = Request { size: 5, ..request(None) };
+        assert!(large.bytes().ends_with(b"content-length: 5\r\n\r\nxxxxx"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_as_expected_ends_the_run() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+        assert_eq!(begin(&head[..20], &request(Some(4))).unwrap(), None, "the rest is to come");
+        assert_eq!(begin(head, &request(Some(4))).unwrap(), Some(4));
+        assert_eq!(begin(&[head, &b"ab"[..]].concat(), &request(None)).unwrap(), Some(2));
+        assert!(begin(head, &request(Some(5))).is_err(), "another length");
+        assert!(begin(&[head, &b"abcde"[..]].concat(), &request(None)).is_err(), "bytes behind it");
+        assert!(begin(b"HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\n", &request(Some(4))).is_err(), "another status");
+        assert!(begin(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &request(None)).is_err());
+    }
+}
