@@ -1,0 +1,177 @@
+//! What is measured once rather than in rounds: memory of idle connections, starts, several workers, many plugins.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::bench::{Field, Settings, start_upstream};
+use crate::drive::{Job, Sample};
+use crate::gate::{Build, Gate, ONE_WORKER, Size};
+use crate::process::{self, Process};
+use crate::report::Spread;
+use crate::rows::{self, Side, Way};
+
+/// Idle connections that are opened.
+const IDLE: usize = 10_000;
+/// Starts of which the median is taken.
+const STARTS: usize = 7;
+/// Routes with ten plugins each.
+const MORE: usize = 1_000;
+
+/// One figure beside a goal.
+pub(crate) struct Fact {
+    pub(crate) title: &'static str,
+    pub(crate) ours: Spread,
+    /// What nginx has, where it has the same.
+    pub(crate) nginx: Option<Spread>,
+    pub(crate) unit: &'static str,
+    pub(crate) goal: Limit,
+}
+
+/// What a figure should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limit {
+    Most(f64),
+    Least(f64),
+    /// Only told.
+    None,
+}
+
+/// All of them, or those with `rows` in their title.
+pub(crate) fn all(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<Vec<Fact>> {
+    let mut facts = Vec::new();
+    let wanted = |title: &str| title.contains(&settings.rows);
+    let title = "idle kept connection, 10,000 of them";
+    if wanted(title) {
+        let ours = held(field, Side::Tollgate)?;
+        let nginx = Some(held(field, Side::Nginx)?);
+        facts.push(Fact { title, ours, nginx, unit: "KiB", goal: Limit::Most(2.0) });
+    }
+    let title = "start to first answer, five plugins, warm code cache";
+    if wanted(title) {
+        let ours = starts(settings, build, directory, field)?;
+        facts.push(Fact { title, ours, nginx: None, unit: "ms", goal: Limit::Most(30.0) });
+    }
+    let title = "two workers on two CPUs, to one: requests a second";
+    if wanted(title) {
+        let ours = two_workers(settings, build, directory, field)?;
+        facts.push(Fact { title, ours, nginx: None, unit: "times", goal: Limit::Least(1.9) });
+    }
+    let title = "1,000 more routes with 10,000 plugins";
+    if wanted(title) {
+        facts.extend(many(settings, build, directory, field, title)?);
+    }
+    Ok(facts)
+}
+
+/// KiB of the proxy's memory for each connection that has had one answer.
+fn held(field: &Field, side: Side) -> Result<Spread> {
+    let mut job = field.job(side, Way::Kept(IDLE), &rows::plain());
+    job.connections = IDLE;
+    let before = process::memory(job.watch)?;
+    let holder = Holder::start(field, &job)?;
+    let after = process::memory(job.watch)?;
+    drop(holder);
+    Ok(Spread::of(vec![after.saturating_sub(before) as f64 / 1024.0 / IDLE as f64]))
+}
+
+struct Holder(Child);
+
+impl Holder {
+    fn start(field: &Field, job: &Job) -> Result<Self> {
+        let mut command = Command::new(&field.own);
+        command.arg("hold").arg(serde_json::to_string(job)?).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = Self(command.spawn()?);
+        let mut line = String::new();
+        BufReader::new(holder.0.stdout.as_mut().context("no output")?).read_line(&mut line)?;
+        ensure!(line.trim() == "held", "{} connections could not be held; `ulimit -n` may be too low", job.connections);
+        Ok(holder)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Milliseconds from the start of the process to the end of the first answer through five plugins.
+fn starts(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<Spread> {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let begun = Instant::now();
+        let gate = Gate::start(build, ONE_WORKER, (&settings.cpu, directory, "start"), &[field.upstream])?;
+        first(gate.address)?;
+        times.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(Spread::of(times))
+}
+
+fn first(address: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(&rows::five().bytes())?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    ensure!(&head == b"HTTP/1.1 200", "the first answer is {}", String::from_utf8_lossy(&head));
+    Ok(())
+}
+
+/// Two whole stacks, one on each of two CPUs, around one proxy with two workers, beside one stack on one CPU.
+fn two_workers(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<Spread> {
+    let (one, two) = (settings.cpu.as_str(), settings.second.as_str());
+    let both = format!("{one},{two}");
+    let [second] = process::free()?;
+    let _upstream: Process = start_upstream(&field.own, two, second, directory)?;
+    let size = Size { workers: 2, more: 0 };
+    let gate = Gate::start(build, size, (&both, directory, "two"), &[field.upstream, second])?;
+    let mut ratios = Vec::new();
+    for _ in 0..settings.rounds {
+        let alone = field.drive(&settings.timed(field.job(Side::Tollgate, Way::Kept(64), &rows::plain())))?;
+        let mut job = settings.timed(field.job(Side::Tollgate, Way::Kept(64), &rows::plain()));
+        (job.address, job.watch) = (gate.address, gate.process.id());
+        let text = serde_json::to_string(&job)?;
+        let drive = |cpu: &str| {
+            let mut command = process::pinned(cpu, &field.own);
+            command.args([OsStr::new("drive"), OsStr::new(&text)]).stdout(Stdio::piped()).spawn()
+        };
+        let (left, right) = (drive(one)?, drive(two)?);
+        let rate = |child: Child| -> Result<f64> {
+            let output = child.wait_with_output()?;
+            ensure!(output.status.success(), "a load on two workers failed");
+            Ok(serde_json::from_slice::<Sample>(&output.stdout)?.rate())
+        };
+        ratios.push((rate(left)? + rate(right)?) / alone.rate());
+    }
+    Ok(Spread::of(ratios))
+}
+
+/// The plain pass and one plugin, beside 10,000 plugins that nobody calls.
+fn many(settings: &Settings, build: &Build, directory: &Path, field: &Field, title: &'static str) -> Result<Vec<Fact>> {
+    let size = Size { workers: 1, more: MORE };
+    let gate = Gate::start(build, size, (&settings.cpu, directory, "many"), &[field.upstream])?;
+    let memory = |id: u32| Ok::<f64, anyhow::Error>(process::memory(id)? as f64 / f64::from(1 << 20));
+    let idle = memory(gate.process.id())?;
+    let mut over = Vec::new();
+    for _ in 0..settings.rounds {
+        let job = settings.timed(field.job(Side::Tollgate, Way::Kept(64), &rows::key()));
+        let few = field.drive(&job)?;
+        let many = field.drive(&Job { address: gate.address, watch: gate.process.id(), ..job })?;
+        over.push(many.cost() - few.cost());
+    }
+    let begun = Instant::now();
+    gate.admin("POST", "/reload")?;
+    let reload = begun.elapsed().as_secs_f64();
+    let fact = |title, ours, unit, goal| Fact { title, ours, nginx: None, unit, goal };
+    Ok(vec![
+        fact(title, Spread::of(over), "µs more", Limit::Most(0.5)),
+        fact("… their reload", Spread::of(vec![reload]), "s", Limit::Most(1.0)),
+        fact("… memory of the process", Spread::of(vec![idle]), "MiB", Limit::None),
+    ])
+}
