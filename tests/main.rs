@@ -13,5 +13,7 @@ mod hot_loading;
 mod configuration;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
+// A corpus of hostile bytes, each with its answer.
+mod hostile;
 // What must never be written anywhere.
 mod secrets;

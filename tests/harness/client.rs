@@ -1,7 +1,7 @@
 //! A client that sends the bytes it is given.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::{Message, PATIENCE};
 
@@ -39,6 +39,19 @@ impl Client {
     /// The next response, whole.
     pub(crate) fn response(&mut self) -> Message {
         Message::read(&mut self.0).expect("a response in time").expect("a response, not the end of the connection")
+    }
+
+    /// Everything that comes until the proxy closes the connection.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let _ = self.0.read_to_end(&mut rest);
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    /// Says that nothing more is sent.
+    pub(crate) fn end(&mut self) {
+        self.0.get_mut().shutdown(Shutdown::Write).expect("an open connection");
     }
 
     /// Whether the proxy closes the connection, rather than sending anything more.

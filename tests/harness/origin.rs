@@ -16,7 +16,8 @@ pub(crate) struct Origin {
     accepting: Option<JoinHandle<()>>,
 }
 
-type Script = dyn Fn(&Message) -> Vec<u8> + Send + Sync;
+/// What to answer, and whether to close the connection then.
+type Script = dyn Fn(&Message) -> (Vec<u8>, bool) + Send + Sync;
 
 /// A whole 200 with this body.
 pub(crate) fn answer(content_type: &str, body: &str) -> Vec<u8> {
@@ -27,11 +28,20 @@ pub(crate) fn answer(content_type: &str, body: &str) -> Vec<u8> {
 impl Origin {
     /// Begins to answer each request with the bytes that `script` makes for it.
     pub(crate) fn start(script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::with(Arc::new(move |request| (script(request), false)))
+    }
+
+    /// One that answers each connection's first request with these bytes, and then closes it.
+    pub(crate) fn once(bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec();
+        Self::with(Arc::new(move |_| (bytes.clone(), true)))
+    }
+
+    fn with(script: Arc<Script>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let stopping = Arc::new(AtomicBool::new(false));
-        let script: Arc<Script> = Arc::new(script);
         let accepting = thread::spawn({
             let (seen, stopping) = (seen.clone(), stopping.clone());
             move || {
@@ -73,9 +83,9 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Message>>, script: &Script) {
     let (mut input, mut output) = (BufReader::new(stream), stream);
     // A connection that breaks is the test's own doing, or shows in what the client gets.
     while let Ok(Some(request)) = Message::read(&mut input) {
-        let response = script(&request);
+        let (response, last) = script(&request);
         seen.lock().expect("no thread panicked").push(request);
-        if output.write_all(&response).is_err() {
+        if output.write_all(&response).is_err() || last {
             return;
         }
     }

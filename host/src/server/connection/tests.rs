@@ -2,6 +2,7 @@
 //! go on, and then straight to the next deadline.
 
 mod ending;
+mod http1;
 mod secure;
 mod whole;
 
