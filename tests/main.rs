@@ -23,5 +23,7 @@ mod tls;
 mod http2;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
+// A corpus of hostile bytes, each with its answer.
+mod hostile;
 // What must never be written anywhere.
 mod secrets;

@@ -78,7 +78,9 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     names
 }
 
-fn takes_trailers(headers: &HeaderMap) -> bool {
+/// Whether the sender of a request reads trailers (RFC 9110, section 10.1.4).
+#[must_use]
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::TE)
         .iter()

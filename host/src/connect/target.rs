@@ -12,14 +12,16 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::exchange::{Exchange, replay};
-use super::live::{Io, Live};
+use super::exchange::Exchange;
+use super::live::Live;
+use super::sending::replay;
 use super::trust::Trust;
 use super::{Record, oldest};
 use crate::body::Body;
 use crate::config::{Endpoint, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::http1::wire::Io;
 
 /// An endpoint with its connections.
 pub struct Target {
@@ -181,13 +183,13 @@ impl Target {
                 };
                 let until = after(Instant::now(), timeouts.tls).min(total);
                 match timeout_at(until, tls.connector.connect(name, stream)).await {
-                    Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+                    Ok(Ok(stream)) => Io::Tls(Box::new(stream.into())),
                     Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
                     Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),
                 }
             }
         };
-        Live::open(stream).await.map_err(|cause| self.error(Reason::UpstreamConnect, cause))
+        Ok(Live::new(stream))
     }
 
     /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one
