@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::arriving::Arriving;
 use super::live::Live;
-use super::sending::Sending;
+use super::sending::{Sending, is_idempotent};
 use super::target::Target;
 use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
@@ -40,10 +40,10 @@ pub(super) struct Exchange<'a> {
 /// An exchange that ended without the head of a response.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// The request, if nothing of it was sent.
-    pub(super) unsent: Option<Box<Request<Body>>>,
-    /// The connection ended before a single byte came over it.
-    pub(super) silent: bool,
+    /// The request, if it is still whole and may go out on another connection.
+    pub(super) again: Option<Box<Request<Body>>>,
+    /// Nothing of it was sent, so not even this server can have seen it.
+    pub(super) unsent: bool,
 }
 
 /// Why no head came.
@@ -62,7 +62,7 @@ impl Exchange<'_> {
         // A connection that was closed while nobody used it.
         if self.reused && !self.live.wire.is_idle() {
             let error = self.home.error(Reason::UpstreamReset, "closed the connection while it was idle");
-            return Err(Failure { error, unsent: Some(Box::new(request)), silent: true });
+            return Err(Failure { error, again: Some(Box::new(request)), unsent: true });
         }
         let (parts, body) = request.into_parts();
         // Streams of gRPC end when they want to; their responses are exempt in any case.
@@ -84,12 +84,16 @@ impl Exchange<'_> {
         })
         .await;
         match outcome {
-            Ok(head) => self.accept(head, sending).map_err(|error| Failure { error, unsent: None, silent: false }),
+            Ok(head) => self.accept(head, sending).map_err(|error| Failure { error, again: None, unsent: false }),
             Err(fault) => {
                 let error = self.explain(&fault);
+                // Over a reused connection that was closed without a word, it was in all likelihood never seen.
                 let silent = !heard && matches!(fault, Fault::Ended);
-                let unsent = if silent { sending.unsent() } else { None };
-                Err(Failure { error, unsent: unsent.map(|body| Box::new(Request::from_parts(parts, body))), silent })
+                let unsent = silent && !sending.begun;
+                let again = unsent || (silent && self.reused && is_idempotent(&parts.method));
+                let body = if again { sending.into_body() } else { None };
+                let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
+                Err(Failure { error, again, unsent })
             }
         }
     }

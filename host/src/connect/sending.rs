@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::HeaderMap;
-use http::{Method, Request, Uri};
+use http::{Method, Uri};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -120,9 +120,9 @@ impl Sending {
         self.wanting && wire.queued() == 0
     }
 
-    /// The body, as long as nothing of it is gone.
-    pub(super) fn unsent(self) -> Option<Body> {
-        (!self.begun).then_some(self.body)
+    /// The body, as long as it can be sent from its beginning.
+    pub(super) fn into_body(self) -> Option<Body> {
+        (!self.begun || !matches!(self.body, Body::Stream(_))).then_some(self.body)
     }
 }
 
@@ -130,20 +130,8 @@ fn broken(cause: BadLength) -> BodyError {
     BodyError::Broken(cause.into())
 }
 
-/// A copy of a request that may be sent twice: its method is idempotent, and its body is at hand.
-pub(super) fn replay(request: &Request<Body>) -> Option<Request<Body>> {
-    let body = match request.body() {
-        Body::Empty => Body::Empty,
-        Body::Full(bytes) => Body::Full(bytes.clone()),
-        Body::Stream(_) => return None,
-    };
-    let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
-        || matches!(*request.method(), Method::OPTIONS | Method::TRACE);
-    idempotent.then(|| {
-        let mut copy = Request::new(body);
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        copy
-    })
+/// Whether a request that may have had its effect can be sent once more (RFC 9110, section 9.2.2).
+pub(super) fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
+        || matches!(*method, Method::OPTIONS | Method::TRACE)
 }

@@ -14,7 +14,6 @@ use tokio_rustls::TlsConnector;
 
 use super::exchange::Exchange;
 use super::live::Live;
-use super::sending::replay;
 use super::trust::Trust;
 use super::{Record, oldest};
 use crate::body::Body;
@@ -94,24 +93,21 @@ impl Target {
             let Some(request) = place.take() else {
                 return Err(Reason::Internal.into());
             };
-            let copy = replay(&request);
             let exchange = Exchange { live, home: self, timeouts, total, reused: true };
-            match exchange.run(request).await {
+            let failure = match exchange.run(request).await {
                 Ok(response) => {
                     record.reused = true;
                     record.head = Some(begun.elapsed());
                     return Ok(response);
                 }
-                Err(mut failure) => match failure.unsent.take() {
-                    // This one had been closed already: the next.
-                    Some(request) => *place = Some(*request),
-                    None if failure.silent && copy.is_some() => {
-                        *place = copy;
-                        record.repeated = true;
-                        break;
-                    }
-                    None => return Err(failure.error),
-                },
+                Err(failure) => failure,
+            };
+            let Some(request) = failure.again else { return Err(failure.error) };
+            *place = Some(*request);
+            // This one had been closed already: the next.
+            if !failure.unsent {
+                record.repeated = true;
+                break;
             }
         }
         let connecting = Instant::now();
@@ -127,7 +123,7 @@ impl Target {
                 Ok(response)
             }
             Err(failure) => {
-                *place = failure.unsent.map(|request| *request);
+                *place = failure.again.map(|request| *request);
                 Err(failure.error)
             }
         }

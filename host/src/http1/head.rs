@@ -170,7 +170,7 @@ pub fn request(head: &Bytes, limits: Limits) -> Result<RequestHead, BadHead> {
         return Err(BadHead::RequestLine);
     };
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let (headers, said) = headers(head, parsed.headers)?;
+    let (headers, said) = headers(head, parsed.headers, 5)?;
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| BadHead::Method)?;
     *request.uri_mut() = uri(head.slice_ref(target.as_bytes()))?;
@@ -200,7 +200,7 @@ pub fn response(head: &Bytes, limits: Limits, method: &Method) -> Result<Respons
     };
     let status = StatusCode::from_u16(code).ok().filter(|status| status.as_u16() < 600).ok_or(BadHead::Status)?;
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let (mut headers, said) = headers(head, parsed.headers)?;
+    let (mut headers, said) = headers(head, parsed.headers, 1)?;
     let length = said.length_of_response(version, method, status)?;
     said.normalise(status, &mut headers);
     let mut response = Response::new(());
@@ -210,8 +210,9 @@ pub fn response(head: &Bytes, limits: Limits, method: &Method) -> Result<Respons
     Ok(ResponseHead { response, length, keep_alive: said.keeps_alive(version) })
 }
 
-fn headers(head: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Said), BadHead> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+/// `added` fields have room beside those that came: a map that grows on its way is hashed anew.
+fn headers(head: &Bytes, fields: &[Header<'_>], added: usize) -> Result<(HeaderMap, Said), BadHead> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + added);
     let mut said = Said::default();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadHead::Name)?;

@@ -1,7 +1,7 @@
 //! The bytes of a connection: TCP, or TLS on top of it, with what was read and not understood yet, and what was written
 //! and not sent yet. Both buffers exist only while there is something in them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 /// What is read at once where it is not known how much comes. Heads and short bodies fit many times.
-const SCRATCH: usize = 16 * 1024;
+const READ: usize = 16 * 1024;
 /// What is read at once where more is known to come.
 const PIECE: usize = 64 * 1024;
 /// What is copied behind a head rather than sent from where it is: a copy of it costs less than a second slice.
@@ -46,7 +46,16 @@ pub struct Wire {
 #[derive(Debug, Default)]
 struct Output {
     queue: VecDeque<Bytes>,
-    tail: BytesMut,
+    tail: Vec<u8>,
+    /// How much of the tail was sent.
+    sent: usize,
+}
+
+thread_local! {
+    /// Where everything is read to first.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+    /// The memory of a tail that was sent, for the next connection that writes one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Wire {
@@ -76,13 +85,10 @@ impl Wire {
 
     /// Reads once what has come, and answers how much; nothing is the end. Memory is taken only for what is there.
     pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        thread_local! {
-            static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-        }
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        BUFFER.with_borrow_mut(|buffer| {
+        SCRATCH.with_borrow_mut(|buffer| {
             let mut read = ReadBuf::new(buffer);
             ready!(Pin::new(&mut self.io).poll_read(context, &mut read))?;
             self.ended = read.filled().is_empty();
@@ -94,7 +100,7 @@ impl Wire {
 
     /// The same where so many bytes are known to come. While they come fast, they are read to the place where they stay.
     pub fn poll_read_more(&mut self, context: &mut Context<'_>, expected: u64) -> Poll<io::Result<usize>> {
-        if !self.full || expected <= SCRATCH as u64 || self.ended {
+        if !self.full || expected <= READ as u64 || self.ended {
             return self.poll_read(context);
         }
         self.input.reserve(usize::try_from(expected).unwrap_or(PIECE).min(PIECE));
@@ -103,24 +109,28 @@ impl Wire {
             self.input = BytesMut::new();
         }
         let read = ready!(read)?;
-        self.full = read >= SCRATCH;
+        self.full = read >= READ;
         self.ended = read == 0;
         Poll::Ready(Ok(read))
     }
 
     /// Where small things are written to, in the order in which they go out.
-    pub fn tail(&mut self) -> &mut BytesMut {
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.output.tail.capacity() == 0 {
+            self.output.tail = SPARE.take();
+        }
         &mut self.output.tail
     }
 
     /// Writes bytes behind everything else, without a copy if they are many.
     pub fn push(&mut self, bytes: Bytes) {
         if bytes.len() <= COPY {
-            self.output.tail.extend_from_slice(&bytes);
+            self.tail().extend_from_slice(&bytes);
             return;
         }
-        if !self.output.tail.is_empty() {
-            let before = self.output.tail.split().freeze();
+        if self.output.sent < self.output.tail.len() {
+            let mut before = Bytes::from(std::mem::take(&mut self.output.tail));
+            before.advance(std::mem::take(&mut self.output.sent));
             self.output.queue.push_back(before);
         }
         self.output.queue.push_back(bytes);
@@ -129,7 +139,7 @@ impl Wire {
     /// Bytes that wait to be sent.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.output.queue.iter().map(Bytes::len).sum::<usize>() + self.output.tail.len()
+        self.output.queue.iter().map(Bytes::len).sum::<usize>() + self.output.tail.len() - self.output.sent
     }
 
     /// Sends what waits, as far as the other side takes it. Ready when all of it is sent; `progress` tells whether any
@@ -138,10 +148,11 @@ impl Wire {
         let sent = self.queued() > 0;
         while self.queued() > 0 {
             let wrote = match self.output.queue.is_empty() {
-                true => ready!(Pin::new(&mut self.io).poll_write(context, &self.output.tail))?,
+                true => ready!(Pin::new(&mut self.io).poll_write(context, &self.output.tail[self.output.sent..]))?,
                 false => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
-                    let parts = self.output.queue.iter().map(|bytes| &bytes[..]).chain([&self.output.tail[..]]);
+                    let parts =
+                        self.output.queue.iter().map(|bytes| &bytes[..]).chain([&self.output.tail[self.output.sent..]]);
                     let mut count = 0;
                     for (slice, part) in slices.iter_mut().zip(parts) {
                         *slice = IoSlice::new(part);
@@ -197,7 +208,15 @@ impl Output {
             sent -= first.len();
             self.queue.pop_front();
         }
-        self.tail.advance(sent);
+        self.sent += sent;
+        if self.sent == self.tail.len() {
+            self.tail.clear();
+            self.sent = 0;
+            let tail = std::mem::take(&mut self.tail);
+            if tail.capacity() <= READ {
+                SPARE.set(tail);
+            }
+        }
     }
 }
 

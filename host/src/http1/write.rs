@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode, Uri};
 
@@ -27,7 +27,7 @@ pub enum Connection {
 }
 
 /// Writes the head of a request. The target has to be in origin form; what the headers say about framing is left out.
-pub fn request(out: &mut BytesMut, method: &Method, target: &Uri, headers: &HeaderMap, length: Length) {
+pub fn request(out: &mut Vec<u8>, method: &Method, target: &Uri, headers: &HeaderMap, length: Length) {
     out.reserve(128 + 64 * headers.len());
     out.extend_from_slice(method.as_str().as_bytes());
     out.extend_from_slice(b" ");
@@ -47,7 +47,7 @@ pub fn request(out: &mut BytesMut, method: &Method, target: &Uri, headers: &Head
 /// Writes the head of a response to a request with this method. Where there is no body because there never is one, the
 /// headers' own `Content-Length` is left: it says what `GET` would have got.
 pub fn response(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     method: &Method,
     status: StatusCode,
     headers: &HeaderMap,
@@ -153,14 +153,14 @@ impl fmt::Display for BadLength {
 impl std::error::Error for BadLength {}
 
 /// Writes one field.
-pub fn field(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
+pub fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
-fn fields(out: &mut BytesMut, headers: &HeaderMap, with_length: bool) {
+fn fields(out: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) {
     for (name, value) in headers {
         match *name {
             header::TRANSFER_ENCODING | header::CONNECTION => {}
@@ -170,7 +170,7 @@ fn fields(out: &mut BytesMut, headers: &HeaderMap, with_length: bool) {
     }
 }
 
-fn content_length(out: &mut BytesMut, length: u64) {
+fn content_length(out: &mut Vec<u8>, length: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = length;
@@ -186,7 +186,7 @@ fn content_length(out: &mut BytesMut, length: u64) {
 }
 
 /// `Date`, formatted once a second on each thread.
-fn date(out: &mut BytesMut) {
+fn date(out: &mut Vec<u8>) {
     /// The end of the year 9999.
     const LAST: u64 = 253_402_300_799;
     const LENGTH: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
@@ -216,9 +216,9 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
         let headers = HeaderMap::from_iter(headers);
         let status = StatusCode::from_u16(status).unwrap();
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         response(&mut out, &method, status, &headers, length, Connection::Stays);
-        String::from_utf8(out.to_vec()).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Request, Response};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -120,57 +120,47 @@ where
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let peer = Peer { address, local, tls: false, server_name: None, protocol: Protocol::Http1 };
-        let served = match &self.certificates {
-            Some(certificates) => {
-                let config = certificates.borrow().clone();
-                self.serve_tls(stream, peer, config, &open).await
-            }
-            None => self.serve_plain(stream, peer, &open).await,
+        // Boxed is what ends long before the connection does, and what HTTP/1 has no use for: most connections are idle
+        // most of the time, and cost what the rest costs.
+        let served = match Box::pin(self.greet(stream, peer, &open)).await {
+            Ok(greeted) => match greeted.peer.protocol {
+                Protocol::Http1 => self.serve_http1(greeted, &open).await,
+                Protocol::Http2 => Box::pin(self.serve_http2(greeted, &open)).await,
+            },
+            Err(ended) => Err(ended),
         };
         if let Err(error) = served {
             debug!(client = %address, %error, "a connection ended early");
         }
     }
 
-    async fn serve_tls(
-        &self,
-        stream: TcpStream,
-        mut peer: Peer,
-        config: Arc<ServerConfig>,
-        open: &Open,
-    ) -> Result<(), Ended> {
+    /// Finds out what is spoken: by TLS, or by the first bytes.
+    async fn greet(&self, mut stream: TcpStream, mut peer: Peer, open: &Open) -> Result<Box<Greeted>, Ended> {
+        let mut deadline = Deadline::new();
+        let Some(certificates) = &self.certificates else {
+            let (begin, http2) = self.first_bytes(&mut stream, open, &mut deadline).await?;
+            peer.protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+            return Ok(Box::new(Greeted { io: Io::Plain(stream), begin, peer, deadline }));
+        };
+        let config = certificates.borrow().clone();
         let until = after(Instant::now(), self.limits.handshake_time);
-        // A handshake needs far more room than what follows, which keeps none for it.
-        let handshake = Box::pin(timeout_at(until, TlsAcceptor::from(config).accept(stream)));
-        let stream =
-            unless_over(open, handshake).await.ok_or(Ended::Cut)?.map_err(|_| Ended::Handshake)?.map_err(Ended::Tls)?;
+        let stream = unless_over(open, timeout_at(until, TlsAcceptor::from(config).accept(stream)))
+            .await
+            .ok_or(Ended::Cut)?
+            .map_err(|_| Ended::Handshake)?
+            .map_err(Ended::Tls)?;
         let session = stream.get_ref().1;
         peer.tls = true;
         peer.server_name = session.server_name().map(Box::from);
-        let http2 = session.alpn_protocol() == Some(b"h2");
-        let io = Io::Tls(Box::new(stream.into()));
-        self.serve_http(io, BytesMut::new(), http2, peer, open, Deadline::new()).await
-    }
-
-    async fn serve_plain(&self, mut stream: TcpStream, peer: Peer, open: &Open) -> Result<(), Ended> {
-        let mut deadline = Deadline::new();
-        let (begin, http2) = self.first_bytes(&mut stream, open, &mut deadline).await?;
-        self.serve_http(Io::Plain(stream), begin, http2, peer, open, deadline).await
-    }
-
-    async fn serve_http(
-        &self,
-        io: Io,
-        begin: BytesMut,
-        http2: bool,
-        mut peer: Peer,
-        open: &Open,
-        deadline: Deadline,
-    ) -> Result<(), Ended> {
-        if http2 {
+        if session.alpn_protocol() == Some(b"h2") {
             peer.protocol = Protocol::Http2;
-            return Box::pin(self.serve_http2(io, begin.freeze(), peer, open, deadline)).await;
         }
+        let io = Io::Tls(Box::new(stream.into()));
+        Ok(Box::new(Greeted { io, begin: BytesMut::new(), peer, deadline }))
+    }
+
+    async fn serve_http1(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
+        let Greeted { io, begin, peer, deadline } = *greeted;
         let link = Link::new(Wire::new(io, begin));
         let (carry, limits, peer) = (&*self.carry, &self.limits, Rc::new(peer));
         let served = Http1 { carry, peer, limits, open, link: link.clone(), deadline }.serve().await;
@@ -221,17 +211,11 @@ where
         }
     }
 
-    async fn serve_http2(
-        &self,
-        stream: Io,
-        begin: Bytes,
-        peer: Peer,
-        open: &Open,
-        mut deadline: Deadline,
-    ) -> Result<(), Ended> {
+    async fn serve_http2(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
+        let Greeted { io, begin, peer, mut deadline } = *greeted;
         let activity = Rc::new(Activity::new());
         let service = Service::new(self.carry.clone(), peer, activity.clone(), self.limits.body_idle);
-        let wire = TokioIo::new(wire::Watched::new(stream, begin, activity.clone()));
+        let wire = TokioIo::new(wire::Watched::new(io, begin.freeze(), activity.clone()));
         let mut connection = pin!(self.http2.serve_connection(wire, service));
         // When we told the client to go.
         let mut told = None;
@@ -275,6 +259,15 @@ where
         })
         .await
     }
+}
+
+/// A connection of which it is clear what is spoken on it.
+struct Greeted {
+    io: Io,
+    /// What was read to find that out.
+    begin: BytesMut,
+    peer: Peer,
+    deadline: Deadline,
 }
 
 /// How a connection ends other than by agreement.

@@ -1,10 +1,11 @@
 //! HTTP/1: requests one after another, each with its response, in one task.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body as _;
@@ -15,7 +16,7 @@ use crate::body::Body;
 use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
 use crate::http1::framing::{Length, has_token, is_bodiless};
-use crate::http1::head::{self, Limits, RequestHead, Scan};
+use crate::http1::head::{self, Limits, Scan};
 use crate::http1::incoming::{Link, Unread};
 use crate::http1::wire::Wire;
 use crate::http1::write::{self, BadLength, Connection, Encoder};
@@ -52,26 +53,33 @@ where
     /// Serves until one side has enough.
     pub(super) async fn serve(&mut self) -> Result<(), Ended> {
         while let Some(head) = self.head().await? {
-            let asked = Asked {
-                method: head.request.method().clone(),
-                version: head.request.version(),
-                keep_alive: head.keep_alive,
-                takes_trailers: head.takes_trailers,
-            };
-            let body = Body::begun(self.link.begin(head.length, head.expects_continue)).idle(self.limits.body_idle);
-            let response = self.carry(head.request.map(|()| body)).await?;
-            let keep = self.answer(&asked, response).await?;
-            self.link.finish();
-            if !keep || !self.discard().await? {
+            // On its own, so that a connection without a request has no room for one.
+            if !Box::pin(self.exchange(head)).await? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Waits for the next head. None where there is to be none.
-    async fn head(&mut self) -> Result<Option<RequestHead>, Ended> {
+    /// One request and its response. Answers whether the next one follows.
+    async fn exchange(&mut self, head: Bytes) -> Result<bool, Ended> {
         let limits = Limits { bytes: self.limits.head_size, fields: self.limits.head_fields };
+        let head = head::request(&head, limits).map_err(Ended::Refused)?;
+        let asked = Asked {
+            method: head.request.method().clone(),
+            version: head.request.version(),
+            keep_alive: head.keep_alive,
+            takes_trailers: head.takes_trailers,
+        };
+        let body = Body::begun(self.link.begin(head.length, head.expects_continue)).idle(self.limits.body_idle);
+        let response = self.carry(head.request.map(|()| body)).await?;
+        let keep = self.answer(&asked, response).await?;
+        self.link.finish();
+        Ok(keep && self.discard().await?)
+    }
+
+    /// Waits for the next head. None where there is to be none.
+    async fn head(&mut self) -> Result<Option<Bytes>, Ended> {
         let mut scan = Scan::default();
         let mut since = None;
         let mut begun = false;
@@ -82,10 +90,11 @@ where
             }
             let read = self.link.with(|wire| {
                 loop {
-                    if let Some((skip, length)) = scan.request(&wire.input, limits.bytes).map_err(Ended::Refused)? {
+                    if let Some((skip, length)) =
+                        scan.request(&wire.input, self.limits.head_size).map_err(Ended::Refused)?
+                    {
                         let _ = wire.input.split_to(skip);
-                        let bytes = wire.input.split_to(length).freeze();
-                        return Poll::Ready(head::request(&bytes, limits).map(Some).map_err(Ended::Refused));
+                        return Poll::Ready(Ok(Some(wire.input.split_to(length).freeze())));
                     }
                     let empty = wire.input.is_empty();
                     if empty && phase > Phase::Serving {
@@ -125,8 +134,7 @@ where
 
     /// Has a request served, unless its client leaves before. Its own limits count meanwhile.
     async fn carry(&mut self, request: Request<Body>) -> Result<Response<Body>, Ended> {
-        // On its own, so that a connection without a request has no room for one.
-        let mut carried = Box::pin((self.carry)(request, self.peer.clone()));
+        let mut carried = pin!((self.carry)(request, self.peer.clone()));
         poll_fn(|context| {
             if self.open.phase(context) == Phase::Over {
                 return Poll::Ready(Err(Ended::Cut));
@@ -182,8 +190,11 @@ where
             (true, Version::HTTP_10) => Connection::KeepAlive,
             (true, _) => Connection::Stays,
         };
-        let (method, status, headers) = (&asked.method, parts.status, &parts.headers);
-        self.link.with(|wire| write::response(wire.tail(), method, status, headers, length, connection));
+        self.link.with(|wire| {
+            write::response(wire.tail(), &asked.method, parts.status, &parts.headers, length, connection);
+        });
+        // A long body must not keep them.
+        drop(parts);
         let mut encoder = Encoder::new(length, asked.takes_trailers);
         let mut done = bodiless;
         // Since when the client has taken nothing.
@@ -238,7 +249,7 @@ where
     fn encode(
         &self,
         encoder: &mut Encoder,
-        frame: Option<http_body::Frame<bytes::Bytes>>,
+        frame: Option<http_body::Frame<Bytes>>,
         ends: bool,
     ) -> Result<bool, BadLength> {
         let encode = |wire: &mut Wire| {

@@ -8,6 +8,7 @@ mod whole;
 
 use std::cell::RefCell;
 
+use bytes::Bytes;
 use h2::client as h2_client;
 use http::{StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
