@@ -1,7 +1,5 @@
 //! The examples of the README are true.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
 use tollgate_plugin_convert::{Config, json_to_xml, xml_to_json};
 
 const README: &str = include_str!("../README.md");
