@@ -1,8 +1,9 @@
 # Thin names for commands that also work by hand.
 
 WASM_TARGET := wasm32-wasip2
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test lint bench setup setup-bench
+.PHONY: run test lint bench fuzz fuzz-build setup setup-bench
 
 # Starts Tollgate: on tollgate.toml where there is one, else on the embedded demo. Another file: make run CONFIG=file.toml
 run: setup
@@ -23,7 +24,7 @@ bench: setup setup-bench
 	CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS=-Clink-arg=-zstack-size=262144 \
 		cargo build --profile plugin --target $(WASM_TARGET) -p load-plugins --examples
 	cargo build --release -p tollgate -p tollgate-load
-	$${CARGO_TARGET_DIR:-target}/release/tollgate-load
+	$(TARGET_DIR)/release/tollgate-load
 
 # What the benchmark is beside: nginx with Lua, and nghttp2's load generator for HTTP/2.
 BENCH_PACKAGES := nginx-light libnginx-mod-http-lua lua-cjson nghttp2-client
@@ -34,6 +35,26 @@ setup-bench:
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
 		apt-get install --yes --no-install-recommends $(BENCH_PACKAGES); } || \
 	{ echo 'the benchmark needs, from your system: $(BENCH_PACKAGES)' >&2; exit 1; }
+
+# Each target looks for FUZZ_SECONDS for an input that breaks a promise, and keeps in the target directory what it learned
+# and what it found. What is mended becomes a seed: host/fuzz/seeds/TARGET/.
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS ?= $(notdir $(basename $(wildcard host/fuzz/targets/*.rs)))
+
+fuzz: fuzz-build
+	@for target in $(FUZZ_TARGETS); do \
+	    out=$(TARGET_DIR)/fuzz/$$target; mkdir -p $$out/corpus $$out/found; \
+	    echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
+	    $(TARGET_DIR)/debug/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 \
+	        -dict=host/fuzz/dictionaries/$$target -artifact_prefix=$$out/found/ \
+	        $$out/corpus host/fuzz/seeds/$$target >$$out/log 2>&1 \
+	    || { grep -vE 'NEW|REDUCE|DE:' $$out/log | tail -n 40; exit 1; }; \
+	    grep DONE $$out/log; \
+	done
+
+fuzz-build: setup
+	@command -v c++ >/dev/null || { echo 'c++ is not on PATH: fuzzing needs a C++ compiler, such as g++' >&2; exit 1; }
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/host/fuzz/instrument cargo build -p tollgate-fuzz --features libfuzzer --bins
 
 # The built-in plugins are compiled to WebAssembly components: the one thing that a fresh Rust lacks.
 setup:

@@ -2,17 +2,21 @@
 //! [`PATIENCE`].
 
 mod client;
+mod gate;
 mod message;
 mod origin;
 mod proxy;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use client::Client;
+pub(crate) use gate::Gate;
 pub(crate) use message::Message;
 pub(crate) use origin::{Origin, answer};
 pub(crate) use proxy::Proxy;
+pub(crate) use tls::{Identity, handshake};
 
 /// Longer than anything takes that works, on a busy machine with a cold cache.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

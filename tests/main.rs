@@ -11,6 +11,14 @@ mod guests;
 mod hot_loading;
 // Configurations that are loaded again.
 mod configuration;
+// Both of these, fifty times, while clients never stop asking.
+mod under_load;
+// The end of a server.
+mod drain;
+// Certificates, on both sides.
+mod tls;
+// Many requests on one connection.
+mod http2;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // What must never be written anywhere.

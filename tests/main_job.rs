@@ -40,7 +40,7 @@ pub(crate) fn config(origin: &Origin, limit: u32) -> String {
 
         [route.search]
         path = "/v1/search"
-        methods = ["GET", "POST", "OPTIONS"]
+        methods = ["GET", "POST"]
         chain = ["pages", "keys", "per-minute", "schema", "as-json"]
         upstream = "search"
         "#,

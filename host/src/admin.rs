@@ -72,7 +72,8 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
     };
     let connections = Rc::new(Connections::new(carry, limits(), None, Drain::new()));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    accept::run(socket, connections, room, async {
+    // The connections of operators are no traffic: they are counted where nobody reads it.
+    accept::run(socket, connections, room, Arc::default(), async {
         // Dropped, not sent: both mean the end.
         let _ = stopped.await;
     })

@@ -1,6 +1,5 @@
 //! Chain and Pass: hooks in order, and back in reverse.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,13 +12,15 @@ use http_body::Body as _;
 use crate::authority::Scheme;
 use crate::bindings;
 use crate::body::{Body, BodyError};
+use crate::client::Client;
 use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
 use crate::metrics::{self, PluginError, PluginMetrics};
 use crate::plugin::{
-    Applied, Attributes, BodyCall, Failure, FailureKind, Head, Hook, Pool, Refused, describe_new_body, edit_request,
-    edit_response, refusal, whole,
+    Applied, Attributes, BodyCall, Failure, FailureKind, Head, Hook, Pool, Refused, Sight, describe_new_body,
+    edit_request, edit_response, refusal, whole,
 };
+use crate::request_id::RequestId;
 
 /// The ordered plugins of a route, with this worker's instances.
 pub(crate) struct Chain {
@@ -38,7 +39,7 @@ pub(crate) struct Link {
 /// One request's trip through a chain.
 pub(crate) struct Pass<'a> {
     chain: &'a Chain,
-    client: PassClient,
+    pub(crate) caller: Caller,
     /// What plugins said to each other.
     pub(crate) attributes: Attributes,
     /// How the request ended, if not with an answer of the upstream.
@@ -49,13 +50,14 @@ pub(crate) struct Pass<'a> {
 }
 
 /// Who asks, for what, and in which form an error is written.
-pub(crate) struct PassClient {
-    pub(crate) address: IpAddr,
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    /// Of the connection that the request came over.
     pub(crate) scheme: Scheme,
     /// Host and port in normal form.
     pub(crate) authority: String,
     pub(crate) audience: Audience,
-    pub(crate) request_id: String,
+    pub(crate) request_id: RequestId,
 }
 
 /// How a request ended, if not with an answer of the upstream.
@@ -86,8 +88,8 @@ impl Chain {
         &self.owned
     }
 
-    pub(crate) fn begin(&self, client: PassClient) -> Pass<'_> {
-        Pass { chain: self, client, attributes: Attributes::default(), ended: None, reached: 0, memos: Vec::new() }
+    pub(crate) fn begin(&self, caller: Caller) -> Pass<'_> {
+        Pass { chain: self, caller, attributes: Attributes::default(), ended: None, reached: 0, memos: Vec::new() }
     }
 }
 
@@ -99,9 +101,8 @@ impl Pass<'_> {
     /// Where a plugin fails and its policy is closed, or the body that one wants cannot be had.
     pub(crate) async fn on_request(&mut self, request: Request<Body>) -> Result<Flow, Error> {
         let (mut parts, mut body) = request.into_parts();
-        let chain = self.chain;
-        for (index, link) in chain.links.iter().enumerate() {
-            if let Some(response) = self.request_hooks(index, link, &mut parts, &mut body).await? {
+        for index in 0..self.chain.links.len() {
+            if let Some(response) = self.hooks(index, &mut parts, &mut body).await? {
                 return Ok(Flow::Respond(response));
             }
             self.reached = index + 1;
@@ -112,10 +113,9 @@ impl Pass<'_> {
     /// Takes a response back through the plugins that the request passed.
     pub(crate) async fn on_response(&mut self, response: Response<Body>) -> Response<Body> {
         let (mut parts, mut body) = response.into_parts();
-        let chain = self.chain;
         while let Some(index) = self.reached.checked_sub(1) {
             self.reached = index;
-            let instead = match self.response_hooks(index, &chain.links[index], &mut parts, &mut body).await {
+            let instead = match self.hooks(index, &mut parts, &mut body).await {
                 Ok(None) => continue,
                 Ok(Some(response)) => response,
                 Err(error) => self.fail(error),
@@ -127,34 +127,30 @@ impl Pass<'_> {
 
     /// The response of a failure. It goes back through the chain like any other.
     pub(crate) fn fail(&mut self, error: Error) -> Response<Body> {
-        let response = error.response(&self.client.audience, &self.client.request_id);
+        let response = error.response(&self.caller.audience, self.caller.request_id.as_str());
         self.ended = Some(Ended::Failed(error));
         response.map(Body::from)
     }
 
-    async fn request_hooks(
+    /// Calls the hooks that a plugin has in one direction, and does what they answer. A response is one that takes the
+    /// place of everything behind the plugin.
+    async fn hooks<S: Side>(
         &mut self,
         index: usize,
-        link: &Link,
-        parts: &mut request::Parts,
+        head: &mut S,
         body: &mut Body,
     ) -> Result<Option<Response<Body>>, Error> {
+        let link = &self.chain.links[index];
         let sight = &link.pool.plugin.sight;
-        let Some(see) = &sight.request else { return Ok(None) };
-        let mut wants_body = sight.request_body;
-        if sight.on_request {
-            let input = see.request(&self.head(parts));
+        let (calls, mut cap) = S::wanted(sight);
+        if calls {
             let called = Instant::now();
-            let flow = link.pool.on_request((input,)).await;
-            link.metrics.called(Hook::Request, called.elapsed());
-            let outcome = match flow {
-                Ok(flow) => self.request_flow(link, flow, parts),
-                Err(failure) => Err(failure),
-            };
-            match outcome {
+            let flow = head.call(self, index).await;
+            link.metrics.called(S::HOOK, called.elapsed());
+            match flow.and_then(|flow| self.obey(link, flow, None, head, body)) {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
-                        wants_body = None;
+                        cap = None;
                     }
                     self.remember(index, applied);
                 }
@@ -162,23 +158,18 @@ impl Pass<'_> {
                 Err(failure) => return self.forgive(link, failure).map(|()| None),
             }
         }
-        let Some(cap) = wants_body.filter(|_| !body.is_end_stream()) else { return Ok(None) };
-        let name = &link.pool.plugin.name;
+        let Some(cap) = cap.filter(|_| !body.is_end_stream()) else { return Ok(None) };
         let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
             Ok(bytes) => bytes,
-            Err(BodyError::TooLarge) => return Err(Error::new(Reason::PluginBodyTooLarge(name.clone()))),
-            Err(error) => return Err(Error::because(error.of_request(), error.to_string())),
+            Err(BodyError::TooLarge) => return Err(Error::new(S::too_large(link.pool.plugin.name.clone()))),
+            Err(error) => return Err(Error::because(S::broken(&error), error.to_string())),
         };
         // Chunked before, known now.
         *body = Body::from(bytes.clone());
-        let input = (see.request(&self.head(parts)), bytes, self.memo(index));
         let called = Instant::now();
-        let flow = link.pool.on_body(BodyCall::Request(input)).await;
-        link.metrics.called(Hook::RequestBody, called.elapsed());
-        let outcome = match flow {
-            Ok(flow) => self.request_body_flow(link, flow, parts, body),
-            Err(failure) => Err(failure),
-        };
+        let flow = head.call_with_body(self, index, bytes).await;
+        link.metrics.called(S::BODY_HOOK, called.elapsed());
+        let outcome = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
         match outcome {
             Ok(Outcome::Go(applied)) => {
                 self.remember(index, applied);
@@ -189,148 +180,28 @@ impl Pass<'_> {
         }
     }
 
-    async fn response_hooks(
+    /// Does what a hook answered: all of it, or nothing and a failure.
+    fn obey<S: Side>(
         &mut self,
-        index: usize,
         link: &Link,
-        parts: &mut response::Parts,
+        flow: bindings::Flow,
+        new_body: Option<Vec<u8>>,
+        head: &mut S,
         body: &mut Body,
-    ) -> Result<Option<Response<Body>>, Error> {
-        let sight = &link.pool.plugin.sight;
-        let Some(see) = &sight.response else { return Ok(None) };
-        let mut wants_body = sight.response_body;
-        if sight.on_response {
-            let input = (see.response(parts, &self.attributes), self.memo(index));
-            let called = Instant::now();
-            let flow = link.pool.on_response(input).await;
-            link.metrics.called(Hook::Response, called.elapsed());
-            let outcome = match flow {
-                Ok(flow) => self.response_flow(link, flow, parts),
-                Err(failure) => Err(failure),
-            };
-            match outcome {
-                Ok(Outcome::Go(applied)) => {
-                    if applied.skip_body {
-                        wants_body = None;
-                    }
-                    self.remember(index, applied);
+    ) -> Result<Outcome, Failure> {
+        match flow {
+            bindings::Flow::Continue => Ok(Outcome::Go(Applied::default())),
+            bindings::Flow::Edit(edits) => {
+                let applied = head.edit(edits, link, self)?;
+                if let Some(bytes) = new_body {
+                    describe_new_body(head.headers());
+                    *body = Body::from(bytes);
                 }
-                Ok(Outcome::Stop(response)) => return Ok(Some(response)),
-                Err(failure) => return self.forgive(link, failure).map(|()| None),
+                Ok(Outcome::Go(applied))
             }
-        }
-        let Some(cap) = wants_body.filter(|_| !body.is_end_stream()) else { return Ok(None) };
-        let name = &link.pool.plugin.name;
-        let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
-            Ok(bytes) => bytes,
-            Err(BodyError::TooLarge) => return Err(Error::new(Reason::PluginResponseTooLarge(name.clone()))),
-            Err(error) => return Err(Error::because(error.of_response(), error.to_string())),
-        };
-        *body = Body::from(bytes.clone());
-        let input = (see.response(parts, &self.attributes), bytes, self.memo(index));
-        let called = Instant::now();
-        let flow = link.pool.on_body(BodyCall::Response(input)).await;
-        link.metrics.called(Hook::ResponseBody, called.elapsed());
-        let outcome = match flow {
-            Ok(flow) => self.response_body_flow(link, flow, parts, body),
-            Err(failure) => Err(failure),
-        };
-        match outcome {
-            Ok(Outcome::Go(applied)) => {
-                self.remember(index, applied);
-                Ok(None)
-            }
-            Ok(Outcome::Stop(response)) => Ok(Some(response)),
-            Err(failure) => self.forgive(link, failure).map(|()| None),
-        }
-    }
-
-    fn request_flow(
-        &mut self,
-        link: &Link,
-        flow: bindings::Flow,
-        parts: &mut request::Parts,
-    ) -> Result<Outcome, Failure> {
-        match flow {
-            bindings::Flow::Continue => Ok(Outcome::Go(Applied::default())),
-            bindings::Flow::Edit(edits) => self.edit_request(link, edits, parts),
             bindings::Flow::Respond(answer) => self.answer(link, answer),
             bindings::Flow::Refuse(problem) => self.refuse(link, problem),
         }
-    }
-
-    fn request_body_flow(
-        &mut self,
-        link: &Link,
-        flow: bindings::BodyFlow,
-        parts: &mut request::Parts,
-        body: &mut Body,
-    ) -> Result<Outcome, Failure> {
-        match flow {
-            bindings::BodyFlow::Continue => Ok(Outcome::Go(Applied::default())),
-            bindings::BodyFlow::Edit(edits) => self.edit_request(link, edits, parts),
-            bindings::BodyFlow::Replace((edits, bytes)) => {
-                let outcome = self.edit_request(link, edits, parts)?;
-                replace(&mut parts.headers, body, bytes);
-                Ok(outcome)
-            }
-            bindings::BodyFlow::Respond(answer) => self.answer(link, answer),
-            bindings::BodyFlow::Refuse(problem) => self.refuse(link, problem),
-        }
-    }
-
-    fn response_flow(
-        &mut self,
-        link: &Link,
-        flow: bindings::Flow,
-        parts: &mut response::Parts,
-    ) -> Result<Outcome, Failure> {
-        match flow {
-            bindings::Flow::Continue => Ok(Outcome::Go(Applied::default())),
-            bindings::Flow::Edit(edits) => self.edit_response(link, edits, parts),
-            bindings::Flow::Respond(answer) => self.answer(link, answer),
-            bindings::Flow::Refuse(problem) => self.refuse(link, problem),
-        }
-    }
-
-    fn response_body_flow(
-        &mut self,
-        link: &Link,
-        flow: bindings::BodyFlow,
-        parts: &mut response::Parts,
-        body: &mut Body,
-    ) -> Result<Outcome, Failure> {
-        match flow {
-            bindings::BodyFlow::Continue => Ok(Outcome::Go(Applied::default())),
-            bindings::BodyFlow::Edit(edits) => self.edit_response(link, edits, parts),
-            bindings::BodyFlow::Replace((edits, bytes)) => {
-                let outcome = self.edit_response(link, edits, parts)?;
-                replace(&mut parts.headers, body, bytes);
-                Ok(outcome)
-            }
-            bindings::BodyFlow::Respond(answer) => self.answer(link, answer),
-            bindings::BodyFlow::Refuse(problem) => self.refuse(link, problem),
-        }
-    }
-
-    fn edit_request(
-        &mut self,
-        link: &Link,
-        edits: bindings::Edits,
-        parts: &mut request::Parts,
-    ) -> Result<Outcome, Failure> {
-        let sight = &link.pool.plugin.sight;
-        let applied = edit_request(edits, sight, parts, &mut self.attributes, self.chain.encoded_slash)?;
-        Ok(Outcome::Go(applied))
-    }
-
-    fn edit_response(
-        &mut self,
-        link: &Link,
-        edits: bindings::Edits,
-        parts: &mut response::Parts,
-    ) -> Result<Outcome, Failure> {
-        Ok(Outcome::Go(edit_response(edits, &link.pool.plugin.sight, parts, &mut self.attributes)?))
     }
 
     /// A plugin answers in the place of everything behind it.
@@ -355,7 +226,7 @@ impl Pass<'_> {
             detail: refusal.detail.as_deref(),
             faults: &refusal.faults,
         };
-        let mut response = problem.response(&self.client.audience, &self.client.request_id);
+        let mut response = problem.response(&self.caller.audience, self.caller.request_id.as_str());
         for (name, value) in &refusal.headers {
             response.headers_mut().append(name, value.clone());
         }
@@ -370,7 +241,7 @@ impl Pass<'_> {
         tracing::warn!(
             plugin = &*plugin.name,
             kind = ?failure.kind,
-            request = self.client.request_id,
+            request = self.caller.request_id.as_str(),
             on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
             "{}",
             failure.detail
@@ -389,12 +260,12 @@ impl Pass<'_> {
         Err(Error::because(reason, failure.detail))
     }
 
-    fn head<'a>(&'a self, parts: &'a request::Parts) -> Head<'a> {
+    fn head<'b>(&'b self, parts: &'b request::Parts) -> Head<'b> {
         Head {
             parts,
-            scheme: self.client.scheme,
-            authority: &self.client.authority,
-            client: self.client.address,
+            scheme: self.caller.scheme,
+            authority: &self.caller.authority,
+            client: self.caller.client.ip,
             attributes: &self.attributes,
         }
     }
@@ -420,15 +291,116 @@ enum Outcome {
     Stop(Response<Body>),
 }
 
+/// What the two directions of a pass do not have in common. Implemented by the heads that hooks see and edit.
+trait Side {
+    const HOOK: Hook;
+    const BODY_HOOK: Hook;
+
+    /// Whether the hook for heads is called, and up to which length the one for bodies.
+    fn wanted(sight: &Sight) -> (bool, Option<u64>);
+
+    async fn call(&self, pass: &Pass<'_>, index: usize) -> Result<bindings::Flow, Failure>;
+
+    async fn call_with_body(&self, pass: &Pass<'_>, index: usize, body: Bytes) -> Result<bindings::BodyFlow, Failure>;
+
+    fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused>;
+
+    fn headers(&mut self) -> &mut HeaderMap;
+
+    /// A body longer than a plugin takes.
+    fn too_large(plugin: Arc<str>) -> Reason;
+
+    fn broken(error: &BodyError) -> Reason;
+}
+
+impl Side for request::Parts {
+    const HOOK: Hook = Hook::Request;
+    const BODY_HOOK: Hook = Hook::RequestBody;
+
+    fn wanted(sight: &Sight) -> (bool, Option<u64>) {
+        (sight.on_request, sight.request_body)
+    }
+
+    async fn call(&self, pass: &Pass<'_>, index: usize) -> Result<bindings::Flow, Failure> {
+        let pool = &pass.chain.links[index].pool;
+        pool.on_request((pool.plugin.sight.request.request(&pass.head(self)),)).await
+    }
+
+    async fn call_with_body(&self, pass: &Pass<'_>, index: usize, body: Bytes) -> Result<bindings::BodyFlow, Failure> {
+        let pool = &pass.chain.links[index].pool;
+        let head = pool.plugin.sight.request.request(&pass.head(self));
+        pool.on_body(BodyCall::Request((head, body, pass.memo(index)))).await
+    }
+
+    fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
+        edit_request(edits, &link.pool.plugin.sight, self, &mut pass.attributes, pass.chain.encoded_slash)
+    }
+
+    fn headers(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
+    fn too_large(plugin: Arc<str>) -> Reason {
+        Reason::PluginBodyTooLarge(plugin)
+    }
+
+    fn broken(error: &BodyError) -> Reason {
+        error.of_request()
+    }
+}
+
+impl Side for response::Parts {
+    const HOOK: Hook = Hook::Response;
+    const BODY_HOOK: Hook = Hook::ResponseBody;
+
+    fn wanted(sight: &Sight) -> (bool, Option<u64>) {
+        (sight.on_response, sight.response_body)
+    }
+
+    async fn call(&self, pass: &Pass<'_>, index: usize) -> Result<bindings::Flow, Failure> {
+        let pool = &pass.chain.links[index].pool;
+        let head = pool.plugin.sight.response.response(self, &pass.attributes);
+        pool.on_response((head, pass.memo(index))).await
+    }
+
+    async fn call_with_body(&self, pass: &Pass<'_>, index: usize, body: Bytes) -> Result<bindings::BodyFlow, Failure> {
+        let pool = &pass.chain.links[index].pool;
+        let head = pool.plugin.sight.response.response(self, &pass.attributes);
+        pool.on_body(BodyCall::Response((head, body, pass.memo(index)))).await
+    }
+
+    fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
+        edit_response(edits, &link.pool.plugin.sight, self, &mut pass.attributes)
+    }
+
+    fn headers(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
+    fn too_large(plugin: Arc<str>) -> Reason {
+        Reason::PluginResponseTooLarge(plugin)
+    }
+
+    fn broken(error: &BodyError) -> Reason {
+        error.of_response()
+    }
+}
+
+/// A flow of a body hook as one of a head hook, and the new body.
+fn split(flow: bindings::BodyFlow) -> (bindings::Flow, Option<Vec<u8>>) {
+    match flow {
+        bindings::BodyFlow::Continue => (bindings::Flow::Continue, None),
+        bindings::BodyFlow::Edit(edits) => (bindings::Flow::Edit(edits), None),
+        bindings::BodyFlow::Replace((edits, bytes)) => (bindings::Flow::Edit(edits), Some(bytes)),
+        bindings::BodyFlow::Respond(answer) => (bindings::Flow::Respond(answer), None),
+        bindings::BodyFlow::Refuse(problem) => (bindings::Flow::Refuse(problem), None),
+    }
+}
+
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         Self { kind: FailureKind::Output, detail: refused.0 }
     }
-}
-
-fn replace(headers: &mut HeaderMap, body: &mut Body, bytes: Vec<u8>) {
-    describe_new_body(headers);
-    *body = Body::from(Bytes::from(bytes));
 }
 
 impl From<Hook> for metrics::Hook {

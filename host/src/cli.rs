@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::authority::{Authority, Scheme};
 use crate::config::{self, Config, Problems};
@@ -117,10 +118,15 @@ fn run(path: Option<PathBuf>) -> ExitCode {
     if key.is_some() {
         eprintln!("tollgate: no {DEFAULT} here, so this is the demo");
     }
-    let server = match Server::start(config, Options { path, access: None }) {
+    let server = match Server::start(config, Options { path, access: None, metrics }) {
         Ok(server) => server,
         Err(StartError::Problems(problems)) => return refused(&problems),
         Err(StartError::Machine(error)) => return failed(&format!("{error:#}")),
+    };
+    // Before anybody is told that we are here: a signal that came too early would kill us.
+    let signals = match Signals::receive() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&format!("signals cannot be received: {error}")),
     };
     for (name, address) in server.addresses() {
         eprintln!("tollgate: listening on {address} ({name})");
@@ -132,8 +138,8 @@ fn run(path: Option<PathBuf>) -> ExitCode {
         eprint!("\nTry:\n\n{}", demo::lines(key));
     }
     eprintln!("tollgate: ready");
-    if let Err(error) = wait(&server) {
-        return failed(&format!("signals cannot be received: {error}"));
+    if let Err(error) = signals.wait(&server) {
+        return failed(&format!("there is no thread for signals: {error}"));
     }
     eprintln!("tollgate: draining");
     let cut = server.stop();
@@ -144,39 +150,55 @@ fn run(path: Option<PathBuf>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Reloads on `SIGHUP`, and returns on `SIGTERM` and `SIGINT`. A second one of those ends the process at once.
-fn wait(server: &Server) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _context = runtime.enter();
-    let mut reload = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    loop {
-        let ends = runtime.block_on(async {
-            tokio::select! {
-                _ = reload.recv() => false,
-                _ = terminate.recv() => true,
-                _ = interrupt.recv() => true,
-            }
-        });
-        if ends {
-            break;
-        }
-        // What is wrong is in the log already.
-        let _ = server.reload();
+/// What operators tell a process by.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they are received, and no longer end the process by themselves.
+    fn receive() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let context = runtime.enter();
+        let reload = signal(SignalKind::hangup())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        drop(context);
+        Ok(Self { runtime, reload, terminate, interrupt })
     }
-    std::thread::Builder::new().name("tollgate-hurry".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+
+    /// Reloads on `SIGHUP`, and returns on `SIGTERM` and `SIGINT`. A second one of those ends the process at once.
+    fn wait(self, server: &Server) -> std::io::Result<()> {
+        let Self { runtime, mut reload, mut terminate, mut interrupt } = self;
+        loop {
+            let ends = runtime.block_on(async {
+                tokio::select! {
+                    _ = reload.recv() => false,
+                    _ = terminate.recv() => true,
+                    _ = interrupt.recv() => true,
+                }
+            });
+            if ends {
+                break;
             }
-        });
-        eprintln!("tollgate: told twice, ending at once");
-        std::process::exit(1);
-    })?;
-    Ok(())
+            // What is wrong is in the log already.
+            let _ = server.reload();
+        }
+        std::thread::Builder::new().name("tollgate-hurry".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            });
+            eprintln!("tollgate: told twice, ending at once");
+            std::process::exit(1);
+        })?;
+        Ok(())
+    }
 }
 
 fn demonstration() -> anyhow::Result<(Config, key::NewKey)> {
@@ -255,6 +277,9 @@ fn explain(path: &Path, method: &Method, url: &Uri, fields: &[String]) -> ExitCo
             ExitCode::SUCCESS
         }
         Err(none) => {
+            if let Some(route) = router.preflight(asked) {
+                println!("a preflight: the chain of route `{}` may answer it, else", route.name);
+            }
             let error = crate::error::Error::from(none);
             println!("{} {}", error.reason().status().as_u16(), error.reason().code());
             ExitCode::from(1)

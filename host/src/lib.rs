@@ -26,6 +26,7 @@ pub mod path;
 pub mod pem;
 pub mod plugin;
 pub mod proxy;
+pub mod request_id;
 pub mod router;
 pub mod server;
 pub mod telemetry;

@@ -14,6 +14,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -56,11 +57,14 @@ pub struct PluginMetrics {
 
 /// Instances of one plugin, in all workers.
 #[derive(Debug, Default)]
-pub struct PluginInstances {
-    /// Serving a call.
-    pub in_use: Gauge,
-    /// Ready for one.
-    pub idle: Gauge,
+pub struct PluginInstances(Mutex<Vec<Weak<WorkerInstances>>>);
+
+/// Instances of one plugin in one worker, which alone writes them: they change twice in each call, and workers share
+/// nothing on that path.
+#[derive(Debug, Default)]
+pub struct WorkerInstances {
+    in_use: AtomicI64,
+    idle: AtomicI64,
 }
 
 /// Counts for one upstream.
@@ -207,6 +211,37 @@ impl PluginMetrics {
     /// Counts a failure.
     pub fn failed(&self, error: impl Into<PluginError>) {
         self.errors[error.into() as usize].inc();
+    }
+}
+
+impl PluginInstances {
+    /// A worker's part, which counts as long as it exists.
+    pub fn worker(&self) -> Arc<WorkerInstances> {
+        let part = Arc::new(WorkerInstances::default());
+        let mut parts = lock(&self.0);
+        parts.retain(|part| part.strong_count() > 0);
+        parts.push(Arc::downgrade(&part));
+        part
+    }
+
+    /// Those in use, and those idle.
+    fn sums(&self) -> (i64, i64) {
+        let parts: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        let sum = |of: fn(&WorkerInstances) -> &AtomicI64| parts.iter().map(|part| of(part).load(Relaxed)).sum();
+        (sum(|part| &part.in_use), sum(|part| &part.idle))
+    }
+}
+
+impl WorkerInstances {
+    /// So many more are serving a call.
+    pub fn add_in_use(&self, more: i64) {
+        // Only one thread writes it, so there is no need for the bus to be locked.
+        self.in_use.store(self.in_use.load(Relaxed) + more, Relaxed);
+    }
+
+    /// So many are ready for a call.
+    pub fn set_idle(&self, idle: usize) {
+        self.idle.store(i64::try_from(idle).unwrap_or(i64::MAX), Relaxed);
     }
 }
 
@@ -378,8 +413,12 @@ mod tests {
         plugin.refused();
         plugin.failed(PluginError::Configure);
         let instances = metrics.plugin("keys");
-        instances.in_use.set(3);
-        instances.idle.set(1);
+        let [one, other] = [instances.worker(), instances.worker()];
+        one.add_in_use(2);
+        other.add_in_use(2);
+        other.add_in_use(-1);
+        other.set_idle(1);
+        instances.worker().set_idle(7);
         let upstream = metrics.upstream("backend");
         upstream.answered(&Method::POST, StatusCode::BAD_GATEWAY, Duration::from_secs(11));
         upstream.failed("timeout", Duration::from_secs(1));

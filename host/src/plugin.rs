@@ -7,6 +7,7 @@
 mod component;
 mod convert;
 mod engine;
+mod image;
 mod instance;
 mod interest;
 mod library;
@@ -27,7 +28,7 @@ pub(crate) use convert::{
 pub use engine::Engine;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
-use interest::Sight;
+pub(crate) use interest::Sight;
 pub use library::{BUILT_IN, Change, Library, Report};
 pub(crate) use pool::{BodyCall, Pool};
 use state::Grounds;
@@ -51,6 +52,8 @@ pub struct Plugin {
     pub(crate) limits: PluginLimits,
     pub(crate) sight: Sight,
     pub(crate) engine: Arc<Engine>,
+    /// The component as `configure` left it, where instances begin with that.
+    image: Option<Component>,
     config: Arc<str>,
     grant: Grant,
     grounds: Grounds,
@@ -92,15 +95,20 @@ impl Plugin {
             isolation: spec.isolation,
             limits: spec.limits.clone(),
             sight: Sight::default(),
+            image: None,
             engine: engine.clone(),
             config: spec.config.as_str().into(),
             grant: spec.grant.clone(),
             grounds,
             in_use: Arc::new(Semaphore::new(spec.limits.instances.get() as usize)),
         };
-        let (instance, interest) = Instance::create(&plugin).await?;
-        drop(instance);
+        let (image, interest) = match plugin.isolation {
+            // One configuration for many calls.
+            Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
+            Isolation::Request => image::take(&plugin).await?,
+        };
         plugin.sight = Sight::new(interest, component).map_err(LoadError::Interest)?;
+        plugin.image = image;
         Ok(plugin)
     }
 

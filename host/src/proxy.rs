@@ -3,18 +3,20 @@
 mod record;
 mod snapshot;
 
-use std::cell::Cell;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body::Body as _;
 
 use crate::authority::Scheme;
 use crate::body::Body;
-use crate::chain::{Chain, Flow, Link, PassClient};
+use crate::chain::{Caller, Chain, Flow, Link};
 use crate::client::{self, Client};
 use crate::config;
 use crate::connect::Connector;
@@ -24,7 +26,8 @@ use crate::hide::Public;
 use crate::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::path;
 use crate::plugin::Pool;
-use crate::router::Asked;
+use crate::request_id::RequestIds;
+use crate::router::{Asked, NoRoute};
 use crate::server::connection::Peer;
 use crate::telemetry::AccessLines;
 use crate::upstream::{Record, Upstream};
@@ -33,7 +36,7 @@ use record::{Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
 
 /// The header that carries a request's identifier to the upstream and to the client.
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A worker's side of a snapshot: its own instances and connections around what is shared. A request keeps the one that
 /// it began with.
@@ -44,7 +47,7 @@ pub(crate) struct Proxy {
     nowhere: Arc<RouteMetrics>,
     pools: HashMap<String, Rc<Pool>>,
     lines: Rc<AccessLines>,
-    ids: Rc<Ids>,
+    ids: Rc<RequestIds>,
 }
 
 struct Route {
@@ -56,42 +59,21 @@ struct Route {
     body_size: Option<u64>,
 }
 
-/// Identifiers of one worker's requests: unique, and not to be guessed from each other's beginnings.
-pub(crate) struct Ids {
-    prefix: u64,
-    next: Cell<u64>,
-}
-
-impl Ids {
-    pub(crate) fn new() -> Self {
-        let mut seed = [0; 16];
-        // Without a random source identifiers are still unique in the worker, by their counter.
-        let _ = getrandom::fill(&mut seed);
-        let half = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        Self { prefix: half(&seed[..8]), next: Cell::new(half(&seed[8..])) }
-    }
-
-    fn next(&self) -> String {
-        let number = self.next.get();
-        self.next.set(number.wrapping_add(1));
-        format!("{:016x}{number:016x}", self.prefix)
-    }
-}
-
 impl Proxy {
     /// Takes over what `before` has of the same plugins and endpoints.
     pub(crate) fn new(
         snapshot: Arc<Snapshot>,
         connector: &Connector,
         lines: Rc<AccessLines>,
-        ids: Rc<Ids>,
+        ids: Rc<RequestIds>,
         before: Option<&Self>,
     ) -> Self {
         let mut pools = HashMap::new();
         for (name, plugin) in &snapshot.plugins {
             let kept =
                 before.and_then(|before| before.pools.get(name)).filter(|pool| Arc::ptr_eq(&pool.plugin, plugin));
-            let pool = kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone())));
+            let pool =
+                kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone(), snapshot.metrics.plugin(name))));
             pools.insert(name.clone(), pool);
         }
         let upstreams: HashMap<&str, Rc<Upstream>> = snapshot
@@ -125,60 +107,55 @@ impl Proxy {
 
     /// Carries one request to its answer. Never fails: what goes wrong becomes a response.
     pub(crate) async fn carry(self: Rc<Self>, request: Request<Body>, peer: &Peer, listener: &str) -> Response<Body> {
-        let _active = self.snapshot.metrics.request_began();
         let request_id = self.ids.next();
-        let mut entry = Entry::new(&request, peer, request_id.clone());
-        let bytes_in = entry.bytes_in.clone();
+        let mut entry = Entry::new(&request, peer, request_id.clone(), self.snapshot.metrics.request_began());
         let audience = Audience::of_request(&request);
         let response = match self.admit(request, peer, listener, &mut entry) {
-            Ok((route, admitted)) => {
-                let client = PassClient {
-                    address: admitted.client.ip,
-                    scheme: admitted.scheme,
-                    authority: admitted.authority,
-                    audience,
-                    request_id: request_id.clone(),
-                };
-                entry.route = Some(route.clone());
-                self.pass(&route, client, admitted.client, admitted.request, &mut entry).await
+            Ok(Admitted { route, request, client, authority, only_chain }) => {
+                let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
+                self.pass(&route, caller, request, only_chain, &mut entry).await
             }
             Err(error) => {
                 entry.fail(&error);
-                error.response(&audience, &request_id).map(Body::from)
+                error.response(&audience, request_id.as_str()).map(Body::from)
             }
         };
-        self.finish(response, entry, bytes_in)
+        self.finish(response, entry)
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
-    fn admit(
-        &self,
-        request: Request<Body>,
-        peer: &Peer,
-        listener: &str,
-        entry: &mut Entry,
-    ) -> Result<(Rc<Route>, Admitted), Error> {
+    fn admit(&self, request: Request<Body>, peer: &Peer, listener: &str, entry: &mut Entry) -> Result<Admitted, Error> {
         let (mut parts, body) = request.into_parts();
         let listener = self.snapshot.listener(listener).ok_or(Reason::Draining)?;
-        let scheme = Scheme::of(peer.tls);
-        let authority = headers::check_request(&parts, scheme)?.into_owned();
+        let authority = headers::check_request(&parts, Scheme::of(peer.tls))?.into_owned();
         headers::check_size(&parts, listener.limits.head_fields, listener.limits.head_size)?;
         let client = client::address(peer.address.ip(), &parts.headers, &listener.trusted_proxies);
         entry.client = Some(client.ip);
 
         let router = &self.snapshot.router;
-        let canonical = path::canonical(parts.uri.path(), router.keeps_encoded_slash())?.into_owned();
-        let query = parts.uri.query().map(str::to_owned);
-        let found = router.find(Asked {
+        let canonical = path::canonical(parts.uri.path(), router.keeps_encoded_slash())?;
+        let asked = Asked {
             method: &parts.method,
             host: authority.host(),
             path: &canonical,
-            query: query.as_deref(),
+            query: parts.uri.query(),
             headers: &parts.headers,
-        })?;
+        };
+        let (found, only_chain) = match router.find(asked) {
+            Ok(found) => (found, None),
+            Err(refusal @ NoRoute::MethodNotAllowed(_)) => match router.preflight(asked) {
+                Some(found) => (found, Some(refusal.into())),
+                None => return Err(refusal.into()),
+            },
+            Err(refusal) => return Err(refusal.into()),
+        };
         let route = self.routes[*found].clone();
         entry.route = Some(route.clone());
-        parts.uri = origin_form(canonical, query.as_deref())?;
+        let rewritten = match canonical {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(path) => Some(target(path, parts.uri.query())?),
+        };
+        parts.uri = origin_form(parts.uri, rewritten);
 
         headers::strip_hop_by_hop(&mut parts.headers, Direction::Request);
         headers::strip_spoofable(&mut parts.headers, !client.hops.is_empty());
@@ -187,45 +164,43 @@ impl Proxy {
         headers::join_cookies(&mut parts.headers);
 
         let body = body.idle(listener.limits.body_idle);
-        let body = match route.body_size {
+        let mut body = match route.body_size {
             Some(cap) => body.limit(cap).map_err(|error| Error::from(error.of_request()))?,
             None => body,
         };
-        use http_body::Body as _;
-        if body.is_end_stream()
-            && !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
-        {
+        if !body.is_end_stream() {
+            body = body.observe(Rc::new(Counted(entry.bytes_in.clone())));
+        } else if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) {
             // A body that is not there says so, to plugins and to the upstream alike (RFC 9110, section 8.6).
-            parts.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let body = if body.is_end_stream() { body } else { body.observe(Rc::new(Counted(entry.bytes_in.clone()))) };
         let request = Request::from_parts(parts, body);
-        Ok((route, Admitted { request, client, scheme, authority: authority.as_str().to_owned() }))
+        Ok(Admitted { route, request, client, authority: authority.as_str().to_owned(), only_chain })
     }
 
     /// The straight line.
     async fn pass(
         &self,
         route: &Route,
-        client: PassClient,
-        address: Client,
+        caller: Caller,
         request: Request<Body>,
+        only_chain: Option<Error>,
         entry: &mut Entry,
     ) -> Response<Body> {
-        let scheme = client.scheme;
-        let authority = client.authority.clone();
-        let mut pass = route.chain.begin(client);
-        let answer = match pass.on_request(request).await {
-            Ok(Flow::Continue(request)) => self.send(route, &address, scheme, &authority, request, entry).await,
-            Ok(Flow::Respond(response)) => Ok(response),
-            Err(error) => Err(error),
+        let mut pass = route.chain.begin(caller);
+        let answer = match (pass.on_request(request).await, only_chain) {
+            (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
+            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, entry).await,
+            (Ok(Flow::Respond(response)), _) => Ok(response),
+            (Err(error), _) => Err(error),
         };
         let response = match answer {
             Ok(response) => response,
             Err(error) => pass.fail(error),
         };
         let mut response = pass.on_response(response).await;
-        let public = Public { scheme: address.scheme.unwrap_or(scheme), authority: &authority };
+        let Caller { client, scheme, authority, .. } = &pass.caller;
+        let public = Public { scheme: client.scheme.unwrap_or(*scheme), authority };
         let leaks = self.snapshot.hidden.apply(response.headers_mut(), public);
         if leaks > 0 {
             route.upstream_metrics.leaks.inc_by(leaks as u64);
@@ -237,20 +212,17 @@ impl Proxy {
     async fn send(
         &self,
         route: &Route,
-        client: &Client,
-        scheme: Scheme,
-        authority: &str,
+        caller: &Caller,
         mut request: Request<Body>,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Error> {
-        headers::set_forwarding(request.headers_mut(), client, scheme, authority)?;
-        if let Ok(id) = HeaderValue::try_from(&*entry.request_id) {
-            request.headers_mut().insert(REQUEST_ID, id);
-        }
+        let headers = request.headers_mut();
+        headers::set_forwarding(headers, &caller.client, caller.scheme, &caller.authority)?;
+        headers.insert(REQUEST_ID, caller.request_id.header().clone());
         if route.upstream.config().preserve_host
-            && let Ok(host) = HeaderValue::try_from(authority)
+            && let Ok(host) = HeaderValue::try_from(&*caller.authority)
         {
-            request.headers_mut().insert(http::header::HOST, host);
+            headers.insert(HOST, host);
         }
         let method = request.method().clone();
         let mut record = Record::default();
@@ -258,7 +230,7 @@ impl Proxy {
         let answer = route.upstream.send(request, &mut record).await;
         let took = begun.elapsed();
         entry.upstream_duration = Some(took);
-        entry.endpoint = route.upstream.endpoint(&record).cloned();
+        entry.endpoint = record.endpoint;
         match answer {
             Ok(mut response) => {
                 route.upstream_metrics.answered(&method, response.status(), took);
@@ -276,11 +248,8 @@ impl Proxy {
     }
 
     /// The line in the log and the counts come when the body has gone out.
-    fn finish(&self, mut response: Response<Body>, mut entry: Entry, bytes_in: Rc<Cell<u64>>) -> Response<Body> {
-        if let Ok(id) = HeaderValue::try_from(&*entry.request_id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
-        let _ = bytes_in;
+    fn finish(&self, mut response: Response<Body>, mut entry: Entry) -> Response<Body> {
+        response.headers_mut().insert(REQUEST_ID, entry.request_id.header().clone());
         entry.status = Some(response.status());
         let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
         let observer = entry.observer(metrics, self.lines.clone());
@@ -290,18 +259,27 @@ impl Proxy {
 
 /// A request that has a route.
 struct Admitted {
+    route: Rc<Route>,
     request: Request<Body>,
     client: Client,
-    scheme: Scheme,
     /// In normal form.
     authority: String,
+    /// What a preflight gets where the chain lets it pass: the route takes the method that it asks about, not its own.
+    only_chain: Option<Error>,
 }
 
-fn origin_form(path: String, query: Option<&str>) -> Result<Uri, Error> {
+fn target(path: String, query: Option<&str>) -> Result<PathAndQuery, Error> {
     let target = match query {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    let target = PathAndQuery::try_from(target).map_err(|_| Error::new(Reason::BadPath))?;
-    Ok(Uri::from(target))
+    PathAndQuery::try_from(target).map_err(|_| Error::new(Reason::BadPath))
+}
+
+/// The target without scheme and authority, and with another path where there is one.
+fn origin_form(uri: Uri, rewritten: Option<PathAndQuery>) -> Uri {
+    match rewritten.or_else(|| uri.into_parts().path_and_query) {
+        Some(target) => Uri::from(target),
+        None => Uri::default(),
+    }
 }

@@ -12,7 +12,7 @@ mod rank;
 use std::fmt;
 
 use http::Method;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::{HostMatch, PathMatch, Rank, Route, ValueMatch};
 use crate::error::{Error, Reason};
@@ -108,6 +108,18 @@ impl<T> Router<T> {
     /// When there is none, or when it is not safe to say which.
     pub fn find(&self, asked: Asked<'_>) -> Result<&T, NoRoute> {
         self.rank_of(asked).map(|rank| &self.routes[rank].value)
+    }
+
+    /// The route that a CORS preflight asks about: one that takes the method which it names (Fetch, section 4.8). None
+    /// for every other request.
+    #[must_use]
+    pub fn preflight(&self, asked: Asked<'_>) -> Option<&T> {
+        if *asked.method != Method::OPTIONS || !asked.headers.contains_key(header::ORIGIN) {
+            return None;
+        }
+        let method = asked.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+        let method = Method::from_bytes(method.as_bytes()).ok()?;
+        self.find(Asked { method: &method, ..asked }).ok()
     }
 
     /// What each route says to a request, in the order in which they are looked at.

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::Admin;
 use crate::config::{Config, Problems};
+use crate::metrics::Metrics;
 use crate::telemetry::AccessLog;
 use loader::Loader;
 pub(crate) use loader::{Request, View};
@@ -32,6 +33,8 @@ pub struct Options {
     pub path: Option<PathBuf>,
     /// Where access lines go in place of what the configuration says.
     pub access: Option<AccessLog>,
+    /// Where everything is counted.
+    pub metrics: Metrics,
 }
 
 /// Why a server did not start.

@@ -74,10 +74,10 @@ impl Upstream {
         &self.prepared.config
     }
 
-    /// The endpoint that a [`Record`] speaks of.
+    /// The endpoint at a place that a [`Record`] speaks of.
     #[must_use]
-    pub fn endpoint(&self, record: &Record) -> Option<&Endpoint> {
-        self.prepared.config.endpoints.get(record.endpoint?)
+    pub fn endpoint(&self, place: usize) -> Option<&Endpoint> {
+        self.prepared.config.endpoints.get(place)
     }
 
     /// Sends a request and waits for the head of the response; its body comes as it is read.

@@ -51,7 +51,13 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Bucket {
     #[cfg(target_arch = "wasm32")]
-    bucket: wit::Bucket,
+    name: String,
+    #[cfg(target_arch = "wasm32")]
+    windows: Vec<wit::Window>,
+    /// Taken with the first call. An instance that holds no handle after `configure` can be copied as it is, so that
+    /// fresh ones begin configured.
+    #[cfg(target_arch = "wasm32")]
+    handle: std::cell::OnceCell<wit::Bucket>,
     #[cfg(not(target_arch = "wasm32"))]
     stand_in: stand_in::Bucket,
 }
@@ -62,12 +68,21 @@ impl Bucket {
     pub fn open(name: &str, windows: &[Window]) -> Result<Self, Error> {
         let window = |one: &Window| wit::Window { limit: one.limit, period_ms: one.period_ms, burst: one.burst };
         let windows: Vec<_> = windows.iter().map(window).collect();
-        Ok(Self { bucket: wit::Bucket::open(name, &windows)? })
+        // Whether it can be.
+        drop(wit::Bucket::open(name, &windows)?);
+        Ok(Self { name: name.to_owned(), windows, handle: std::cell::OnceCell::new() })
     }
 
     /// Takes `cost` for `key` from every window or from none.
     pub fn take(&self, key: &str, cost: u32) -> Result<Taken, Error> {
-        let taken = self.bucket.take(key, cost)?;
+        let bucket = match self.handle.get() {
+            Some(bucket) => bucket,
+            None => {
+                let bucket = wit::Bucket::open(&self.name, &self.windows)?;
+                self.handle.get_or_init(|| bucket)
+            }
+        };
+        let taken = bucket.take(key, cost)?;
         let standing = |one: wit::Standing| Standing { remaining: one.remaining, reset_ms: one.reset_ms };
         Ok(Taken {
             allowed: taken.allowed,

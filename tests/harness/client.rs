@@ -1,19 +1,26 @@
 //! A client that sends the bytes it is given.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::{Message, PATIENCE};
 
-/// One connection.
-pub(crate) struct Client(BufReader<TcpStream>);
+/// One connection, with TLS or without.
+pub(crate) struct Client(BufReader<Box<dyn Stream>>);
+
+/// Bytes both ways.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the proxy accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
-        stream.set_nodelay(true).expect("a socket");
-        Self(BufReader::new(stream))
+        Self::over(socket(address))
+    }
+
+    /// A client on a connection that is there.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self(BufReader::new(Box::new(stream)))
     }
 
     /// Sends these bytes as they are.
@@ -36,6 +43,15 @@ impl Client {
         self.response()
     }
 
+    /// The response to a GET, whole; none where the connection ended before the first byte of it.
+    pub(crate) fn try_get(&mut self, target: &str) -> Option<Message> {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: api.test\r\n\r\n");
+        if self.0.get_mut().write_all(request.as_bytes()).is_err() || self.is_closed() {
+            return None;
+        }
+        Some(self.response())
+    }
+
     /// The next response, whole.
     pub(crate) fn response(&mut self) -> Message {
         Message::read(&mut self.0).expect("a response in time").expect("a response, not the end of the connection")
@@ -46,4 +62,12 @@ impl Client {
         // A reset is an end, too.
         self.0.fill_buf().map_or(true, <[u8]>::is_empty)
     }
+}
+
+/// A connection on which no read waits longer than the tests do.
+pub(super) fn socket(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the proxy accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+    stream.set_nodelay(true).expect("a socket");
+    stream
 }

@@ -2,16 +2,20 @@
 
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use super::{Message, PATIENCE};
+use rustls::{ServerConnection, StreamOwned};
+
+use super::client::Stream;
+use super::{Identity, Message, PATIENCE};
 
 /// A server on a port of its own, with a thread for each connection. Dropping it stops it.
 pub(crate) struct Origin {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Message>>>,
+    accepted: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -27,29 +31,54 @@ pub(crate) fn answer(content_type: &str, body: &str) -> Vec<u8> {
 impl Origin {
     /// Begins to answer each request with the bytes that `script` makes for it.
     pub(crate) fn start(script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::listen(script, |stream| Some(Box::new(stream)))
+    }
+
+    /// As [`start`](Self::start), over TLS, with this certificate.
+    pub(crate) fn start_tls(identity: &Identity, script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let config = identity.server();
+        Self::listen(script, move |stream| {
+            let connection = ServerConnection::new(config.clone()).ok()?;
+            Some(Box::new(StreamOwned::new(connection, stream)))
+        })
+    }
+
+    fn listen(
+        script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+        open: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let accepted = Arc::new(AtomicUsize::new(0));
         let stopping = Arc::new(AtomicBool::new(false));
         let script: Arc<Script> = Arc::new(script);
         let accepting = thread::spawn({
-            let (seen, stopping) = (seen.clone(), stopping.clone());
+            let (seen, accepted, stopping) = (seen.clone(), accepted.clone(), stopping.clone());
             move || {
                 while let Ok((stream, _)) = listener.accept() {
                     if stopping.load(Ordering::SeqCst) {
                         return;
                     }
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+                    let Some(stream) = open(stream) else { return };
                     let (seen, script) = (seen.clone(), script.clone());
-                    thread::spawn(move || serve(&stream, &seen, &*script));
+                    thread::spawn(move || serve(stream, &seen, &*script));
                 }
             }
         });
-        Self { address, seen, stopping, accepting: Some(accepting) }
+        Self { address, seen, accepted, stopping, accepting: Some(accepting) }
     }
 
     /// One that always says `text/plain` "fine".
     pub(crate) fn fine() -> Self {
         Self::start(|_| answer("text/plain", "fine"))
+    }
+
+    /// `127.0.0.1:…`
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// For `endpoints` of a configuration.
@@ -62,20 +91,24 @@ impl Origin {
         self.seen.lock().expect("no thread panicked").clone()
     }
 
+    /// Connections so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
     /// The latest request.
     pub(crate) fn last(&self) -> Message {
         self.seen().pop().expect("a request")
     }
 }
 
-fn serve(stream: &TcpStream, seen: &Mutex<Vec<Message>>, script: &Script) {
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
-    let (mut input, mut output) = (BufReader::new(stream), stream);
+fn serve(stream: Box<dyn Stream>, seen: &Mutex<Vec<Message>>, script: &Script) {
+    let mut stream = BufReader::new(stream);
     // A connection that breaks is the test's own doing, or shows in what the client gets.
-    while let Ok(Some(request)) = Message::read(&mut input) {
+    while let Ok(Some(request)) = Message::read(&mut stream) {
         let response = script(&request);
         seen.lock().expect("no thread panicked").push(request);
-        if output.write_all(&response).is_err() {
+        if stream.get_mut().write_all(&response).is_err() {
             return;
         }
     }

@@ -1,6 +1,7 @@
 //! The proxy in this process, on ports of its own, in a folder of its own.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -37,7 +38,7 @@ impl Proxy {
         let config = config::load(&path).map_err(|problems| problems.to_string())?;
         let lines = Lines::default();
         let access = AccessLog::to_writer(lines.clone(), Counter::default()).expect("a thread");
-        let options = Options { path: Some(path), access: Some(access) };
+        let options = Options { path: Some(path), access: Some(access), ..Options::default() };
         let server = Server::start(config, options).map_err(|error: StartError| error.to_string())?;
         Ok(Self { server: Some(server), folder, lines })
     }
@@ -46,9 +47,19 @@ impl Proxy {
         self.server.as_ref().expect("only stop takes it")
     }
 
+    /// Where this listener listens.
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
+        self.server().address(listener).unwrap_or_else(|| panic!("no listener {listener}"))
+    }
+
+    /// Where operators ask.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.server().admin().expect("a listener")
+    }
+
     /// A connection to the public listener.
     pub(crate) fn client(&self) -> Client {
-        Client::connect(self.server().address("public").expect("a listener"))
+        Client::connect(self.address("public"))
     }
 
     /// What a GET of `target` gets, on a connection of its own.
@@ -58,7 +69,7 @@ impl Proxy {
 
     /// What a GET of `target` gets from the listener for operators.
     pub(crate) fn admin(&self, target: &str) -> Message {
-        Client::connect(self.server().admin().expect("a listener")).request("GET", target, &[], b"")
+        Client::connect(self.admin_address()).request("GET", target, &[], b"")
     }
 
     /// Puts another configuration in the place of the file, and loads it; the text says why it is refused.
@@ -73,6 +84,20 @@ impl Proxy {
         self.server().look();
     }
 
+    /// Puts a component into the plugins directory, and leaves it to the proxy to find it.
+    pub(crate) fn drop_in_unseen(&self, name: &str, bytes: &[u8]) {
+        drop_in(self.folder.path(), name, bytes);
+    }
+
+    /// Puts a symbolic link to a component into the plugins directory, and lets the proxy look at it.
+    pub(crate) fn link_in(&self, name: &str, bytes: &[u8]) {
+        let folder = tempfile::tempdir_in(self.folder.path()).expect("a folder").keep();
+        std::fs::write(folder.join("real"), bytes).expect("a file");
+        std::os::unix::fs::symlink(folder.join("real"), folder.join("link")).expect("a link");
+        std::fs::rename(folder.join("link"), component(self.folder.path(), name)).expect("a folder");
+        self.server().look();
+    }
+
     /// Takes a component out of the plugins directory, and lets the proxy look at it.
     pub(crate) fn take_out(&self, name: &str) {
         std::fs::remove_file(component(self.folder.path(), name)).expect("a component");
@@ -80,10 +105,15 @@ impl Proxy {
     }
 
     /// Stops it, and answers all lines of its access log.
-    pub(crate) fn stop(mut self) -> String {
-        self.server.take().expect("only stop takes it").stop();
+    pub(crate) fn stop(self) -> String {
+        self.drain().1
+    }
+
+    /// Stops it, and answers how many connections it had to cut, and all lines of its access log.
+    pub(crate) fn drain(mut self) -> (usize, String) {
+        let cut = self.server.take().expect("only drain takes it").stop();
         let lines = self.lines.0.lock().expect("no thread panicked");
-        String::from_utf8(lines.clone()).expect("UTF-8")
+        (cut, String::from_utf8(lines.clone()).expect("UTF-8"))
     }
 }
 
@@ -100,7 +130,7 @@ fn write(folder: &Path, config: &str) -> PathBuf {
     let path = folder.join("tollgate.toml");
     let before = format!(
         "workers = 2\nlistener.public.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
-         plugins = {{ directory = \"plugins\", cache = {:?} }}\n",
+         plugins.directory = \"plugins\"\nplugins.cache = {:?}\n",
         env!("COMPILED"),
     );
     std::fs::write(&path, format!("{before}{config}")).expect("a file");

@@ -123,7 +123,8 @@ table! {
         /// A directory that is watched for `.wasm` files: one that appears is loaded, and replaces an older one, while
         /// requests run. Default: none.
         "directory" directory: FilePath,
-        /// Where compiled code is kept. Default `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`.
+        /// Where compiled code is kept, in a folder `tollgate-compiled`. Default `$XDG_CACHE_HOME/tollgate` or
+        /// `~/.cache/tollgate`.
         "cache" cache: FilePath,
         /// Instances of all plugins together, in use and idle. Default 1000.
         "instances" instances: Count,

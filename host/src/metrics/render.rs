@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
-use prometheus_client::metrics::{MetricType, counter::Counter, gauge::Gauge};
+use prometheus_client::metrics::{MetricType, counter::Counter};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::{Histogram, Snapshot};
@@ -43,7 +43,7 @@ impl Metrics {
             }
         }
         let mut series = out.gauge("http_server_active_requests", "Requests that are being served.")?;
-        write_gauge(&mut series, &[], &self.0.active)?;
+        write_gauge(&mut series, &[], self.0.active.get())?;
         let mut series = out
             .counter("tollgate_requests", "Requests that have ended, by route and by the reason of the access log.")?;
         for (route, metrics) in &routes {
@@ -53,7 +53,7 @@ impl Metrics {
         }
         let mut series = out.gauge("tollgate_connections_open", "Connections that are open, by listener.")?;
         for (listener, metrics) in self.0.listeners.alive() {
-            write_gauge(&mut series, &[("listener", &*listener)], &metrics.connections)?;
+            write_gauge(&mut series, &[("listener", &*listener)], metrics.connections.get())?;
         }
         Ok(())
     }
@@ -94,8 +94,9 @@ impl Metrics {
         }
         let mut series = out.gauge("tollgate_plugin_instances", "Instances of a plugin in all workers.")?;
         for (plugin, metrics) in self.0.plugins.alive() {
-            write_gauge(&mut series, &[("plugin", &*plugin), ("state", "in-use")], &metrics.in_use)?;
-            write_gauge(&mut series, &[("plugin", &*plugin), ("state", "idle")], &metrics.idle)?;
+            let (in_use, idle) = metrics.sums();
+            write_gauge(&mut series, &[("plugin", &*plugin), ("state", "in-use")], in_use)?;
+            write_gauge(&mut series, &[("plugin", &*plugin), ("state", "idle")], idle)?;
         }
         let mut series = out.counter("tollgate_component_loads", "Components that were loaded, or could not be.")?;
         for (component, counts) in &*lock(&self.0.components) {
@@ -139,7 +140,7 @@ impl Metrics {
         }
         let mut series =
             out.gauge("tollgate_config_last_reload_success", "Whether the last configuration was loaded: 1, or 0.")?;
-        write_gauge(&mut series, &[], &self.0.last_reload_succeeded)?;
+        write_gauge(&mut series, &[], self.0.last_reload_succeeded.get())?;
         let mut series = out.gauge("tollgate_config_hash", "SHA-256 of the configuration that serves.")?;
         if let Some(hash) = &*lock(&self.0.config_hash) {
             series.encode_family(&[("hash", &**hash)])?.encode_gauge(&1i64)?;
@@ -180,8 +181,8 @@ fn write_counter(series: &mut MetricEncoder<'_>, labels: Labels<'_>, counter: &C
     if labels.is_empty() { write(series) } else { write(&mut series.encode_family(&labels)?) }
 }
 
-fn write_gauge(series: &mut MetricEncoder<'_>, labels: Labels<'_>, gauge: &Gauge) -> fmt::Result {
-    let write = |series: &mut MetricEncoder<'_>| series.encode_gauge(&gauge.get());
+fn write_gauge(series: &mut MetricEncoder<'_>, labels: Labels<'_>, gauge: i64) -> fmt::Result {
+    let write = |series: &mut MetricEncoder<'_>| series.encode_gauge(&gauge);
     if labels.is_empty() { write(series) } else { write(&mut series.encode_family(&labels)?) }
 }
 

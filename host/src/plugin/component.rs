@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
@@ -73,6 +74,8 @@ pub struct Component {
     pub imports: Vec<String>,
     /// Whether it imports something that waits, and so needs a stack of its own.
     pub waits: bool,
+    /// The file.
+    pub(super) bytes: Bytes,
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
     pub(super) hooks: [Option<ComponentExportIndex>; 4],
@@ -86,9 +89,9 @@ impl Component {
     ///
     /// [`LoadError`] where `bytes` is not a component, needs what no grant can give, or exports no hooks of this version
     /// of the contract.
-    pub fn compile(engine: &Engine, name: &str, origin: Origin, bytes: &[u8]) -> Result<Self, LoadError> {
-        check_preamble(bytes)?;
-        let compiled = wasmtime::component::Component::from_binary(&engine.wasmtime, bytes)
+    pub fn compile(engine: &Engine, name: &str, origin: Origin, bytes: Bytes) -> Result<Self, LoadError> {
+        check_preamble(&bytes)?;
+        let compiled = wasmtime::component::Component::from_binary(&engine.wasmtime, &bytes)
             .map_err(|error| LoadError::Invalid(one_line(&error)))?;
         let mut imports = Vec::new();
         let mut waits = false;
@@ -110,13 +113,14 @@ impl Component {
         Ok(Self {
             name: name.into(),
             origin,
-            sha256: hex(&Sha256::digest(bytes)),
+            sha256: hex(&Sha256::digest(&bytes)),
             size: bytes.len(),
             waits,
             configure,
             hooks: Hook::ALL.map(|hook| function(hook.as_str())),
             imports,
             pre,
+            bytes,
         })
     }
 

@@ -27,6 +27,10 @@ pub(crate) const MAX_TABLE: usize = 200_000;
 /// Bytes of native stack for a guest: recursion beyond it traps. Half of the smallest stack of our threads.
 const GUEST_STACK: usize = 512 << 10;
 
+/// The folder of compiled code in the directory for caches. It has to be one that nobody else uses: wasmtime cleans up
+/// there from time to time, and removes every file and folder that it does not know.
+const COMPILED: &str = "tollgate-compiled";
+
 /// What compiles components and gives instances their memory. One for the process; it ends its clock when dropped.
 pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
@@ -95,7 +99,7 @@ fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
 
     if let Some(directory) = cache {
         let mut cache = CacheConfig::new();
-        cache.with_directory(directory);
+        cache.with_directory(directory.join(COMPILED));
         let cache = Cache::new(cache)
             .map_err(anyhow::Error::from)
             .with_context(|| format!("cannot keep compiled code in {}", directory.display()))?;
@@ -140,5 +144,21 @@ impl Drop for Ticker {
             // A panic of the ticker has been reported by then; there is nothing more to do about it.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiled_code_is_kept_in_a_folder_of_its_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let engine = Engine::new(1, Some(directory.path())).expect("an engine");
+        // The smallest component: nothing is in it.
+        let component = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
+        wasmtime::component::Component::from_binary(&engine.wasmtime, &component).expect("it compiles");
+        let entries = std::fs::read_dir(directory.path()).expect("it is there").flatten();
+        assert_eq!(entries.map(|entry| entry.file_name()).collect::<Vec<_>>(), [COMPILED]);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc, WasmList};
 use wasmtime::{Store, Trap};
 
 use super::Plugin;
@@ -16,6 +16,7 @@ use crate::bindings::{BodyFlow, Complaint, Flow, Interest, OnRequest, OnRequestB
 pub(crate) struct Instance {
     // Dropped before its slot, which counts it.
     store: Store<State>,
+    instance: wasmtime::component::Instance,
     hooks: Hooks,
     waits: bool,
     /// Hook calls so far.
@@ -57,17 +58,29 @@ pub(crate) enum FailureKind {
 }
 
 impl Instance {
-    /// A fresh instance, and what it answered to `configure`. The caller holds no slot for it: one is taken here if one
-    /// is free.
-    pub(super) async fn create(plugin: &Plugin) -> Result<(Self, Interest), LoadError> {
+    /// Configures an instance of `component`, which is the plugin's own or made of it, and sees that all its hooks have
+    /// the signatures of the contract.
+    pub(super) async fn on_trial(plugin: &Plugin, component: &Component) -> Result<(Self, Interest), LoadError> {
         let slot = plugin.engine.slots.clone();
         let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
-        Self::in_slot(plugin, slot).await
+        let mut instance = Self::start(plugin, component, slot).await?;
+        instance.find_hooks(component, |_| true)?;
+        let interest = instance.configure(plugin, component).await?;
+        Ok((instance, interest))
     }
 
-    /// A fresh instance in a slot.
-    pub(super) async fn in_slot(plugin: &Plugin, slot: OwnedSemaphorePermit) -> Result<(Self, Interest), LoadError> {
-        let component: &Component = &plugin.component;
+    /// A fresh instance of a plugin that has been on trial, configured.
+    pub(super) async fn fresh(plugin: &Plugin, slot: OwnedSemaphorePermit) -> Result<Self, LoadError> {
+        let component = plugin.image.as_ref().unwrap_or(&plugin.component);
+        let mut instance = Self::start(plugin, component, slot).await?;
+        instance.find_hooks(component, |hook| plugin.sight.wants(hook))?;
+        if plugin.image.is_none() {
+            instance.configure(plugin, component).await?;
+        }
+        Ok(instance)
+    }
+
+    async fn start(plugin: &Plugin, component: &Component, slot: OwnedSemaphorePermit) -> Result<Self, LoadError> {
         let mut store = Store::new(&plugin.engine.wasmtime, State::new(&plugin.grounds, &plugin.limits));
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(host_memory(plugin));
@@ -80,40 +93,70 @@ impl Instance {
         } else {
             component.pre.instantiate(&mut store).map_err(failed)?
         };
+        Ok(Self { store, instance, hooks: Hooks::default(), waits: component.waits, calls: 0, _slot: slot })
+    }
 
-        let signature = |name: &'static str| move |error: wasmtime::Error| LoadError::Signature(name, one_line(&error));
-        let configure: TypedFunc<(&str,), (Result<Interest, Vec<Complaint>>,)> =
-            instance.get_typed_func(&mut store, component.configure).map_err(signature("configure"))?;
-        let [request, request_body, response, response_body] = &component.hooks;
-        let mut hooks = Hooks::default();
-        if let Some(index) = request {
-            let hook = instance.get_typed_func(&mut store, index);
-            hooks.request = Some(hook.map_err(signature(Hook::Request.as_str()))?);
-        }
-        if let Some(index) = request_body {
-            let hook = instance.get_typed_func(&mut store, index);
-            hooks.request_body = Some(hook.map_err(signature(Hook::RequestBody.as_str()))?);
-        }
-        if let Some(index) = response {
-            let hook = instance.get_typed_func(&mut store, index);
-            hooks.response = Some(hook.map_err(signature(Hook::Response.as_str()))?);
-        }
-        if let Some(index) = response_body {
-            let hook = instance.get_typed_func(&mut store, index);
-            hooks.response_body = Some(hook.map_err(signature(Hook::ResponseBody.as_str()))?);
-        }
-
-        let answer = call(&mut store, component.waits, &configure, (&plugin.config,), time).await;
-        match answer.map_err(|failure| LoadError::Failed(failure.detail))? {
-            Ok(interest) => {
-                let waits = component.waits;
-                Ok((Self { store, hooks, waits, calls: 0, _slot: slot }, interest))
-            }
-            Err(complaints) => {
-                let complaint = |one: Complaint| (one.pointer, one.message);
-                Err(LoadError::Refused(complaints.into_iter().map(complaint).collect()))
+    fn find_hooks(&mut self, component: &Component, wanted: impl Fn(Hook) -> bool) -> Result<(), LoadError> {
+        let Self { store, instance, hooks, .. } = self;
+        for (hook, index) in Hook::ALL.into_iter().zip(&component.hooks) {
+            let Some(index) = index.as_ref().filter(|_| wanted(hook)) else { continue };
+            let wrong = |error: wasmtime::Error| LoadError::Signature(hook.as_str(), one_line(&error));
+            match hook {
+                Hook::Request => hooks.request = Some(instance.get_typed_func(&mut *store, index).map_err(wrong)?),
+                Hook::RequestBody => {
+                    hooks.request_body = Some(instance.get_typed_func(&mut *store, index).map_err(wrong)?);
+                }
+                Hook::Response => hooks.response = Some(instance.get_typed_func(&mut *store, index).map_err(wrong)?),
+                Hook::ResponseBody => {
+                    hooks.response_body = Some(instance.get_typed_func(&mut *store, index).map_err(wrong)?);
+                }
             }
         }
+        Ok(())
+    }
+
+    async fn configure(&mut self, plugin: &Plugin, component: &Component) -> Result<Interest, LoadError> {
+        let Self { store, instance, waits, .. } = self;
+        let configure: TypedFunc<(&str,), (Result<Interest, Vec<Complaint>>,)> = instance
+            .get_typed_func(&mut *store, component.configure)
+            .map_err(|error| LoadError::Signature("configure", one_line(&error)))?;
+        let answer = call(store, *waits, &configure, (&plugin.config,), plugin.configure_time()).await;
+        let complaint = |one: Complaint| (one.pointer, one.message);
+        answer
+            .map_err(|failure| LoadError::Failed(failure.detail))?
+            .map_err(|complaints| LoadError::Refused(complaints.into_iter().map(complaint).collect()))
+    }
+
+    /// Whether the guest holds on to something of the host.
+    pub(super) fn holds_handles(&mut self) -> bool {
+        !self.store.data_mut().table().is_empty()
+    }
+
+    /// Allows so much more memory than the plugin may have.
+    pub(super) fn allow_memory(&mut self, more: usize) {
+        self.store.data_mut().limits.allow(more);
+    }
+
+    /// Calls a function that Wizer added, and that takes nothing.
+    pub(super) fn show<R>(&mut self, interface: &str, function: &str) -> Result<R, String>
+    where
+        R: Lift + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        let Self { store, instance, .. } = self;
+        let interface = instance.get_export_index(&mut *store, None, interface);
+        let index = interface.and_then(|index| instance.get_export_index(&mut *store, Some(&index), function));
+        let index = index.ok_or_else(|| format!("`{function}` is not there"))?;
+        let shown = instance.get_typed_func::<(), (R,)>(&mut *store, index);
+        shown
+            .and_then(|function| function.call(&mut *store, ()))
+            .map(|(shown,)| shown)
+            .map_err(|error| one_line(&error))
+    }
+
+    /// The bytes of a list in its memory.
+    pub(super) fn bytes<'a>(&'a self, list: &'a WasmList<u8>) -> &'a [u8] {
+        list.as_le_slice(&self.store)
     }
 
     /// Bytes of linear memory.

@@ -16,14 +16,17 @@ const MAX_BODY: u64 = 256 << 20;
 /// An interest with its names resolved. Empty before `configure` has answered.
 #[derive(Debug, Default)]
 pub(crate) struct Sight {
-    /// What `on-request` and `on-request-body` see; none where neither is called.
-    pub(crate) request: Option<See>,
+    /// What `on-request` and `on-request-body` see.
+    pub(crate) request: See,
     /// Whether `on-request` is called.
     pub(crate) on_request: bool,
     /// The cap of `on-request-body`.
     pub(crate) request_body: Option<u64>,
-    pub(crate) response: Option<See>,
+    /// What `on-response` and `on-response-body` see.
+    pub(crate) response: See,
+    /// Whether `on-response` is called.
     pub(crate) on_response: bool,
+    /// The cap of `on-response-body`.
     pub(crate) response_body: Option<u64>,
     /// Request headers that the host takes away from clients.
     pub(crate) owned: Vec<HeaderName>,
@@ -31,7 +34,7 @@ pub(crate) struct Sight {
     pub(crate) sets: Vec<Arc<str>>,
 }
 
-/// What one direction sees.
+/// What one side of a pass sees; nothing at first.
 #[derive(Debug)]
 pub(crate) struct See {
     pub(crate) parts: Parts,
@@ -66,20 +69,17 @@ impl Sight {
             }
         }
         let (on_request, on_response) = (request.is_some(), response.is_some());
-        let nothing = || See { parts: Parts::empty(), headers: Seen::Only(vec![]), attributes: Seen::Only(vec![]) };
         let request = match request {
             Some(see) => {
-                Some(See { parts: see.parts, headers: headers(see.headers)?, attributes: attributes(see.attributes)? })
+                See { parts: see.parts, headers: headers(see.headers)?, attributes: attributes(see.attributes)? }
             }
-            None => request_body.is_some().then(nothing),
+            None => See::default(),
         };
         let response = match response {
-            Some(see) => Some(See {
-                parts: Parts::empty(),
-                headers: headers(see.headers)?,
-                attributes: attributes(see.attributes)?,
-            }),
-            None => response_body.is_some().then(nothing),
+            Some(see) => {
+                See { parts: Parts::empty(), headers: headers(see.headers)?, attributes: attributes(see.attributes)? }
+            }
+            None => See::default(),
         };
         let owned = limited(owned_headers)?.iter().map(|name| header(name)).collect::<Result<Vec<_>, _>>()?;
         if let Some(name) = owned.iter().find(|name| !may_plugin_set(name)) {
@@ -99,6 +99,24 @@ impl Sight {
             owned,
             sets: limited(sets_attributes)?.into_iter().map(Arc::from).collect(),
         })
+    }
+}
+
+impl Sight {
+    /// Whether a hook is called.
+    pub(super) fn wants(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::Request => self.on_request,
+            Hook::RequestBody => self.request_body.is_some(),
+            Hook::Response => self.on_response,
+            Hook::ResponseBody => self.response_body.is_some(),
+        }
+    }
+}
+
+impl Default for See {
+    fn default() -> Self {
+        Self { parts: Parts::empty(), headers: Seen::Only(Vec::new()), attributes: Seen::Only(Vec::new()) }
     }
 }
 

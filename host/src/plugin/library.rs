@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -113,7 +114,7 @@ impl Library {
             return Ok(Some(component.clone()));
         }
         let Some((name, bytes)) = BUILT_IN.iter().find(|(known, _)| *known == name) else { return Ok(None) };
-        let component = Arc::new(Component::compile(&self.engine, name, Origin::BuiltIn, bytes)?);
+        let component = Arc::new(Component::compile(&self.engine, name, Origin::BuiltIn, Bytes::from_static(bytes))?);
         self.built_in.insert(name, component.clone());
         Ok(Some(component))
     }
@@ -216,7 +217,7 @@ impl Library {
             };
             return Some(change(same, sha256));
         }
-        let compiled = Component::compile(&self.engine, name, Origin::File(path.to_owned()), &bytes);
+        let compiled = Component::compile(&self.engine, name, Origin::File(path.to_owned()), bytes.into());
         Some(change(compiled.map(Arc::new), sha256))
     }
 }

@@ -11,6 +11,7 @@ use super::component::LoadError;
 use super::instance::{Failure, FailureKind, Instance};
 use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 use crate::config::Isolation;
+use crate::metrics::{PluginInstances, WorkerInstances};
 
 /// Calls after which an instance is replaced, so that what a guest leaks is bounded.
 const MAX_CALLS: u32 = 100_000;
@@ -21,6 +22,14 @@ const MAX_IDLE: usize = 8;
 pub(crate) struct Pool {
     pub(crate) plugin: Arc<Plugin>,
     idle: RefCell<Vec<Idle>>,
+    counted: Counted,
+}
+
+/// What is counted of a pool, and that it is.
+struct Counted {
+    worker: Arc<WorkerInstances>,
+    /// Keeps the series of the plugin.
+    _all: Arc<PluginInstances>,
 }
 
 struct Idle {
@@ -35,8 +44,9 @@ pub(crate) enum BodyCall {
 }
 
 impl Pool {
-    pub(crate) fn new(plugin: Arc<Plugin>) -> Self {
-        Self { plugin, idle: RefCell::default() }
+    pub(crate) fn new(plugin: Arc<Plugin>, all: Arc<PluginInstances>) -> Self {
+        let counted = Counted { worker: all.worker(), _all: all };
+        Self { plugin, idle: RefCell::default(), counted }
     }
 
     pub(crate) async fn on_request(&self, input: OnRequest) -> Result<Flow, Failure> {
@@ -66,27 +76,33 @@ impl Pool {
 
     /// Drops instances that nobody has needed for `age`.
     pub(crate) fn reap(&self, age: Duration) {
-        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < age);
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| idle.since.elapsed() < age);
+        self.counted.worker.set_idle(idle.len());
     }
 
     /// An instance for one call. Dropping it, as a failed or abandoned call does, drops the instance.
-    async fn lease(&self) -> Result<Leased, Failure> {
-        let in_use = if self.plugin.component.waits { Some(permit(&self.plugin.in_use, self).await?) } else { None };
-        let instance = match self.idle.borrow_mut().pop() {
-            Some(idle) => Some(idle.instance),
-            None => None,
-        };
-        let instance = match instance {
+    async fn lease(&self) -> Result<Leased<'_>, Failure> {
+        let permit = if self.plugin.component.waits { Some(permit(&self.plugin.in_use, self).await?) } else { None };
+        let in_use = InUse::new(&self.counted.worker);
+        let instance = match self.take() {
             Some(instance) => instance,
             None => self.fresh().await?,
         };
-        Ok(Leased { instance, _in_use: in_use })
+        Ok(Leased { instance, _in_use: in_use, _permit: permit })
+    }
+
+    fn take(&self) -> Option<Instance> {
+        let mut idle = self.idle.borrow_mut();
+        let taken = idle.pop()?;
+        self.counted.worker.set_idle(idle.len());
+        Some(taken.instance)
     }
 
     async fn fresh(&self) -> Result<Instance, Failure> {
         let slot = permit(&self.plugin.engine.slots, self).await?;
-        match Instance::in_slot(&self.plugin, slot).await {
-            Ok((instance, _)) => Ok(instance),
+        match Instance::fresh(&self.plugin, slot).await {
+            Ok(instance) => Ok(instance),
             Err(error @ LoadError::Failed(_)) => {
                 Err(Failure { kind: FailureKind::Configure, detail: error.to_string() })
             }
@@ -94,7 +110,7 @@ impl Pool {
         }
     }
 
-    fn give_back(&self, mut leased: Leased) {
+    fn give_back(&self, mut leased: Leased<'_>) {
         leased.instance.calls += 1;
         // Linear memory never shrinks: one large request would be kept for ever.
         let worn =
@@ -105,13 +121,31 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE {
             idle.push(Idle { instance: leased.instance, since: Instant::now() });
+            self.counted.worker.set_idle(idle.len());
         }
     }
 }
 
-struct Leased {
+struct Leased<'a> {
     instance: Instance,
-    _in_use: Option<OwnedSemaphorePermit>,
+    _in_use: InUse<'a>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Counts an instance as in use until it is dropped.
+struct InUse<'a>(&'a WorkerInstances);
+
+impl<'a> InUse<'a> {
+    fn new(worker: &'a WorkerInstances) -> Self {
+        worker.add_in_use(1);
+        Self(worker)
+    }
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        self.0.add_in_use(-1);
+    }
 }
 
 /// Waits for a permit as long as a request waits for an instance of this plugin.

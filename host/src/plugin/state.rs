@@ -98,6 +98,13 @@ pub(crate) struct Memory {
     pub(super) refused: bool,
 }
 
+impl Memory {
+    /// So much more memory may be had.
+    pub(super) fn allow(&mut self, more: usize) {
+        self.memory = self.memory.saturating_add(more);
+    }
+}
+
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.used.saturating_add(desired.saturating_sub(current));

@@ -1,5 +1,6 @@
 //! What is known of one request, for the log line and the counts at its end.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,18 +13,19 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
 use super::Route;
 use crate::body::{Body, End, Observe};
 use crate::chain::{Ended, Pass};
-use crate::config::Endpoint;
 use crate::error::Error;
-use crate::metrics::RouteMetrics;
+use crate::metrics::{ActiveRequest, RouteMetrics};
+use crate::request_id::RequestId;
 use crate::server::connection::Peer;
 use crate::telemetry::{AccessEntry, AccessLines};
 
 /// Everything that the line will say. Values are kept as they are shared; nothing is formatted before the end.
 pub(super) struct Entry {
-    pub(super) request_id: String,
+    pub(super) request_id: RequestId,
     pub(super) client: Option<IpAddr>,
     pub(super) route: Option<Rc<Route>>,
-    pub(super) endpoint: Option<Endpoint>,
+    /// By its place in the route's upstream.
+    pub(super) endpoint: Option<usize>,
     pub(super) upstream_duration: Option<std::time::Duration>,
     pub(super) status: Option<StatusCode>,
     pub(super) bytes_in: Rc<Cell<u64>>,
@@ -36,12 +38,13 @@ pub(super) struct Entry {
     host: Option<HeaderValue>,
     uri: Uri,
     user_agent: Option<HeaderValue>,
-    reason: RefCell<String>,
+    reason: RefCell<Cow<'static, str>>,
     consumer: Option<Arc<str>>,
+    _active: ActiveRequest,
 }
 
 impl Entry {
-    pub(super) fn new(request: &Request<Body>, peer: &Peer, request_id: String) -> Self {
+    pub(super) fn new(request: &Request<Body>, peer: &Peer, request_id: RequestId, active: ActiveRequest) -> Self {
         Self {
             request_id,
             client: Some(peer.address.ip()),
@@ -59,15 +62,16 @@ impl Entry {
             host: request.headers().get(HOST).cloned(),
             uri: request.uri().clone(),
             user_agent: request.headers().get(USER_AGENT).cloned(),
-            reason: RefCell::new("ok".to_owned()),
+            reason: RefCell::new(Cow::Borrowed("ok")),
             consumer: None,
+            _active: active,
         }
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
-        *self.reason.get_mut() = error.reason().to_string();
+        *self.reason.get_mut() = error.reason().to_string().into();
         if !error.detail().is_empty() {
-            tracing::debug!(request = self.request_id, "{error}");
+            tracing::debug!(request = self.request_id.as_str(), "{error}");
         }
     }
 
@@ -76,8 +80,10 @@ impl Entry {
         self.consumer = pass.attributes.get("consumer").cloned();
         match pass.ended {
             None => {}
-            Some(Ended::Answered(plugin)) => *self.reason.get_mut() = format!("plugin-answered:{plugin}"),
-            Some(Ended::Refused(plugin, code)) => *self.reason.get_mut() = format!("plugin-refused:{plugin}:{code}"),
+            Some(Ended::Answered(plugin)) => *self.reason.get_mut() = format!("plugin-answered:{plugin}").into(),
+            Some(Ended::Refused(plugin, code)) => {
+                *self.reason.get_mut() = format!("plugin-refused:{plugin}:{code}").into();
+            }
             Some(Ended::Failed(error)) => self.fail(&error),
         }
     }
@@ -103,8 +109,8 @@ impl Observe for Closing {
         let entry = &self.entry;
         match end {
             End::Whole => {}
-            End::Broken(error) => *entry.reason.borrow_mut() = error.of_response().code().to_owned(),
-            End::Dropped => *entry.reason.borrow_mut() = "client-gone".to_owned(),
+            End::Broken(error) => *entry.reason.borrow_mut() = Cow::Borrowed(error.of_response().code()),
+            End::Dropped => *entry.reason.borrow_mut() = Cow::Borrowed("client-gone"),
         }
         let reason = entry.reason.borrow();
         let took = entry.begun.elapsed();
@@ -114,11 +120,11 @@ impl Observe for Closing {
         if !self.lines.is_on() {
             return;
         }
-        let endpoint = entry.endpoint.as_ref().and_then(|endpoint| endpoint.authority.to_str().ok());
         let route = entry.route.as_ref();
+        let endpoint = route.zip(entry.endpoint).and_then(|(route, place)| route.upstream.endpoint(place));
         self.lines.write(&AccessEntry {
             time: entry.time,
-            request_id: &entry.request_id,
+            request_id: entry.request_id.as_str(),
             client: entry.client,
             protocol: version(entry.version),
             method: entry.method.as_str(),
@@ -134,7 +140,7 @@ impl Observe for Closing {
             reason: &reason,
             route: route.map(|route| route.name.as_str()),
             upstream: route.map(|route| route.upstream.config().name.as_str()),
-            endpoint,
+            endpoint: endpoint.and_then(|endpoint| endpoint.authority.to_str().ok()),
             duration: took,
             upstream_duration: entry.upstream_duration,
             bytes_in: entry.bytes_in.get(),

@@ -39,7 +39,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Builds and checks everything that a configuration means: components are found, plugins configured, certificates
-    /// and roots read. What `before` has of the same plugins is kept.
+    /// and roots read. Those of `known` that the configuration still means are kept.
     ///
     /// # Errors
     /// Every problem, each at its place.
@@ -47,12 +47,12 @@ impl Snapshot {
         config: Arc<Config>,
         library: &mut Library,
         foundation: &Foundation,
-        before: Option<&Self>,
+        known: &BTreeMap<String, Arc<Plugin>>,
     ) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let mut plugins = BTreeMap::new();
         for (name, spec) in &config.plugin {
-            match plugin(spec, library, foundation, before).await {
+            match plugin(spec, library, foundation, known).await {
                 Ok(plugin) => {
                     plugins.insert(name.clone(), plugin);
                 }
@@ -99,11 +99,10 @@ async fn plugin(
     spec: &PluginSpec,
     library: &mut Library,
     foundation: &Foundation,
-    before: Option<&Snapshot>,
+    known: &BTreeMap<String, Arc<Plugin>>,
 ) -> Result<Arc<Plugin>, Missing> {
     let component = library.find(&spec.component).map_err(Missing::Load)?.ok_or(Missing::Component)?;
-    if let Some(kept) = before.and_then(|before| before.plugins.get(&spec.name)).filter(|one| one.is(&component, spec))
-    {
+    if let Some(kept) = known.get(&spec.name).filter(|one| one.is(&component, spec)) {
         return Ok(kept.clone());
     }
     let loaded = Plugin::load(&foundation.engine, &component, spec, &foundation.stores).await;

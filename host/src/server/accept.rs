@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::connection::{Connections, Peer};
 use crate::body::Body;
+use crate::metrics::ListenerMetrics;
 
 /// Connections that wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -63,6 +64,7 @@ pub async fn run<C, F>(
     listener: TcpListener,
     connections: Rc<Connections<C>>,
     room: Arc<Semaphore>,
+    metrics: Arc<ListenerMetrics>,
     stop: impl Future<Output = ()>,
 ) where
     C: Fn(Request<Body>, Rc<Peer>) -> F + 'static,
@@ -91,9 +93,10 @@ pub async fn run<C, F>(
             Ok((stream, address)) => {
                 pause = PAUSE;
                 let connections = connections.clone();
+                let counted = Counted::new(&metrics);
                 spawn_local(async move {
                     connections.serve(stream, address).await;
-                    drop(permit);
+                    drop((permit, counted));
                 });
             }
             Err(error) if is_of_one_client(&error) => debug!(%error, "a client left before it was accepted"),
@@ -108,6 +111,22 @@ pub async fn run<C, F>(
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct Counted(Arc<ListenerMetrics>);
+
+impl Counted {
+    fn new(metrics: &Arc<ListenerMetrics>) -> Self {
+        metrics.connections.inc();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.dec();
     }
 }
 

@@ -116,7 +116,9 @@ impl Drop for Open {
         self.drain.wakers.borrow_mut()[self.place] = None;
         self.drain.free.borrow_mut().push(self.place);
         self.drain.open.set(self.drain.open.get() - 1);
-        if let (0, Some(waker)) = (self.drain.open.get(), self.drain.waiting.take()) {
+        if self.drain.open.get() == 0
+            && let Some(waker) = self.drain.waiting.take()
+        {
             waker.wake();
         }
     }
@@ -153,6 +155,28 @@ mod tests {
                 assert_eq!(start.elapsed(), Duration::from_secs(7));
                 assert_eq!((good.await.unwrap(), bad.await.unwrap()), (Phase::Draining, Phase::Over));
                 assert_eq!(drain.open(), 0);
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_of_several_connections_wakes_who_waits() {
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                let drain = Drain::new();
+                let connections: Vec<_> = (0..3).map(|_| connection(drain.enter(), Phase::Draining)).collect();
+                // In a task of its own, so that it goes on only when it is woken.
+                let finished = tokio::task::spawn_local({
+                    let drain = drain.clone();
+                    async move { (drain.finish(Duration::from_secs(7)).await, tokio::time::Instant::now()) }
+                });
+                let start = tokio::time::Instant::now();
+                tokio::task::yield_now().await;
+                for connection in connections {
+                    assert!(!finished.is_finished());
+                    connection.await;
+                }
+                assert_eq!(finished.await.unwrap(), (0, start), "and not at the end of its time");
             })
             .await;
     }

@@ -15,9 +15,9 @@ use super::worker::{Command, Listening, Worker};
 use super::{Options, StartError, accept};
 use crate::capability::kv;
 use crate::capability::limiter::{Limiter, Sizes};
-use crate::config::{self, Config, Problem, Problems};
+use crate::config::{self, Config, PluginSpec, Problem, Problems};
 use crate::metrics::Metrics;
-use crate::plugin::{Change, Engine, Library, LoadError, Report, Stores};
+use crate::plugin::{Change, Engine, Library, LoadError, Plugin, Report, Stores};
 use crate::proxy::{Foundation, Snapshot};
 use crate::telemetry::{AccessLog, Redaction};
 
@@ -88,24 +88,9 @@ type Stamp = (u64, u64, i64, i64);
 impl Loader {
     pub(super) fn start(config: Config, options: Options) -> Result<Self, StartError> {
         let machine = |error: anyhow::Error| StartError::Machine(error);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| machine(error.into()))?;
-        let cache = config.plugins.cache.clone();
-        let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(machine)?;
-        let metrics = Metrics::default();
-        let stores =
-            Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
-        let foundation = Foundation { engine: Arc::new(engine), stores, metrics: metrics.clone() };
-        let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
-        for change in library.look() {
-            note(&change, None, &metrics);
-            library.settle(change, None);
-        }
-        let config = Arc::new(config);
-        let built = runtime.block_on(Snapshot::build(config.clone(), &mut library, &foundation, None));
-        let snapshot = Arc::new(built.map_err(StartError::Problems)?);
+        let metrics = options.metrics;
+        let Loaded { runtime, foundation, library, snapshot } = load(config, metrics.clone())?;
+        let (config, snapshot) = (snapshot.config.clone(), Arc::new(snapshot));
         let access_is_given = options.access.is_some();
         let access = match options.access {
             Some(access) => access,
@@ -247,7 +232,8 @@ impl Loader {
             note(&change, None, &self.foundation.metrics);
             self.library.settle(change, None);
         }
-        let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, Some(&self.snapshot));
+        let known = &self.snapshot.plugins;
+        let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, known);
         let snapshot = Arc::new(self.runtime.block_on(build)?);
 
         // Everything that can fail comes before anything changes.
@@ -313,10 +299,13 @@ impl Loader {
             return;
         }
         for change in changes {
-            let problem = self.try_out(&change);
-            note(&change, problem.as_ref(), &self.foundation.metrics);
             let name = change.name.clone();
-            let in_use = self.uses(&name);
+            let (tried, problem) = match self.try_out(&change) {
+                Ok(tried) => (tried, None),
+                Err(error) => (BTreeMap::new(), Some(error)),
+            };
+            note(&change, problem.as_ref(), &self.foundation.metrics);
+            let in_use = self.users(&name).next().is_some();
             // A file that is gone while plugins use it, and no built-in takes its place, goes on as it was loaded.
             let built_in = crate::plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
             if change.now.is_none() && in_use && !built_in {
@@ -327,39 +316,48 @@ impl Loader {
             let swaps = problem.is_none() && !matches!(change.now, Some(Err(_)));
             self.library.settle(change, problem);
             if swaps && in_use {
-                let config = self.snapshot.config.clone();
-                let build = Snapshot::build(config, &mut self.library, &self.foundation, Some(&self.snapshot));
-                match self.runtime.block_on(build) {
-                    Ok(snapshot) => {
-                        self.snapshot = Arc::new(snapshot);
-                        self.install();
-                        tracing::info!(component = name, "the component was replaced");
-                    }
-                    Err(problems) => tracing::error!(component = name, "the component does not serve:\n{problems}"),
-                }
+                self.swap(&name, tried);
             }
         }
         let refused = self.view.state().refused;
         self.show(refused);
     }
 
-    /// Why a component cannot take the place of the one before it: some plugin that uses it is not granted what it
-    /// imports, or it refuses that plugin's configuration.
-    fn try_out(&self, change: &Change) -> Option<LoadError> {
-        let Some(Ok(component)) = &change.now else { return None };
-        let Foundation { engine, stores, .. } = &self.foundation;
-        let specs = self.snapshot.config.plugin.values().filter(|spec| spec.component == change.name);
-        for spec in specs {
-            let loaded = self.runtime.block_on(crate::plugin::Plugin::load(engine, component, spec, stores));
-            if let Err(error) = loaded {
-                return Some(error);
+    /// Serves what the library has now of a component.
+    fn swap(&mut self, component: &str, tried: BTreeMap<String, Arc<Plugin>>) {
+        let config = self.snapshot.config.clone();
+        let mut known = self.snapshot.plugins.clone();
+        known.extend(tried);
+        let build = Snapshot::build(config, &mut self.library, &self.foundation, &known);
+        match self.runtime.block_on(build) {
+            Ok(snapshot) => {
+                self.snapshot = Arc::new(snapshot);
+                self.install();
+                tracing::info!(component, "the component was replaced");
             }
+            Err(problems) => tracing::error!(component, "the component does not serve:\n{problems}"),
         }
-        None
     }
 
-    fn uses(&self, component: &str) -> bool {
-        self.snapshot.config.plugin.values().any(|spec| spec.component == component)
+    /// Configures a component for every plugin that uses it.
+    ///
+    /// # Errors
+    /// Why it cannot take the place of the one before it: some plugin is not granted what it imports, or it refuses that
+    /// plugin's configuration.
+    fn try_out(&self, change: &Change) -> Result<BTreeMap<String, Arc<Plugin>>, LoadError> {
+        let mut tried = BTreeMap::new();
+        let Some(Ok(component)) = &change.now else { return Ok(tried) };
+        let Foundation { engine, stores, .. } = &self.foundation;
+        for spec in self.users(&change.name) {
+            let plugin = self.runtime.block_on(Plugin::load(engine, component, spec, stores))?;
+            tried.insert(spec.name.clone(), Arc::new(plugin));
+        }
+        Ok(tried)
+    }
+
+    /// The plugins that use a component.
+    fn users(&self, component: &str) -> impl Iterator<Item = &PluginSpec> {
+        self.snapshot.config.plugin.values().filter(move |spec| spec.component == component)
     }
 
     /// Hands the snapshot to every worker, and waits until all serve it.
@@ -387,6 +385,7 @@ impl Loader {
                 socket: socket.try_clone()?,
                 certificates: bound.certificates.as_ref().map(watch::Sender::subscribe),
                 room: bound.room.clone(),
+                metrics: self.foundation.metrics.listener(&bound.listener.name),
             };
             let _ = worker.commands.send(Command::Listen(Box::new(listening)));
         }
@@ -445,19 +444,34 @@ impl Bound {
 
 /// See [`super::build`].
 pub(super) fn build(config: Config) -> Result<(), StartError> {
+    load(config, Metrics::default()).map(drop)
+}
+
+/// What serves, and what it is made with.
+struct Loaded {
+    runtime: tokio::runtime::Runtime,
+    foundation: Foundation,
+    library: Library,
+    snapshot: Snapshot,
+}
+
+fn load(config: Config, metrics: Metrics) -> Result<Loaded, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::Machine(error.into()))?;
     let cache = config.plugins.cache.clone();
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
     let stores =
         Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
-    let foundation = Foundation { engine: Arc::new(engine), stores, metrics: Metrics::default() };
+    let foundation = Foundation { engine: Arc::new(engine), stores, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     for change in library.look() {
+        note(&change, None, &foundation.metrics);
         library.settle(change, None);
     }
-    let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, None));
-    built.map(drop).map_err(StartError::Problems)
+    let none = BTreeMap::new();
+    let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &none));
+    let snapshot = built.map_err(StartError::Problems)?;
+    Ok(Loaded { runtime, foundation, library, snapshot })
 }
 
 /// Tells the operator what became of a file.

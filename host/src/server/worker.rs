@@ -17,7 +17,9 @@ use super::connection::{Certificates, Connections};
 use super::drain::Drain;
 use crate::config::Listener;
 use crate::connect::Connector;
-use crate::proxy::{Ids, Proxy, Snapshot};
+use crate::metrics::ListenerMetrics;
+use crate::proxy::{Proxy, Snapshot};
+use crate::request_id::RequestIds;
 use crate::telemetry::AccessLines;
 
 /// Look-ups of names that may hang at once, on threads beside the worker.
@@ -43,6 +45,7 @@ pub(super) struct Listening {
     pub(super) certificates: Option<Certificates>,
     /// For connections, shared by all workers.
     pub(super) room: Arc<Semaphore>,
+    pub(super) metrics: Arc<ListenerMetrics>,
 }
 
 /// A worker's thread. It ends when it has drained, or its commands have.
@@ -67,7 +70,7 @@ impl Worker {
 async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
     let connector = Connector::new();
     let drain = Drain::new();
-    let ids = Rc::new(Ids::new());
+    let ids = Rc::new(RequestIds::new());
     let current: Rc<RefCell<Option<Rc<Proxy>>>> = Rc::default();
     let mut accepting: HashMap<String, oneshot::Sender<()>> = HashMap::new();
     let mut reap = tokio::time::interval(REAP);
@@ -112,7 +115,7 @@ fn listen(
     current: &Rc<RefCell<Option<Rc<Proxy>>>>,
     drain: &Rc<Drain>,
 ) -> Option<oneshot::Sender<()>> {
-    let Listening { listener, socket, certificates, room } = listening;
+    let Listening { listener, socket, certificates, room, metrics } = listening;
     let name: Rc<str> = listener.name.as_str().into();
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
@@ -134,7 +137,7 @@ fn listen(
     };
     let connections = Rc::new(Connections::new(carry, listener.limits, certificates, drain.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
-    spawn_local(accept::run(socket, connections, room, async {
+    spawn_local(accept::run(socket, connections, room, metrics, async {
         let _ = stopped.await;
     }));
     Some(stop)

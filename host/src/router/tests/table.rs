@@ -202,3 +202,21 @@ fn escaped_slashes_are_for_routes_that_keep_them() {
 fn nothing_is_found_without_routes() {
     assert_eq!(found(&router(&[]), "GET a /"), "404");
 }
+
+#[test]
+fn a_preflight_finds_the_route_of_the_method_that_it_asks_about() {
+    let routes = ["read * /v1 GET", "write * /v1 POST", "open * /open"].map(route);
+    let router = router(&routes);
+    let asks = |line: &str| router.preflight(Line::new(line).asked()).cloned();
+    let preflight = |method: &str, path: &str| {
+        asks(&format!("OPTIONS any {path} origin=https://app access-control-request-method={method}"))
+    };
+    assert_eq!(preflight("GET", "/v1").as_deref(), Some("read"));
+    assert_eq!(preflight("POST", "/v1").as_deref(), Some("write"));
+    assert_eq!(preflight("DELETE", "/v1"), None);
+    assert_eq!(preflight("DELETE", "/open").as_deref(), Some("open"));
+    assert_eq!(preflight("GET", "/elsewhere"), None);
+    assert_eq!(asks("OPTIONS any /v1 access-control-request-method=GET"), None, "no origin");
+    assert_eq!(asks("OPTIONS any /v1 origin=https://app"), None, "no method");
+    assert_eq!(asks("GET any /v1 origin=https://app access-control-request-method=GET"), None, "no OPTIONS");
+}

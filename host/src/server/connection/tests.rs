@@ -58,7 +58,7 @@ impl Served {
         let stopped = async {
             stopped.await.ok();
         };
-        spawn_local(accept::run(listener, connections, room.clone(), stopped));
+        spawn_local(accept::run(listener, connections, room.clone(), Arc::default(), stopped));
         Self { address, drain, room, stop: Some(stop) }
     }
 

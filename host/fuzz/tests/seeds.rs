@@ -1,0 +1,54 @@
+//! Every seed through its check: those that fuzzing begins with, and those that it once found something with.
+
+use std::fs;
+use std::path::Path;
+
+use tollgate_fuzz::{configuration, head, json, path, schema, xml};
+
+/// Checks every file of a directory of the crate, and that there are at least so many.
+fn each(directory: &str, at_least: usize, check: impl Fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let mut files: Vec<_> = fs::read_dir(&directory)
+        .expect("a directory of seeds")
+        .map(|entry| entry.expect("an entry of the directory").path())
+        .collect();
+    files.sort();
+    assert!(files.len() >= at_least, "{} seeds in {}", files.len(), directory.display());
+    for file in files {
+        let bytes = fs::read(&file).expect("a seed");
+        // The name of a seed that fails stands in the test's output.
+        println!("{}", file.display());
+        check(&bytes);
+    }
+}
+
+#[test]
+fn configurations() {
+    each("seeds/configuration", 3, configuration::check);
+    each("../tests/config", 100, configuration::check);
+}
+
+#[test]
+fn heads() {
+    each("seeds/head", 10, head::check);
+}
+
+#[test]
+fn json_texts() {
+    each("seeds/json", 10, json::check);
+}
+
+#[test]
+fn paths() {
+    each("seeds/path", 10, path::check);
+}
+
+#[test]
+fn schemas() {
+    each("seeds/schema", 10, schema::check);
+}
+
+#[test]
+fn xml_documents() {
+    each("seeds/xml", 10, xml::check);
+}

@@ -1,0 +1,77 @@
+//! What one request is called in the log, at the upstream and at the client.
+
+use std::cell::Cell;
+
+use http::HeaderValue;
+
+/// The identifier of a request: 32 hexadecimal digits. A copy is cheap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+/// The identifiers of one worker: unique, and none tells another worker's.
+#[derive(Debug)]
+pub struct RequestIds {
+    prefix: u64,
+    next: Cell<u64>,
+}
+
+impl RequestId {
+    /// As a field of a head carries it.
+    #[must_use]
+    pub fn header(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl RequestIds {
+    /// Begins at a random place.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut seed = [0; 16];
+        // Without a random source identifiers are still unique in the worker, by their counter.
+        let _ = getrandom::fill(&mut seed);
+        let half = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Self { prefix: half(&seed[..8]), next: Cell::new(half(&seed[8..])) }
+    }
+
+    /// The next one.
+    #[must_use]
+    pub fn next(&self) -> RequestId {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let number = u128::from(self.prefix) << 64 | u128::from(number);
+        let text: [u8; 32] = std::array::from_fn(|place| DIGITS[(number >> (124 - 4 * place) & 15) as usize]);
+        // Hexadecimal digits are always a value; the one that stands for nothing has no other use.
+        RequestId(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-")))
+    }
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_count_up_in_hexadecimal_digits() {
+        let ids = RequestIds { prefix: 0x0123_4567_89ab_cdef, next: Cell::new(u64::MAX) };
+        assert_eq!(ids.next().as_str(), "0123456789abcdefffffffffffffffff");
+        assert_eq!(ids.next().header(), "0123456789abcdef0000000000000000");
+    }
+
+    #[test]
+    fn two_workers_have_different_ones() {
+        assert_ne!(RequestIds::new().next(), RequestIds::new().next());
+    }
+}
