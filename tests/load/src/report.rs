@@ -74,6 +74,7 @@ impl Goal {
         match self {
             Self::Cost(_) => ours.cost() / beside.cost(),
             Self::Over(_) => ours.cost() - beside.cost(),
+            Self::Each(plugins, _) => (ours.cost() - beside.cost()) / plugins,
             Self::Rate(_) => ours.rate() / beside.rate(),
             Self::P99(_) => ours.p99 / beside.p99,
         }
@@ -81,20 +82,23 @@ impl Goal {
 
     fn reached(self, value: f64) -> bool {
         match self {
-            Self::Cost(most) | Self::Over(most) | Self::P99(most) => value <= most,
+            Self::Cost(most) | Self::Over(most) | Self::Each(_, most) | Self::P99(most) => value <= most,
             Self::Rate(least) => value >= least,
         }
     }
 
     fn write(self, value: f64) -> String {
-        if let Self::Over(_) = self { format!("{value:+.2} µs") } else { format!("{value:.2}") }
+        match self {
+            Self::Over(_) | Self::Each(..) => format!("{value:+.2} µs"),
+            Self::Cost(_) | Self::Rate(_) | Self::P99(_) => format!("{value:.2}"),
+        }
     }
 
     /// The goal itself.
     fn words(self) -> String {
         match self {
             Self::Cost(most) => format!("CPU ≤ {most}"),
-            Self::Over(most) => format!("≤ {most} µs"),
+            Self::Over(most) | Self::Each(_, most) => format!("≤ {most} µs"),
             Self::Rate(least) => format!("rate ≥ {least}"),
             Self::P99(most) => format!("p99 ≤ {most}"),
         }
