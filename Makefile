@@ -1,8 +1,9 @@
 # Thin names for commands that also work by hand.
 
 WASM_TARGET := wasm32-wasip2
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test lint fuzz fuzz-build bench setup setup-bench
+.PHONY: run test lint bench fuzz fuzz-build setup setup-bench
 
 # Starts Tollgate: on tollgate.toml where there is one, else on the embedded demo. Another file: make run CONFIG=file.toml
 run: setup
@@ -18,11 +19,27 @@ lint: setup
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo 'lint: dependencies not checked; to check them: cargo install cargo-deny --locked' >&2; fi
 
+# Tollgate beside nginx, on one CPU. What can be set: tests/load/src/main.rs, for example make bench ROUNDS=5 SECONDS=8 ROWS=plugin
+bench: setup setup-bench
+	CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS=-Clink-arg=-zstack-size=262144 \
+		cargo build --profile plugin --target $(WASM_TARGET) -p load-plugins --examples
+	cargo build --release -p tollgate -p tollgate-load
+	$(TARGET_DIR)/release/tollgate-load
+
+# What the benchmark is beside: nginx with Lua, and nghttp2's load generator for HTTP/2.
+BENCH_PACKAGES := nginx-light libnginx-mod-http-lua lua-cjson nghttp2-client
+
+setup-bench:
+	@command -v h2load >/dev/null && command -v taskset >/dev/null && ls /usr/s*bin/nginx /usr/*/nginx/modules/ngx_http_lua_module.so \
+		/usr/lib/*/lua/5.1/cjson.so >/dev/null 2>&1 || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
+		apt-get install --yes --no-install-recommends $(BENCH_PACKAGES); } || \
+	{ echo 'the benchmark needs, from your system: $(BENCH_PACKAGES)' >&2; exit 1; }
+
 # Each target looks for FUZZ_SECONDS for an input that breaks a promise, and keeps in the target directory what it learned
 # and what it found. What is mended becomes a seed: host/fuzz/seeds/TARGET/.
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard host/fuzz/targets/*.rs)))
-TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 fuzz: fuzz-build
 	@for target in $(FUZZ_TARGETS); do \
@@ -38,23 +55,6 @@ fuzz: fuzz-build
 fuzz-build: setup
 	@command -v c++ >/dev/null || { echo 'c++ is not on PATH: fuzzing needs a C++ compiler, such as g++' >&2; exit 1; }
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/host/fuzz/instrument cargo build -p tollgate-fuzz --features libfuzzer --bins
-
-# Tollgate beside nginx, on one CPU. What can be set: tests/load/src/main.rs, for example make bench ROUNDS=5 SECONDS=8 ROWS=plugin
-bench: setup setup-bench
-	CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS=-Clink-arg=-zstack-size=262144 \
-		cargo build --profile plugin --target $(WASM_TARGET) -p load-plugins --examples
-	cargo build --release -p tollgate -p tollgate-load
-	$${CARGO_TARGET_DIR:-target}/release/tollgate-load
-
-# What the benchmark is beside: nginx with Lua, and nghttp2's load generator for HTTP/2.
-BENCH_PACKAGES := nginx-light libnginx-mod-http-lua lua-cjson nghttp2-client
-
-setup-bench:
-	@command -v h2load >/dev/null && command -v taskset >/dev/null && ls /usr/s*bin/nginx /usr/*/nginx/modules/ngx_http_lua_module.so \
-		/usr/lib/*/lua/5.1/cjson.so >/dev/null 2>&1 || \
-	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
-		apt-get install --yes --no-install-recommends $(BENCH_PACKAGES); } || \
-	{ echo 'the benchmark needs, from your system: $(BENCH_PACKAGES)' >&2; exit 1; }
 
 # The built-in plugins are compiled to WebAssembly components: the one thing that a fresh Rust lacks.
 setup:

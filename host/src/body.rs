@@ -115,11 +115,14 @@ impl Body {
         Ok(self)
     }
 
-    /// Tells `observer` about each piece and the end.
+    /// Tells `observer` about each piece and the end, which comes together with the last piece.
     #[must_use]
     pub fn observe(self, observer: Rc<dyn Observe>) -> Self {
         let mut stream = match self {
-            Self::Empty => Box::new(Stream::bytes(Bytes::new())),
+            Self::Empty => {
+                observer.end(End::Whole);
+                return Self::Empty;
+            }
             Self::Full(bytes) => Box::new(Stream::bytes(bytes)),
             Self::Stream(stream) => stream,
         };

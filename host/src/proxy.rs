@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 
 use crate::authority::Scheme;
-use crate::body::Body;
+use crate::body::{Body, End};
 use crate::chain::{Caller, Chain, Flow, Link};
 use crate::client::{self, Client};
 use crate::config;
@@ -252,7 +252,13 @@ impl Proxy {
         response.headers_mut().insert(REQUEST_ID, entry.request_id.header().clone());
         entry.status = Some(response.status());
         let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
+        let is_head = entry.is_head();
         let observer = entry.observer(metrics, self.lines.clone());
+        if is_head {
+            // Whatever body there is only tells its length.
+            observer.end(End::Whole);
+            return response;
+        }
         response.map(|body| body.observe(observer))
     }
 }

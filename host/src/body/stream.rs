@@ -105,6 +105,10 @@ impl Stream {
         }
         if let Some(observer) = &self.observer {
             observer.piece(data.len());
+            // A reader that knows the length does not ask for the end.
+            if self.source.is_end_stream() {
+                self.end(&End::Whole);
+            }
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -160,7 +164,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // A reader that knows the length does not ask for the end.
+        // A body that has its end already was not read because there is nothing in it, or nobody may see it (HEAD).
         if self.observer.is_some() {
             let end = if self.is_end_stream() { End::Whole } else { End::Dropped };
             self.end(&end);

@@ -40,7 +40,7 @@ pub(super) struct Entry {
     user_agent: Option<HeaderValue>,
     reason: RefCell<Cow<'static, str>>,
     consumer: Option<Arc<str>>,
-    _active: ActiveRequest,
+    active: Cell<Option<ActiveRequest>>,
 }
 
 impl Entry {
@@ -64,8 +64,12 @@ impl Entry {
             user_agent: request.headers().get(USER_AGENT).cloned(),
             reason: RefCell::new(Cow::Borrowed("ok")),
             consumer: None,
-            _active: active,
+            active: Cell::new(Some(active)),
         }
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
@@ -107,6 +111,7 @@ impl Observe for Closing {
 
     fn end(&self, end: End<'_>) {
         let entry = &self.entry;
+        entry.active.take();
         match end {
             End::Whole => {}
             End::Broken(error) => *entry.reason.borrow_mut() = Cow::Borrowed(error.of_response().code()),

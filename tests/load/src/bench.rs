@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::chart;
 use crate::drive::{Job, Request, Sample};
 use crate::facts;
 use crate::gate::{Build, Gate, ONE_WORKER};
@@ -76,6 +77,7 @@ pub(crate) fn run() -> Result<()> {
     let about = report::About::read(&settings, &build.program)?;
     let results = settings.out.join("results.json");
     fs::write(&results, serde_json::to_string_pretty(&report::json(&about, &rows, &samples, &facts))?)?;
+    fs::write(settings.out.join("chart.svg"), chart::chart(&about, &rows, &samples))?;
     print!("{}", report::table(&about, &rows, &samples, &facts));
     eprintln!("\nwritten: {}", results.display());
     Ok(())
@@ -246,4 +248,24 @@ fn certificate(directory: &Path) -> Result<PathBuf> {
     let trusted = directory.join("certificate.der");
     fs::write(&trusted, made.cert.der())?;
     Ok(trusted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h2load_is_read_and_a_failed_request_is_no_sample() {
+        let text = |succeeded: u64| {
+            format!(
+                "Application protocol: h2\nfinished in 2.00s\n\
+                 requests: 40 total, 64 started, 40 done, {succeeded} succeeded, 0 failed, 0 errored, 0 timeout\n"
+            )
+        };
+        let spent = Spent { user: 100, kernel: 300 };
+        let sample = read_h2load(&text(40), spent, Duration::from_millis(1500)).unwrap();
+        assert_eq!((sample.requests, sample.cost(), sample.rate()), (40, 10.0, 20.0));
+        assert!(read_h2load(&text(39), spent, Duration::from_secs(2)).is_err());
+        assert!(read_h2load(&text(40).replace("h2\n", "http/1.1\n"), spent, Duration::from_secs(2)).is_err());
+    }
 }

@@ -46,6 +46,13 @@ pub(crate) enum Limit {
 pub(crate) fn all(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<Vec<Fact>> {
     let mut facts = Vec::new();
     let wanted = |title: &str| title.contains(&settings.rows);
+    let title = "the most memory at once, all rows so far";
+    if wanted(title) {
+        // Large bodies stream past: this is what shows it.
+        let most = |id: u32| Ok::<_, anyhow::Error>(Spread::of(vec![process::peak(id)? as f64 / f64::from(1 << 20)]));
+        let (ours, nginx) = (most(field.gate.process.id())?, Some(most(field.nginx.worker)?));
+        facts.push(Fact { title, ours, nginx, unit: "MiB", goal: Limit::None });
+    }
     let title = "idle kept connection, 10,000 of them";
     if wanted(title) {
         let ours = held(field, Side::Tollgate)?;

@@ -16,6 +16,7 @@
 //! The same program is the upstream and the load, each a process of its own.
 
 mod bench;
+mod chart;
 mod drive;
 mod facts;
 mod gate;

@@ -77,6 +77,14 @@ pub(crate) fn memory(id: u32) -> Result<u64> {
     Ok(kib << 10)
 }
 
+/// The most bytes of memory that a process has had at once (its resident set).
+pub(crate) fn peak(id: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in status")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib << 10)
+}
+
 /// Loopback addresses that are free now.
 pub(crate) fn free<const N: usize>() -> Result<[SocketAddr; N]> {
     let sockets: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;

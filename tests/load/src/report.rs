@@ -48,6 +48,12 @@ impl About {
             seconds: settings.seconds,
         })
     }
+
+    /// In one line.
+    pub(crate) fn line(&self) -> String {
+        let Self { machine, nginx, tollgate, rounds, seconds } = self;
+        format!("{machine}; {tollgate}; {nginx}; medians of {rounds} rounds of {seconds} s")
+    }
 }
 
 impl Spread {
@@ -68,6 +74,7 @@ impl Goal {
         match self {
             Self::Cost(_) => ours.cost() / beside.cost(),
             Self::Over(_) => ours.cost() - beside.cost(),
+            Self::Each(plugins, _) => (ours.cost() - beside.cost()) / plugins,
             Self::Rate(_) => ours.rate() / beside.rate(),
             Self::P99(_) => ours.p99 / beside.p99,
         }
@@ -75,20 +82,23 @@ impl Goal {
 
     fn reached(self, value: f64) -> bool {
         match self {
-            Self::Cost(most) | Self::Over(most) | Self::P99(most) => value <= most,
+            Self::Cost(most) | Self::Over(most) | Self::Each(_, most) | Self::P99(most) => value <= most,
             Self::Rate(least) => value >= least,
         }
     }
 
     fn write(self, value: f64) -> String {
-        if let Self::Over(_) = self { format!("{value:+.2} µs") } else { format!("{value:.2}") }
+        match self {
+            Self::Over(_) | Self::Each(..) => format!("{value:+.2} µs"),
+            Self::Cost(_) | Self::Rate(_) | Self::P99(_) => format!("{value:.2}"),
+        }
     }
 
     /// The goal itself.
     fn words(self) -> String {
         match self {
             Self::Cost(most) => format!("CPU ≤ {most}"),
-            Self::Over(most) => format!("≤ {most} µs"),
+            Self::Over(most) | Self::Each(_, most) => format!("≤ {most} µs"),
             Self::Rate(least) => format!("rate ≥ {least}"),
             Self::P99(most) => format!("p99 ≤ {most}"),
         }
@@ -102,17 +112,14 @@ pub(crate) fn outcome(row: &Row, samples: &Samples) -> Spread {
 }
 
 /// Medians of a target: CPU microseconds for a request, requests a second, 99th percentile.
-fn medians(samples: &[Sample]) -> [f64; 3] {
+pub(crate) fn medians(samples: &[Sample]) -> [f64; 3] {
     let of = |value: fn(&Sample) -> f64| Spread::of(samples.iter().map(value).collect()).median;
     [of(Sample::cost), of(Sample::rate), of(|sample| sample.p99)]
 }
 
 /// The table, in Markdown.
 pub(crate) fn table(about: &About, rows: &[Row], samples: &Samples, facts: &[Fact]) -> String {
-    let mut text = format!(
-        "{}; {}; {}. {} rounds of {} s each, medians, in brackets the least and the most.\n\n",
-        about.machine, about.tollgate, about.nginx, about.rounds, about.seconds
-    );
+    let mut text = format!("{}, in brackets the least and the most.\n\n", about.line());
     text.push_str(
         "| | Tollgate: µs a request, requests/s | beside | its µs, requests/s | ratio or difference | goal | |\n",
     );
@@ -206,4 +213,44 @@ pub(crate) fn json(about: &About, rows: &[Row], samples: &Samples, facts: &[Fact
         "facts": facts.iter().map(fact).collect::<Vec<_>>(),
         "samples": samples,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(cost: u64, requests: u64) -> Sample {
+        Sample { requests, seconds: 2.0, user: cost * requests / 2, kernel: cost * requests / 2, p50: 0.0, p99: 9.0 }
+    }
+
+    #[test]
+    fn the_middle_and_the_ends_of_odd_and_even_numbers_of_rounds() {
+        let odd = Spread::of(vec![3.0, 1.0, 2.0]);
+        assert_eq!((odd.median, odd.least, odd.most), (2.0, 1.0, 3.0));
+        assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 3.0]).median, 2.5);
+    }
+
+    #[test]
+    fn a_row_compares_within_rounds_and_says_whether_its_goal_is_reached() {
+        let row = |goal| Row { title: "plain", ours: "ours", beside: "nginx", goal };
+        let samples = Samples::from([
+            ("ours", vec![sample(9, 1000), sample(20, 1000), sample(30, 500)]),
+            ("nginx", vec![sample(10, 1000), sample(20, 500), sample(20, 1000)]),
+        ]);
+        let cost = outcome(&row(Goal::Cost(0.9)), &samples);
+        assert_eq!((cost.least, cost.median, cost.most), (0.9, 1.0, 1.5));
+        assert!(!Goal::Cost(0.9).reached(cost.median) && Goal::Cost(1.0).reached(cost.median));
+        assert_eq!(outcome(&row(Goal::Over(0.5)), &samples).median, 0.0);
+        let rate = outcome(&row(Goal::Rate(1.2)), &samples);
+        assert_eq!((rate.least, rate.median, rate.most), (0.5, 1.0, 2.0));
+        assert!(!Goal::Rate(1.2).reached(rate.median) && Goal::Rate(1.2).reached(rate.most));
+        let line = |goal| table(&about(), &[row(goal)], &samples, &[]).lines().last().unwrap_or_default().to_owned();
+        assert!(line(Goal::Cost(0.9)).ends_with("| not yet |"), "{}", line(Goal::Cost(0.9)));
+        assert!(line(Goal::Cost(1.0)).ends_with("| reached |"), "{}", line(Goal::Cost(1.0)));
+    }
+
+    fn about() -> About {
+        let text = str::to_owned;
+        About { machine: text("m"), nginx: text("n"), tollgate: text("t"), rounds: 3, seconds: 2.0 }
+    }
 }
