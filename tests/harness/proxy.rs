@@ -146,7 +146,7 @@ fn write(folder: &Path, config: &str) -> PathBuf {
          plugins.directory = \"plugins\"\nplugins.cache = {:?}\n",
         env!("COMPILED"),
     );
-    std::fs::write(&path, format!("{before}{config}")).expect("a file");
+    put(folder, format!("{before}{config}").as_bytes(), &path);
     path
 }
 
@@ -154,9 +154,13 @@ fn component(folder: &Path, name: &str) -> PathBuf {
     folder.join("plugins").join(format!("{name}.wasm"))
 }
 
-/// Written beside, and renamed there: it appears whole.
 fn drop_in(folder: &Path, name: &str, bytes: &[u8]) {
-    let beside = folder.join(name);
+    put(folder, bytes, &component(folder, name));
+}
+
+/// Written beside, and renamed there: it appears whole, whatever the disk does meanwhile.
+fn put(folder: &Path, bytes: &[u8], path: &Path) {
+    let beside = folder.join("beside");
     std::fs::write(&beside, bytes).expect("a file");
-    std::fs::rename(beside, component(folder, name)).expect("a folder");
+    std::fs::rename(beside, path).expect("a folder");
 }

@@ -106,7 +106,7 @@ impl Stream {
         if let Some(observer) = &self.observer {
             observer.piece(data.len());
             // A reader that knows the length does not ask for the end.
-            if self.source.is_end_stream() {
+            if self.is_end_stream() {
                 self.end(&End::Whole);
             }
         }

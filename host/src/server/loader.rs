@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -112,7 +112,7 @@ impl Loader {
         for index in 0..config.workers.get() {
             workers.push(Worker::start(index).map_err(|error| machine(error.into()))?);
         }
-        let stamps = stamps(options.path.as_ref(), &config);
+        let stamps = options.path.as_ref().map(|path| stamps(path, &config)).unwrap_or_default();
         let loader = Self {
             path: options.path,
             runtime,
@@ -177,15 +177,19 @@ impl Loader {
 
     /// Reloads when a file of the configuration has changed, and has stopped changing.
     fn watch(&mut self) {
-        if self.path.is_none() {
-            return;
-        }
-        let now = stamps(self.path.as_ref(), &self.snapshot.config);
+        let Some(path) = self.path.clone() else { return };
+        let now = stamps(&path, &self.snapshot.config);
         if now == self.stamps {
             self.unsettled = None;
         } else if self.unsettled.as_ref() == Some(&now) {
-            // The outcome is in the log, the metrics and the state.
-            let _ = self.reload();
+            let read = config::load(&path);
+            if stamps(&path, &self.snapshot.config) == now {
+                // The outcome is in the log, the metrics and the state.
+                let _ = self.serve(read, &path, now);
+            } else {
+                // It went on changing while it was read.
+                self.unsettled = None;
+            }
         } else {
             self.unsettled = Some(now);
         }
@@ -193,18 +197,30 @@ impl Loader {
 
     fn reload(&mut self) -> Result<(), Problems> {
         let Some(path) = self.path.clone() else { return Ok(()) };
-        let before = stamps(self.path.as_ref(), &self.snapshot.config);
-        let outcome = self.load_again(&path);
+        let before = stamps(&path, &self.snapshot.config);
+        self.serve(config::load(&path), &path, before)
+    }
+
+    /// Serves a configuration as it was read, if it can be served. `before` is how its files looked then.
+    fn serve(
+        &mut self,
+        read: Result<Config, Problems>,
+        path: &Path,
+        before: Vec<Option<Stamp>>,
+    ) -> Result<(), Problems> {
         self.unsettled = None;
+        let after = read.as_ref().map(|config| stamps(path, config)).unwrap_or_default();
+        let outcome = read.and_then(|config| self.load_again(config));
+        // The list of files may be another one now, but the first is the configuration itself: where that has changed
+        // meanwhile, what was read is not what is there.
+        self.stamps = if outcome.is_ok() && after.first() == before.first() { after } else { before };
         match &outcome {
             Ok(()) => {
-                self.stamps = stamps(self.path.as_ref(), &self.snapshot.config);
                 self.foundation.metrics.config_loaded(&self.snapshot.config.hash);
                 tracing::info!(hash = self.snapshot.config.hash, "the configuration was reloaded");
                 self.show(None);
             }
             Err(problems) => {
-                self.stamps = before;
                 self.foundation.metrics.config_refused();
                 tracing::error!("the configuration is refused, and the last one goes on:\n{problems}");
                 self.show(Some(problems.to_string()));
@@ -213,8 +229,8 @@ impl Loader {
         outcome
     }
 
-    fn load_again(&mut self, path: &std::path::Path) -> Result<(), Problems> {
-        let config = Arc::new(config::load(path)?);
+    fn load_again(&mut self, config: Config) -> Result<(), Problems> {
+        let config = Arc::new(config);
         let running = &self.snapshot.config;
         if let Some(telemetry) = &self.telemetry {
             // What is said while it is tried may hold its secrets already, and those of the running one still count.
@@ -508,11 +524,11 @@ fn problem(message: String) -> Problems {
     std::iter::once(Problem::error(message)).collect()
 }
 
-/// How the files of a configuration look now.
-fn stamps(path: Option<&PathBuf>, config: &Config) -> Vec<Option<Stamp>> {
-    let stamp = |path: &PathBuf| {
+/// How the configuration's own file and the others that it names look now.
+fn stamps(path: &Path, config: &Config) -> Vec<Option<Stamp>> {
+    let stamp = |path: &Path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
     };
-    path.into_iter().chain(&config.files).map(stamp).collect()
+    std::iter::once(path).chain(config.files.iter().map(PathBuf::as_path)).map(stamp).collect()
 }
