@@ -13,7 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, Uri};
 
 use crate::authority::Scheme;
-use crate::body::Body;
+use crate::body::{Body, End, Observe};
 use crate::chain::{Chain, Flow, Link, PassClient};
 use crate::client::{self, Client};
 use crate::config;
@@ -127,10 +127,10 @@ impl Proxy {
     pub(crate) async fn carry(self: Rc<Self>, request: Request<Body>, peer: &Peer, listener: &str) -> Response<Body> {
         let _active = self.snapshot.metrics.request_began();
         let request_id = self.ids.next();
-        let mut entry = Entry::new(&request, peer, request_id.clone());
-        let bytes_in = entry.bytes_in.clone();
+        let mut unanswered = Unanswered { proxy: &self, entry: Some(Entry::new(&request, peer, request_id.clone())) };
+        let entry = unanswered.entry();
         let audience = Audience::of_request(&request);
-        let response = match self.admit(request, peer, listener, &mut entry) {
+        let response = match self.admit(request, peer, listener, entry) {
             Ok((route, admitted)) => {
                 let client = PassClient {
                     address: admitted.client.ip,
@@ -140,14 +140,14 @@ impl Proxy {
                     request_id: request_id.clone(),
                 };
                 entry.route = Some(route.clone());
-                self.pass(&route, client, admitted.client, admitted.request, &mut entry).await
+                self.pass(&route, client, admitted.client, admitted.request, entry).await
             }
             Err(error) => {
                 entry.fail(&error);
                 error.response(&audience, &request_id).map(Body::from)
             }
         };
-        self.finish(response, entry, bytes_in)
+        unanswered.finish(response)
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
@@ -275,16 +275,40 @@ impl Proxy {
         }
     }
 
+    fn observer(&self, entry: Entry) -> Rc<dyn Observe> {
+        let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
+        entry.observer(metrics, self.lines.clone())
+    }
+}
+
+/// A request without a response so far. Dropped, as it is when its client leaves, it has ended like that.
+struct Unanswered<'p> {
+    proxy: &'p Proxy,
+    entry: Option<Entry>,
+}
+
+impl Unanswered<'_> {
+    fn entry(&mut self) -> &mut Entry {
+        self.entry.as_mut().expect("only `finish` and the end take it")
+    }
+
     /// The line in the log and the counts come when the body has gone out.
-    fn finish(&self, mut response: Response<Body>, mut entry: Entry, bytes_in: Rc<Cell<u64>>) -> Response<Body> {
+    fn finish(mut self, mut response: Response<Body>) -> Response<Body> {
+        let Some(mut entry) = self.entry.take() else { return response };
         if let Ok(id) = HeaderValue::try_from(&*entry.request_id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        let _ = bytes_in;
         entry.status = Some(response.status());
-        let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
-        let observer = entry.observer(metrics, self.lines.clone());
+        let observer = self.proxy.observer(entry);
         response.map(|body| body.observe(observer))
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.proxy.observer(entry).end(End::Dropped);
+        }
     }
 }
 
