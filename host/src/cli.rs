@@ -118,7 +118,8 @@ fn run(path: Option<PathBuf>) -> ExitCode {
     if key.is_some() {
         eprintln!("tollgate: no {DEFAULT} here, so this is the demo");
     }
-    let server = match Server::start(config, Options { path, access: None, telemetry: Some(telemetry.clone()) }) {
+    let server = match Server::start(config, Options { path, telemetry: Some(telemetry.clone()), ..Options::default() })
+    {
         Ok(server) => server,
         Err(StartError::Problems(problems)) => return refused(&problems),
         Err(StartError::Machine(error)) => return failed(&format!("{error:#}")),

@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
+use crate::capability::limiter::Limiter;
 use crate::config::{Config, Problems};
 use crate::telemetry::{AccessLog, Telemetry};
 use loader::Loader;
@@ -32,6 +33,8 @@ pub struct Options {
     pub path: Option<PathBuf>,
     /// Where access lines go in place of what the configuration says.
     pub access: Option<AccessLog>,
+    /// The counters of rate limits, in place of new ones.
+    pub limiter: Option<Arc<Limiter>>,
     /// Takes the level, the format and the secrets of each configuration that is loaded.
     pub telemetry: Option<Arc<Telemetry>>,
 }

@@ -96,8 +96,8 @@ impl Loader {
         let cache = config.plugins.cache.clone();
         let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(machine)?;
         let metrics = Metrics::default();
-        let stores =
-            Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+        let limiter = options.limiter.unwrap_or_else(|| Limiter::new(Sizes::default()));
+        let stores = Stores { limiter, kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
         let foundation = Foundation { engine: Arc::new(engine), stores, metrics: metrics.clone() };
         let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
         for change in library.look() {
