@@ -2,9 +2,8 @@
 
 use std::net::TcpStream;
 use std::thread;
-use std::time::Instant;
 
-use crate::harness::{Client, Gate, Origin, PATIENCE, Proxy, answer};
+use crate::harness::{Client, Gate, Origin, PATIENCE, Proxy, answer, until};
 
 fn config(origin: &Origin, drain: &str) -> String {
     format!(
@@ -13,14 +12,6 @@ fn config(origin: &Origin, drain: &str) -> String {
          route.all = {{ path-prefix = \"/\", chain = [\"tidy\"], upstream = \"o\" }}\n",
         origin.url()
     )
-}
-
-/// Asks until the condition holds.
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "it never comes to that: {what}");
-    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Plugins that misbehave: each costs the request it was called for, and nothing else. The component, the engine, the
 //! sandbox and its limits are the real ones.
 
-use crate::harness::{Message, Origin, Proxy, guest};
+use crate::harness::{Message, Origin, Proxy, guest, until};
 
 const ISOLATIONS: [&str; 2] = ["pooled", "request"];
 
@@ -189,5 +189,59 @@ fn requests_of_others_are_answered_although_one_spins() {
     }
     for client in &mut spinning {
         assert_eq!(client.response().status(), 500);
+    }
+}
+
+/// Clients that leave while a plugin waits for them: its instance is given up with the request. There is one for all of
+/// them at a time, and nobody waits for another.
+#[test]
+fn a_client_that_leaves_a_plugin_that_waits_leaves_nothing_behind() {
+    const TIMES: usize = 20;
+    for (isolation, hook) in [("pooled", "request"), ("request", "request"), ("pooled", "response")] {
+        let what = format!("{isolation}, {hook}");
+        let origin = Origin::fine();
+        let config = format!(
+            r#"
+            plugins.instances = 3
+            upstream.o.endpoints = ["{}"]
+            route.guarded = {{ path-prefix = "/guarded", chain = ["bad"], upstream = "o" }}
+            route.other = {{ path-prefix = "/other", chain = ["other"], upstream = "o" }}
+            [plugin.bad]
+            component = "stall"
+            config.at = "{hook}"
+            isolation = "{isolation}"
+            limits = {{ time = "1m", instances = 1, wait = "0s" }}
+            [plugin.other]
+            component = "headers"
+            config.response.set = {{ x-other = "1" }}
+            limits.time = "5s"
+            "#,
+            origin.url()
+        );
+        let proxy = Proxy::start(&config, &[("stall", guest("stall"))]);
+        let calls = |waiting: usize| {
+            let line = format!("http_server_active_requests {waiting}");
+            until(&line, || proxy.admin("/metrics").text().lines().any(|found| found == line));
+        };
+        for _ in 0..TIMES {
+            let mut client = proxy.client();
+            client.send("POST /guarded HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody");
+            calls(1);
+            drop(client);
+            calls(0);
+        }
+        let other = proxy.get("/other");
+        assert_eq!((other.status(), other.header("x-other")), (200, Some("1")), "{what}: {other:?}");
+        // The one instance is free: the next client waits in it, and is not refused.
+        let mut client = proxy.client();
+        client.send("POST /guarded HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody");
+        calls(1);
+        let refused = guarded(&proxy);
+        assert_eq!((refused.status(), refused.code().as_str()), (503, "plugin-overload:bad"), "{what}: {refused:?}");
+        drop(client);
+        calls(0);
+        let log = proxy.stop();
+        let gone = log.lines().filter(|line| line.contains("\"client-gone\"")).count();
+        assert_eq!((gone, log.lines().count()), (TIMES + 1, TIMES + 3), "{what}, one line for each: {log}");
     }
 }

@@ -10,7 +10,7 @@ mod proxy;
 mod tls;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use client::Client;
 pub(crate) use diagnostics::Diagnostics;
@@ -22,6 +22,14 @@ pub(crate) use tls::{Identity, handshake};
 
 /// Longer than anything takes that works, on a busy machine with a cold cache.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until the condition holds.
+pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "it never comes to that: {what}");
+    }
+}
 
 /// The bytes of a component that misbehaves: one of `guests/examples`.
 pub(crate) fn guest(name: &str) -> Vec<u8> {

@@ -5,6 +5,8 @@ mod harness;
 
 // The use that everything is made for: keys, quotas, validation, and an upstream that speaks only XML.
 mod main_job;
+// Quotas to the second, by a clock of the test's own.
+mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
 // Components that come, change, break and go while requests run.

@@ -118,7 +118,7 @@ fn run(path: Option<PathBuf>) -> ExitCode {
     if key.is_some() {
         eprintln!("tollgate: no {DEFAULT} here, so this is the demo");
     }
-    let options = Options { path, access: None, metrics, telemetry: Some(telemetry.clone()) };
+    let options = Options { path, metrics, telemetry: Some(telemetry.clone()), ..Options::default() };
     let server = match Server::start(config, options) {
         Ok(server) => server,
         Err(StartError::Problems(problems)) => return refused(&problems),

@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 
 use crate::authority::Scheme;
-use crate::body::{Body, End};
+use crate::body::{Body, End, Observe};
 use crate::chain::{Caller, Chain, Flow, Link};
 use crate::client::{self, Client};
 use crate::config;
@@ -108,19 +108,21 @@ impl Proxy {
     /// Carries one request to its answer. Never fails: what goes wrong becomes a response.
     pub(crate) async fn carry(self: Rc<Self>, request: Request<Body>, peer: &Peer, listener: &str) -> Response<Body> {
         let request_id = self.ids.next();
-        let mut entry = Entry::new(&request, peer, request_id.clone(), self.snapshot.metrics.request_began());
+        let entry = Entry::new(&request, peer, request_id.clone(), self.snapshot.metrics.request_began());
+        let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
+        let entry = unanswered.entry();
         let audience = Audience::of_request(&request);
-        let response = match self.admit(request, peer, listener, &mut entry) {
+        let response = match self.admit(request, peer, listener, entry) {
             Ok(Admitted { route, request, client, authority, only_chain }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
-                self.pass(&route, caller, request, only_chain, &mut entry).await
+                self.pass(&route, caller, request, only_chain, entry).await
             }
             Err(error) => {
                 entry.fail(&error);
                 error.response(&audience, request_id.as_str()).map(Body::from)
             }
         };
-        self.finish(response, entry)
+        unanswered.finish(response)
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
@@ -247,19 +249,44 @@ impl Proxy {
         }
     }
 
+    fn observer(&self, entry: Entry) -> Rc<dyn Observe> {
+        let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
+        entry.observer(metrics, self.lines.clone())
+    }
+}
+
+/// A request without a response so far. Dropped, as it is when its client leaves, it has ended like that.
+struct Unanswered<'p> {
+    proxy: &'p Proxy,
+    entry: Option<Entry>,
+}
+
+impl Unanswered<'_> {
+    fn entry(&mut self) -> &mut Entry {
+        self.entry.as_mut().expect("only `finish` and the end take it")
+    }
+
     /// The line in the log and the counts come when the body has gone out.
-    fn finish(&self, mut response: Response<Body>, mut entry: Entry) -> Response<Body> {
+    fn finish(mut self, mut response: Response<Body>) -> Response<Body> {
+        let Some(mut entry) = self.entry.take() else { return response };
         response.headers_mut().insert(REQUEST_ID, entry.request_id.header().clone());
         entry.status = Some(response.status());
-        let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
         let is_head = entry.is_head();
-        let observer = entry.observer(metrics, self.lines.clone());
+        let observer = self.proxy.observer(entry);
         if is_head {
             // Whatever body there is only tells its length.
             observer.end(End::Whole);
             return response;
         }
         response.map(|body| body.observe(observer))
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.proxy.observer(entry).end(End::Dropped);
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
+use crate::capability::limiter::Limiter;
 use crate::config::{Config, Problems};
 use crate::metrics::Metrics;
 use crate::telemetry::{AccessLog, Telemetry};
@@ -35,6 +36,8 @@ pub struct Options {
     pub access: Option<AccessLog>,
     /// Where everything is counted.
     pub metrics: Metrics,
+    /// The counters of rate limits, in place of new ones.
+    pub limiter: Option<Arc<Limiter>>,
     /// Takes the level, the format and the secrets of each configuration that is loaded.
     pub telemetry: Option<Arc<Telemetry>>,
 }

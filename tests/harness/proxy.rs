@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
 use tempfile::TempDir;
+use tollgate::capability::limiter::{Clock, Limiter, Sizes};
 use tollgate::config::{self, Problems};
 use tollgate::server::{Options, Server, StartError};
-use tollgate::telemetry::{AccessLog, Telemetry};
+use tollgate::telemetry::AccessLog;
 
 use super::diagnostics::{Diagnostics, Lines};
 use super::{Client, Message};
@@ -29,20 +29,23 @@ impl Proxy {
 
     /// As [`start`](Self::start), for configurations that may be refused; the text says why.
     pub(crate) fn try_start(config: &str, components: &[(&str, Vec<u8>)]) -> Result<Self, String> {
-        Self::try_start_with(config, components, None)
+        Self::try_start_with(config, components, Options::default())
     }
 
     /// As [`start`](Self::start), with what it says beside its access log.
     pub(crate) fn start_heard(config: &str, components: &[(&str, Vec<u8>)], diagnostics: &Diagnostics) -> Self {
-        let started = Self::try_start_with(config, components, Some(diagnostics.telemetry()));
-        started.unwrap_or_else(|why| panic!("{why}"))
+        let options = Options { telemetry: Some(diagnostics.telemetry()), ..Options::default() };
+        Self::try_start_with(config, components, options).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    fn try_start_with(
-        config: &str,
-        components: &[(&str, Vec<u8>)],
-        telemetry: Option<Arc<Telemetry>>,
-    ) -> Result<Self, String> {
+    /// As [`start`](Self::start), with rate limits that count by this clock.
+    pub(crate) fn start_at(config: &str, clock: Clock) -> Self {
+        let limiter = Some(Limiter::with_clock(Sizes::default(), clock));
+        let options = Options { limiter, ..Options::default() };
+        Self::try_start_with(config, &[], options).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_start_with(config: &str, components: &[(&str, Vec<u8>)], options: Options) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("plugins")).expect("a folder");
         for (name, bytes) in components {
@@ -52,7 +55,7 @@ impl Proxy {
         let config = config::load(&path).map_err(|problems| problems.to_string())?;
         let lines = Lines::default();
         let access = AccessLog::to_writer(lines.clone(), Counter::default()).expect("a thread");
-        let options = Options { path: Some(path), access: Some(access), telemetry, ..Options::default() };
+        let options = Options { path: Some(path), access: Some(access), ..options };
         let server = Server::start(config, options).map_err(|error: StartError| error.to_string())?;
         Ok(Self { server: Some(server), folder, lines })
     }

@@ -29,11 +29,16 @@ pub const MAX_PERIOD_MS: u64 = 31 * 24 * 60 * 60 * 1000;
 #[derive(Debug)]
 pub struct Limiter {
     sizes: Sizes,
+    clock: Clock,
     /// The beginning of time: counters keep nanoseconds since then.
     epoch: Instant,
     keys: Arc<Keys>,
     plugins: Mutex<HashMap<Box<str>, Known>>,
 }
+
+/// Where a limiter has the time from.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Instant + Send + Sync>);
 
 /// How much a plugin may keep in the limiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +127,13 @@ pub enum Error {
 impl Limiter {
     /// A limiter without buckets, whose time begins now.
     pub fn new(sizes: Sizes) -> Arc<Self> {
-        Arc::new(Self { sizes, epoch: Instant::now(), keys: Arc::new(Keys::new()), plugins: Mutex::default() })
+        Self::with_clock(sizes, Clock::default())
+    }
+
+    /// As [`new`](Self::new), with another clock than the system's.
+    pub fn with_clock(sizes: Sizes, clock: Clock) -> Arc<Self> {
+        let epoch = clock.now();
+        Arc::new(Self { sizes, clock, epoch, keys: Arc::new(Keys::new()), plugins: Mutex::default() })
     }
 
     /// The buckets of a plugin that is being loaded, under the name that chains use. None is open yet; one that an
@@ -132,7 +143,36 @@ impl Limiter {
     }
 }
 
+impl Clock {
+    /// Whatever `now` answers is the time.
+    pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    fn now(&self) -> Instant {
+        (self.0)()
+    }
+}
+
+/// The system's, which never goes back.
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new(Instant::now)
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
 impl Buckets {
+    /// The time by the limiter's clock, for [`Bucket::take`].
+    pub fn now(&self) -> Instant {
+        self.limiter.clock.now()
+    }
+
     /// The bucket of this name and these windows: the same counters for all who ask for the same.
     ///
     /// # Errors

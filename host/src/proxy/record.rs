@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
 use super::Route;
 use crate::body::{Body, End, Observe};
 use crate::chain::{Ended, Pass};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::metrics::{ActiveRequest, RouteMetrics};
 use crate::request_id::RequestId;
 use crate::server::connection::Peer;
@@ -118,10 +118,11 @@ impl Observe for Closing {
             End::Dropped => *entry.reason.borrow_mut() = Cow::Borrowed("client-gone"),
         }
         let reason = entry.reason.borrow();
+        let status = entry.status.unwrap_or_else(|| Reason::ClientGone.status());
         let took = entry.begun.elapsed();
         // The metric counts the word without the plugin's name and its code: those have series of their own.
         let word = reason.split(':').next().unwrap_or_default();
-        self.metrics.request_ended(&entry.method, entry.status.unwrap_or_default(), word, took);
+        self.metrics.request_ended(&entry.method, status, word, took);
         if !self.lines.is_on() {
             return;
         }

@@ -90,7 +90,8 @@ impl Loader {
     pub(super) fn start(config: Config, options: Options) -> Result<Self, StartError> {
         let machine = |error: anyhow::Error| StartError::Machine(error);
         let metrics = options.metrics;
-        let Loaded { runtime, foundation, library, snapshot } = load(config, metrics.clone())?;
+        let limiter = options.limiter.unwrap_or_else(|| Limiter::new(Sizes::default()));
+        let Loaded { runtime, foundation, library, snapshot } = load(config, metrics.clone(), limiter)?;
         let (config, snapshot) = (snapshot.config.clone(), Arc::new(snapshot));
         let access_is_given = options.access.is_some();
         let access = match options.access {
@@ -470,7 +471,7 @@ impl Bound {
 
 /// See [`super::build`].
 pub(super) fn build(config: Config) -> Result<(), StartError> {
-    load(config, Metrics::default()).map(drop)
+    load(config, Metrics::default(), Limiter::new(Sizes::default())).map(drop)
 }
 
 /// What serves, and what it is made with.
@@ -481,13 +482,12 @@ struct Loaded {
     snapshot: Snapshot,
 }
 
-fn load(config: Config, metrics: Metrics) -> Result<Loaded, StartError> {
+fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loaded, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::Machine(error.into()))?;
     let cache = config.plugins.cache.clone();
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
-    let stores =
-        Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+    let stores = Stores { limiter, kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
     let foundation = Foundation { engine: Arc::new(engine), stores, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     for change in library.look() {

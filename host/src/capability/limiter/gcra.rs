@@ -247,6 +247,57 @@ mod tests {
         }
     }
 
+    /// Half of them on each of two threads: several keys of several limits, in bursts and pauses.
+    #[test]
+    fn ten_million_events_equal_the_model() {
+        const EVENTS: usize = 10_000_000;
+        const KEYS: usize = 16;
+        let window = |limit, period_ms, burst| Window { limit, period_ms, burst };
+        let limits: [&[Window]; 4] = [
+            &[window(100, 60_000, 100)],
+            &[window(7, 1000, 3)],
+            &[window(1_000_000, 1000, 50)],
+            &[window(10, 1000, 20), window(300, 60_000, 40)],
+        ];
+        let run = |limits: &[&[Window]], seed: u64| {
+            let mut random = seed;
+            let mut next = move || {
+                // Xorshift of 64 bits (Marsaglia, 2003).
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random
+            };
+            let mut admitted = 0;
+            for windows in limits {
+                let gcra: Vec<Gcra> = windows.iter().map(Gcra::new).collect();
+                let new = || windows.iter().copied().map(Model::new).collect::<Vec<_>>();
+                let mut keys: Vec<_> = (0..KEYS).map(|_| (vec![0; windows.len()], new())).collect();
+                let cell = windows[0].period_ms * 1_000_000 / windows[0].limit;
+                let mut now = 0;
+                for event in 0..EVENTS / 4 {
+                    let random = next();
+                    // On average a little more is asked for than is given, and now and then nothing for long.
+                    now +=
+                        if random % 5000 == 0 { cell * 2000 } else { random % (2 * cell / KEYS as u64 + 1) * 9 / 10 };
+                    let (arrivals, models) = &mut keys[(random >> 32) as usize % KEYS];
+                    let cost = if random % 11 == 0 { 3 } else { 1 };
+                    let allowed = take(&gcra, arrivals, cost, now).0.allowed;
+                    assert_eq!(allowed, model_take(models, cost, now), "event {event} of {windows:?}, seed {seed}");
+                    admitted += u64::from(allowed);
+                }
+            }
+            admitted
+        };
+        let admitted: u64 = std::thread::scope(|scope| {
+            let halves = limits.chunks(2).zip([0x9e37_79b9, 0x7f4a_7c15]);
+            let halves: Vec<_> = halves.map(|(limits, seed)| scope.spawn(move || run(limits, seed))).collect();
+            halves.into_iter().map(|half| half.join().expect("they agree")).sum()
+        });
+        let share = admitted as f64 / EVENTS as f64;
+        assert!((0.5..0.99).contains(&share), "both answers are frequent: {share}");
+    }
+
     #[test]
     fn seven_a_second_admits_seven_each_second_and_loses_nothing_by_rounding() {
         let gcra = [Gcra::new(&Window { limit: 7, period_ms: 1000, burst: 2 })];

@@ -1,7 +1,6 @@
 //! What a guest sees of the limiter.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
@@ -48,7 +47,7 @@ impl wit::HostBucket for Guest<'_> {
         key: String,
         cost: u32,
     ) -> wasmtime::Result<Result<wit::Taken, wit::Error>> {
-        let taken = match self.table.get(&bucket)?.take(&key, cost, Instant::now()) {
+        let taken = match self.table.get(&bucket)?.take(&key, cost, self.buckets.now()) {
             Ok(taken) => taken,
             Err(error) => return Ok(Err(error.into())),
         };
