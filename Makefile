@@ -1,9 +1,8 @@
 # Thin names for commands that also work by hand.
 
 WASM_TARGET := wasm32-wasip2
-TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test lint bench fuzz fuzz-build setup setup-bench
+.PHONY: run test lint fuzz fuzz-build bench setup setup-bench
 
 # Starts Tollgate: on tollgate.toml where there is one, else on the embedded demo. Another file: make run CONFIG=file.toml
 run: setup
@@ -18,6 +17,27 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo 'lint: dependencies not checked; to check them: cargo install cargo-deny --locked' >&2; fi
+
+# Each target looks for FUZZ_SECONDS for an input that breaks a promise, and keeps in the target directory what it learned
+# and what it found. What is mended becomes a seed: host/fuzz/seeds/TARGET/.
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS ?= $(notdir $(basename $(wildcard host/fuzz/targets/*.rs)))
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+fuzz: fuzz-build
+	@for target in $(FUZZ_TARGETS); do \
+	    out=$(TARGET_DIR)/fuzz/$$target; mkdir -p $$out/corpus $$out/found; \
+	    echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
+	    $(TARGET_DIR)/debug/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 \
+	        -dict=host/fuzz/dictionaries/$$target -artifact_prefix=$$out/found/ \
+	        $$out/corpus host/fuzz/seeds/$$target >$$out/log 2>&1 \
+	    || { grep -vE 'NEW|REDUCE|DE:' $$out/log | tail -n 40; exit 1; }; \
+	    grep DONE $$out/log; \
+	done
+
+fuzz-build: setup
+	@command -v c++ >/dev/null || { echo 'c++ is not on PATH: fuzzing needs a C++ compiler, such as g++' >&2; exit 1; }
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/host/fuzz/instrument cargo build -p tollgate-fuzz --features libfuzzer --bins
 
 # Tollgate beside nginx, on one CPU. What can be set: tests/load/src/main.rs, for example make bench ROUNDS=5 SECONDS=8 ROWS=plugin
 bench: setup setup-bench
@@ -35,26 +55,6 @@ setup-bench:
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
 		apt-get install --yes --no-install-recommends $(BENCH_PACKAGES); } || \
 	{ echo 'the benchmark needs, from your system: $(BENCH_PACKAGES)' >&2; exit 1; }
-
-# Each target looks for FUZZ_SECONDS for an input that breaks a promise, and keeps in the target directory what it learned
-# and what it found. What is mended becomes a seed: host/fuzz/seeds/TARGET/.
-FUZZ_SECONDS ?= 30
-FUZZ_TARGETS ?= $(notdir $(basename $(wildcard host/fuzz/targets/*.rs)))
-
-fuzz: fuzz-build
-	@for target in $(FUZZ_TARGETS); do \
-	    out=$(TARGET_DIR)/fuzz/$$target; mkdir -p $$out/corpus $$out/found; \
-	    echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
-	    $(TARGET_DIR)/debug/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 \
-	        -dict=host/fuzz/dictionaries/$$target -artifact_prefix=$$out/found/ \
-	        $$out/corpus host/fuzz/seeds/$$target >$$out/log 2>&1 \
-	    || { grep -vE 'NEW|REDUCE|DE:' $$out/log | tail -n 40; exit 1; }; \
-	    grep DONE $$out/log; \
-	done
-
-fuzz-build: setup
-	@command -v c++ >/dev/null || { echo 'c++ is not on PATH: fuzzing needs a C++ compiler, such as g++' >&2; exit 1; }
-	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/host/fuzz/instrument cargo build -p tollgate-fuzz --features libfuzzer --bins
 
 # The built-in plugins are compiled to WebAssembly components: the one thing that a fresh Rust lacks.
 setup:

@@ -2,6 +2,7 @@
 //! [`PATIENCE`].
 
 mod client;
+mod diagnostics;
 mod gate;
 mod message;
 mod origin;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use client::Client;
+pub(crate) use diagnostics::Diagnostics;
 pub(crate) use gate::Gate;
 pub(crate) use message::Message;
 pub(crate) use origin::{Origin, answer};

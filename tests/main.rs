@@ -9,6 +9,8 @@ mod main_job;
 mod guests;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
+// What the documentation of the built-in plugins shows.
+mod plugin_examples;
 // Configurations that are loaded again.
 mod configuration;
 // Both of these, fifty times, while clients never stop asking.
@@ -21,5 +23,7 @@ mod tls;
 mod http2;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
+// A corpus of hostile bytes, each with its answer.
+mod hostile;
 // What must never be written anywhere.
 mod secrets;

@@ -13,11 +13,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::error::Reason;
+use crate::http1::incoming::Begun;
 
 pub use stream::Stream;
 
@@ -66,13 +66,22 @@ pub enum End<'a> {
 }
 
 impl Body {
-    /// A body as it comes from a connection of this version of HTTP.
+    /// A request's body as it comes from a connection of HTTP/2.
     #[must_use]
-    pub fn received(incoming: Incoming, version: Version) -> Self {
+    pub fn received(incoming: Incoming) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        Self::Stream(Box::new(Stream::received(incoming, version)))
+        Self::Stream(Box::new(Stream::received(incoming)))
+    }
+
+    /// A request's body as it comes from a connection of HTTP/1.
+    #[must_use]
+    pub fn begun(begun: Begun) -> Self {
+        match begun {
+            Begun::Whole(bytes) => bytes.into(),
+            Begun::Coming(receiving) => Self::Stream(Box::new(Stream::receiving(receiving))),
+        }
     }
 
     /// Any other body that comes in pieces.

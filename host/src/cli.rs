@@ -112,13 +112,14 @@ fn run(path: Option<PathBuf>) -> ExitCode {
     let metrics = Metrics::default();
     let redaction = Arc::new(Redaction::new(config.secrets.iter(), []));
     let telemetry = match Telemetry::install(&config.log, redaction, metrics.log_dropped()) {
-        Ok(telemetry) => telemetry,
+        Ok(telemetry) => Arc::new(telemetry),
         Err(error) => return failed(&format!("the log cannot be set up: {error}")),
     };
     if key.is_some() {
         eprintln!("tollgate: no {DEFAULT} here, so this is the demo");
     }
-    let server = match Server::start(config, Options { path, access: None, metrics }) {
+    let options = Options { path, access: None, metrics, telemetry: Some(telemetry.clone()) };
+    let server = match Server::start(config, options) {
         Ok(server) => server,
         Err(StartError::Problems(problems)) => return refused(&problems),
         Err(StartError::Machine(error)) => return failed(&format!("{error:#}")),

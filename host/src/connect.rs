@@ -8,6 +8,7 @@
 mod arriving;
 mod exchange;
 mod live;
+mod sending;
 mod target;
 mod trust;
 

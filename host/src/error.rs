@@ -69,8 +69,12 @@ impl Error {
         };
         let mut response = problem.response(audience, request_id);
         let headers = response.headers_mut();
-        let extra: [(HeaderName, Option<HeaderValue>); 2] =
-            [(header::ALLOW, self.reason.allow()), (header::RETRY_AFTER, self.reason.retry_after())];
+        let close = self.reason.closes().then(|| HeaderValue::from_static("close"));
+        let extra: [(HeaderName, Option<HeaderValue>); 3] = [
+            (header::ALLOW, self.reason.allow()),
+            (header::RETRY_AFTER, self.reason.retry_after()),
+            (header::CONNECTION, close),
+        ];
         for (name, value) in extra {
             if let Some(value) = value {
                 headers.insert(name, value);

@@ -78,7 +78,9 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     names
 }
 
-fn takes_trailers(headers: &HeaderMap) -> bool {
+/// Whether the sender of a request reads trailers (RFC 9110, section 10.1.4).
+#[must_use]
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::TE)
         .iter()
@@ -223,25 +225,29 @@ pub fn may_plugin_set(name: &HeaderName) -> bool {
 pub enum FieldError {
     /// The name is not a token, or is a pseudo-header's.
     Name,
-    /// The value has control bytes in it.
+    /// The value has control bytes in it, tabs aside.
     Value,
     /// No plugin may set this field.
     Forbidden,
 }
 
-/// A field from a plugin. The name may be in any case; white space around the value is cut.
+/// A field from a plugin. The name may be in any case. Spaces and tabs around the value are no part of it and are cut;
+/// tabs inside are (RFC 9110, section 5.5), so that what a plugin was given it can give back.
 ///
 /// # Errors
 /// When the name or the value is not allowed in HTTP, or the field is none that a plugin may set.
 pub fn plugin_field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), FieldError> {
     let name = plugin_name(name)?;
-    let value = value.trim_ascii();
-    // The `http` crate takes a tab, which the RFC allows and no plugin needs.
-    if value.contains(&b'\t') {
-        return Err(FieldError::Value);
-    }
-    let value = HeaderValue::from_bytes(value).map_err(|_| FieldError::Value)?;
+    let value = HeaderValue::from_bytes(without_blanks(value)).map_err(|_| FieldError::Value)?;
     Ok((name, value))
+}
+
+/// Without the spaces and tabs around it. Line ends are not cut but refused: somebody glued a value together wrongly.
+fn without_blanks(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let begin = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(begin, |last| last + 1);
+    &value[begin..end]
 }
 
 /// The name of a field that a plugin wants to set or remove.

@@ -3,7 +3,7 @@
 //! In reading order: what the operator wrote ([`config`]); the server that runs it ([`server`]); the straight line of a
 //! request ([`proxy`]) and its parts: the way in ([`authority`], [`path`], [`headers`], [`client`], [`router`]), the chain
 //! of plugins ([`plugin`], [`capability`]), the upstream ([`upstream`], [`connect`]), and the way out ([`hide`],
-//! [`error`]). [`body`] goes through all of them. [`metrics`] and [`telemetry`] tell about it.
+//! [`error`]). [`http1`] is how both sides are spoken to, and [`body`] goes through all of them. [`metrics`] and [`telemetry`] tell about it.
 
 mod admin;
 pub mod authority;
@@ -20,6 +20,7 @@ pub mod demo;
 pub mod error;
 pub mod headers;
 pub mod hide;
+pub mod http1;
 pub mod key;
 pub mod metrics;
 pub mod path;

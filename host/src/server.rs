@@ -14,7 +14,7 @@ mod worker;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::admin::Admin;
 use crate::config::{Config, Problems};
 use crate::metrics::Metrics;
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Telemetry};
 use loader::Loader;
 pub(crate) use loader::{Request, View};
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub access: Option<AccessLog>,
     /// Where everything is counted.
     pub metrics: Metrics,
+    /// Takes the level, the format and the secrets of each configuration that is loaded.
+    pub telemetry: Option<Arc<Telemetry>>,
 }
 
 /// Why a server did not start.

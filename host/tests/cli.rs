@@ -224,6 +224,46 @@ fn hangup_loads_the_configuration_again() {
 }
 
 #[test]
+fn a_reload_changes_what_the_log_says() {
+    let folder = folder(&format!("log.level = \"error\"\n{}", config("127.0.0.1:1", "/a")));
+    let mut running = Running::start(&folder);
+    write(&folder, &config("127.0.0.1:1", "/b"));
+    running.signal("HUP");
+    running.says("the configuration was reloaded");
+}
+
+/// In a string with more around it, and in a path, a query and a field of a client that knows it.
+#[test]
+fn a_secret_of_the_environment_is_written_nowhere() {
+    const CANARY: &str = "canary-of-the-environment";
+    let origin = Origin::start();
+    let folder = folder(&format!(
+        "log = {{ level = \"trace\", access = {{ file = \"access.log\" }} }}\n\
+         plugin.secret = {{ component = \"headers\", config.request.set = {{ authorization = \"Bearer ${{env:CANARY}}\" }}, \
+         limits.time = \"5s\" }}\n{}",
+        config(&origin.address, "/a").replace("path = \"/a\"", "path-prefix = \"/\", chain = [\"secret\"]")
+    ));
+    let unset = ends(&folder, &["check"]);
+    assert_eq!(unset.status, Some(1));
+    assert!(unset.err.contains("${env:CANARY} cannot be resolved: the variable is not set"), "{}", unset.err);
+
+    let mut command = tollgate(&folder, &[]);
+    command.env("CANARY", CANARY);
+    let mut running = Running::spawn(command);
+    let fields = format!("user-agent: {CANARY}\r\nx-forwarded-for: {CANARY}\r\n");
+    assert_eq!(running.get(&format!("/{CANARY}?q={CANARY}&p=x%63anary-of-the-environment"), &fields).0, 200);
+    running.signal("HUP");
+    let mut said = running.says("the configuration was reloaded");
+    running.signal("TERM");
+    said.extend(running.ends().1);
+    let log = fs::read_to_string(folder.path().join("access.log")).expect("the access log");
+    assert!(log.contains("REDACTED"), "{log}");
+    for text in [log, said.join("\n")] {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+#[test]
 fn a_change_of_the_file_is_loaded_without_being_told() {
     let origin = Origin::start();
     let folder = folder(&config(&origin.address, "/a"));
@@ -324,8 +364,11 @@ struct Running {
 impl Running {
     /// Returns when it is ready.
     fn start(folder: &TempDir) -> Self {
-        let mut child =
-            tollgate(folder, &[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        Self::spawn(tollgate(folder, &[]))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let errors = BufReader::new(child.stderr.take().expect("it is piped"));
         let (sender, lines) = channel();
         // Ends with the process. Nobody waits for it.

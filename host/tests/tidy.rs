@@ -146,7 +146,7 @@ fn nothing_is_unsafe() {
 fn a_capability_has_one_name() {
     // The nouns and the hooks are no capability; nor are these parts of the SDK.
     let nouns = ["http", "hooks", "world"];
-    let of_the_sdk = ["bindings", "edits", "export", "interest", "lib", "message"];
+    let of_the_sdk = ["bindings", "edits", "export", "interest", "lib", "message", "units"];
     let names = |folder: &str, ending: &str, others: &[&str]| -> BTreeSet<String> {
         let of = |source: &Source| {
             let name = source.path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(ending)?.replace('-', "_");

@@ -34,7 +34,9 @@ pub enum BodyFlow {
 
 /// What a hook changes. The host applies all of it or, where one change is not allowed, none.
 ///
-/// Names and values are strings, bytes, or the `http` crate's types.
+/// Names and values are strings, bytes, or the `http` crate's types. One answer may remove, set and append 256 fields of
+/// 256 KiB in all. What no plugin may change is refused as a whole: `content-length`, `host`, `expect`, hop-by-hop fields,
+/// those about forwarding, and control bytes (tabs inside a value aside).
 #[derive(Debug, Clone)]
 pub struct Edits(wit::Edits);
 
@@ -70,7 +72,8 @@ impl Edits {
         self
     }
 
-    /// Sets a field in place of all of its name.
+    /// Sets a field in place of all that the message has of its name. Called twice with one name, it leaves both fields,
+    /// in that order.
     pub fn set(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         self.0.set.push(field(name, value));
         self
@@ -82,7 +85,8 @@ impl Edits {
         self
     }
 
-    /// Sets the path of the request.
+    /// Sets the path of the request: a canonical one, as [`Request::path`](crate::Request::path) is, of at most 32 KiB with
+    /// the query.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.0.path = Some(path.into());
         self
@@ -100,13 +104,14 @@ impl Edits {
         self
     }
 
-    /// Sets an attribute of the pass, for later plugins, limits and the log.
+    /// Sets an attribute of the pass, for later plugins, limits and the log: one that
+    /// [`Interest::sets_attributes`](crate::Interest::sets_attributes) names, of at most 8 KiB.
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.attributes.push((name.into(), value.into()));
         self
     }
 
-    /// Bytes that this plugin's later hooks get back in this pass.
+    /// Bytes that this plugin's later hooks get back in this pass, at most 256 KiB. The last memo counts.
     pub fn memo(mut self, memo: impl Into<Vec<u8>>) -> Self {
         self.0.memo = Some(memo.into());
         self
@@ -180,8 +185,8 @@ impl Edits {
 }
 
 impl Problem {
-    /// A refusal: a status of 400 to 599, a stable word in kebab-case, and a summary that is the same for every request
-    /// with that word.
+    /// A refusal: a status of 400 to 599, a stable word in kebab-case of at most 64 letters, and a summary that is the same
+    /// for every request with that word.
     pub fn new(status: StatusCode, code: impl Into<String>, title: impl Into<String>) -> Self {
         Self(wit::Problem {
             status: status.as_u16(),
@@ -193,7 +198,7 @@ impl Problem {
         })
     }
 
-    /// What this client can do about it. Never echo what the client sent.
+    /// What this client can do about it. Never echo what the client sent. Cut at 2 KiB, the title at 256 bytes.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
@@ -205,7 +210,7 @@ impl Problem {
         self
     }
 
-    /// One of several faults: where (a JSON Pointer, or a name) and what.
+    /// One of several faults, at most 100: where (a JSON Pointer, or a name) and what, each cut at 1 KiB.
     pub fn fault(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         self.0.faults.push(wit::Fault { pointer: pointer.into(), detail: detail.into() });
         self

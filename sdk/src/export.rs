@@ -91,13 +91,15 @@ fn configured<H: Hooks, R>(run: impl FnOnce(&H::Plugin) -> R) -> R {
 /// Reads a configuration, and says where it is wrong as a JSON Pointer.
 fn read<C: serde::de::DeserializeOwned>(config: &str) -> Result<C, Complaints> {
     let mut reader = serde_json::Deserializer::from_str(config);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer = pointer(error.path());
-        // serde_json adds " at line 1 column 5" to its messages, which means nothing in a TOML file.
-        let message = error.into_inner().to_string();
-        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-        Complaints::of(pointer, message)
-    })
+    let read = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Complaints::of(pointer(error.path()), message(&error.into_inner())))?;
+    reader.end().map_err(|error| Complaints::of("", message(&error)))?;
+    Ok(read)
+}
+
+/// serde_json adds " at line 1 column 5" to its messages, which means nothing in a TOML file.
+fn message(error: &serde_json::Error) -> String {
+    error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -142,6 +144,13 @@ mod tests {
         let complaints = read::<Config>(r#"{"keys":[{"consumer":"a"},{"consumer":7}]}"#).unwrap_err();
         let all: Vec<_> = complaints.iter().collect();
         assert_eq!(all, [("/keys/1/consumer", "invalid type: integer `7`, expected a string")]);
+    }
+
+    #[test]
+    fn nothing_may_follow_the_configuration() {
+        let complaints = read::<Config>(r#"{"keys":[]} {}"#).unwrap_err();
+        assert!(complaints.iter().eq([("", "trailing characters")]));
+        assert!(read::<Config>(" {\"keys\":[]}\n").is_ok());
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Store {
         Ok(Self { store: wit::Store::open(name)? })
     }
 
-    /// The value of a key.
+    /// The value of a key. A counter reads as its decimal digits.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.store.get(key)?)
     }
@@ -80,31 +80,66 @@ impl Store {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        fits(key, &[])?;
         Ok(self.values.borrow().get(key).cloned())
     }
 
     /// Sets a value.
     pub fn set(&self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), Error> {
         let _ = ttl_ms;
+        fits(key, value)?;
         self.values.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())
     }
 
     /// Removes a key, and tells whether it was there.
     pub fn delete(&self, key: &str) -> Result<bool, Error> {
+        fits(key, &[])?;
         Ok(self.values.borrow_mut().remove(key).is_some())
     }
 
     /// Adds to a counter in one step, and answers its new value.
     pub fn increment(&self, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, Error> {
         let _ = ttl_ms;
+        fits(key, &[])?;
         let mut values = self.values.borrow_mut();
-        let before = match values.get(key) {
-            None => 0,
-            Some(bytes) => i64::from_le_bytes(bytes.as_slice().try_into().map_err(|_| Error::NotACounter)?),
-        };
+        let digits = values.get(key).map_or("0", |value| std::str::from_utf8(value).unwrap_or_default());
+        let before: i64 = digits.parse().map_err(|_| Error::NotACounter)?;
+        if before.to_string() != digits {
+            return Err(Error::NotACounter);
+        }
         let after = before.checked_add(by).ok_or(Error::NotACounter)?;
-        values.insert(key.to_owned(), after.to_le_bytes().to_vec());
+        values.insert(key.to_owned(), after.to_string().into_bytes());
         Ok(after)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn fits(key: &str, value: &[u8]) -> Result<(), Error> {
+    if key.len() > 1 << 10 || value.len() > 64 << 10 { Err(Error::TooLarge) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stand_in_counts_and_refuses_as_the_host_does() {
+        let store = Store::open("any").unwrap();
+        assert_eq!(store.increment("n", 7, None), Ok(7));
+        assert_eq!(store.increment("n", -9, Some(1)), Ok(-2));
+        assert_eq!(store.get("n"), Ok(Some(b"-2".to_vec())));
+        store.set("n", b"41", None).unwrap();
+        assert_eq!(store.increment("n", 1, None), Ok(42));
+        for wrong in ["many", "007", "+1", "-0", ""] {
+            store.set("n", wrong.as_bytes(), None).unwrap();
+            assert_eq!(store.increment("n", 1, None), Err(Error::NotACounter), "{wrong:?}");
+        }
+        assert_eq!(store.increment("m", i64::MAX, None), Ok(i64::MAX));
+        assert_eq!(store.increment("m", 1, None), Err(Error::NotACounter));
+        assert_eq!(store.set(&"k".repeat(1025), b"", None), Err(Error::TooLarge));
+        assert_eq!(store.set("k", &[0; 65537], None), Err(Error::TooLarge));
+        assert_eq!(store.delete("m"), Ok(true));
+        assert_eq!(store.get("m"), Ok(None));
     }
 }

@@ -35,6 +35,10 @@
 //! into the plugins directory. The same crate compiles natively, where `cargo test` runs its logic without WebAssembly:
 //! [`limiter`], [`kv`] and [`log`] are then small stand-ins in memory.
 //!
+//! A panic is a trap: the instance is dropped with all that is in it, and the plugin's `on-failure` decides about the
+//! request, as it does where a hook runs longer than its limit or answers what no plugin may. So say what is wrong with a
+//! configuration in [`Plugin::configure`], and refuse requests with [`Flow::Refuse`].
+//!
 //! The contract itself, with every rule, is `wit/`.
 
 mod edits;
@@ -48,6 +52,7 @@ pub mod bindings;
 pub mod kv;
 pub mod limiter;
 pub mod log;
+pub mod units;
 
 pub use edits::{BodyFlow, Edits, Flow, Problem};
 #[doc(hidden)]

@@ -8,7 +8,7 @@ use crate::bindings::tollgate::plugin::limiter as wit;
 pub struct Window {
     /// How much is given back in one period. At least 1.
     pub limit: u64,
-    /// In milliseconds, 1 to 31 days.
+    /// In milliseconds: 1 to 2,678,400,000, which are 31 days.
     pub period_ms: u64,
     /// The most that can be taken at once. At least 1.
     pub burst: u64,
@@ -124,6 +124,8 @@ mod stand_in {
 
     use super::{Error, Standing, Taken, Window};
 
+    const LONGEST_MS: u64 = 31 * 24 * 60 * 60 * 1000;
+
     #[derive(Debug)]
     pub(super) struct Bucket {
         windows: Vec<Window>,
@@ -132,9 +134,13 @@ mod stand_in {
 
     impl Bucket {
         pub(super) fn open(windows: &[Window]) -> Result<Self, Error> {
-            let wrong = |window: &Window| window.limit == 0 || window.period_ms == 0 || window.burst == 0;
+            let wrong = |window: &Window| {
+                window.limit == 0 || window.burst == 0 || !(1..=LONGEST_MS).contains(&window.period_ms)
+            };
             if windows.is_empty() || windows.len() > 8 || windows.iter().any(wrong) {
-                return Err(Error::InvalidWindow("a zero, or no window at all".to_owned()));
+                return Err(Error::InvalidWindow(
+                    "a zero, a period that is too long, or not 1 to 8 windows".to_owned(),
+                ));
             }
             Ok(Self { windows: windows.to_vec(), used: RefCell::default() })
         }

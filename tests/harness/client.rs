@@ -1,7 +1,10 @@
 //! A client that sends the bytes it is given.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::DerefMut;
+
+use rustls::{ConnectionCommon, SideData, StreamOwned};
 
 use super::{Message, PATIENCE};
 
@@ -9,9 +12,22 @@ use super::{Message, PATIENCE};
 pub(crate) struct Client(BufReader<Box<dyn Stream>>);
 
 /// Bytes both ways.
-pub(crate) trait Stream: Read + Write + Send {}
+pub(crate) trait Stream: Read + Write + Send {
+    /// The connection below.
+    fn socket(&self) -> &TcpStream;
+}
 
-impl<T: Read + Write + Send> Stream for T {}
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl<C: DerefMut<Target = ConnectionCommon<D>> + Send, D: SideData> Stream for StreamOwned<C, TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
+    }
+}
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
@@ -55,6 +71,24 @@ impl Client {
     /// The next response, whole.
     pub(crate) fn response(&mut self) -> Message {
         Message::read(&mut self.0).expect("a response in time").expect("a response, not the end of the connection")
+    }
+
+    /// The next response, if it comes whole.
+    pub(crate) fn try_response(&mut self) -> Option<Message> {
+        Message::read(&mut self.0).ok().flatten()
+    }
+
+    /// Everything that comes until the proxy closes the connection.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let _ = self.0.read_to_end(&mut rest);
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    /// Says that nothing more is sent.
+    pub(crate) fn end(&mut self) {
+        self.0.get_ref().socket().shutdown(Shutdown::Write).expect("an open connection");
     }
 
     /// Whether the proxy closes the connection, rather than sending anything more.

@@ -1,9 +1,10 @@
 //! One message of HTTP/1.1, read from a socket. It believes what it is told: what it reads has passed the proxy.
 
+use std::fmt;
 use std::io::{self, BufRead, Read};
 
 /// A request as an upstream got it, or a response as a client got it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Message {
     /// The request line, or the status line.
     pub(crate) start: String,
@@ -49,7 +50,7 @@ impl Message {
         }
         let length = self.header("content-length").map_or(Ok(0), str::parse).map_err(|_| io::ErrorKind::InvalidData)?;
         input.take(length).read_to_end(&mut body)?;
-        Ok(body)
+        if body.len() as u64 == length { Ok(body) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// Of a response.
@@ -80,6 +81,14 @@ impl Message {
     /// The `code` of a problem body.
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_else(|| panic!("no code in {self:?}")).to_owned()
+    }
+}
+
+/// With the body as text.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut message = f.debug_struct("Message");
+        message.field("start", &self.start).field("headers", &self.headers).field("body", &self.text()).finish()
     }
 }
 

@@ -20,7 +20,8 @@ pub(crate) struct Origin {
     accepting: Option<JoinHandle<()>>,
 }
 
-type Script = dyn Fn(&Message) -> Vec<u8> + Send + Sync;
+/// What to answer, and whether to close the connection then.
+type Script = dyn Fn(&Message) -> (Vec<u8>, bool) + Send + Sync;
 
 /// A whole 200 with this body.
 pub(crate) fn answer(content_type: &str, body: &str) -> Vec<u8> {
@@ -31,20 +32,29 @@ pub(crate) fn answer(content_type: &str, body: &str) -> Vec<u8> {
 impl Origin {
     /// Begins to answer each request with the bytes that `script` makes for it.
     pub(crate) fn start(script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::listen(script, |stream| Some(Box::new(stream)))
+        Self::listen(move |request| (script(request), false), |stream| Some(Box::new(stream)))
+    }
+
+    /// One that answers each connection's first request with these bytes, and then closes it.
+    pub(crate) fn once(bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec();
+        Self::listen(move |_| (bytes.clone(), true), |stream| Some(Box::new(stream)))
     }
 
     /// As [`start`](Self::start), over TLS, with this certificate.
     pub(crate) fn start_tls(identity: &Identity, script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let config = identity.server();
-        Self::listen(script, move |stream| {
-            let connection = ServerConnection::new(config.clone()).ok()?;
-            Some(Box::new(StreamOwned::new(connection, stream)))
-        })
+        Self::listen(
+            move |request| (script(request), false),
+            move |stream| {
+                let connection = ServerConnection::new(config.clone()).ok()?;
+                Some(Box::new(StreamOwned::new(connection, stream)))
+            },
+        )
     }
 
     fn listen(
-        script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+        script: impl Fn(&Message) -> (Vec<u8>, bool) + Send + Sync + 'static,
         open: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -106,9 +116,9 @@ fn serve(stream: Box<dyn Stream>, seen: &Mutex<Vec<Message>>, script: &Script) {
     let mut stream = BufReader::new(stream);
     // A connection that breaks is the test's own doing, or shows in what the client gets.
     while let Ok(Some(request)) = Message::read(&mut stream) {
-        let response = script(&request);
+        let (response, last) = script(&request);
         seen.lock().expect("no thread panicked").push(request);
-        if stream.get_mut().write_all(&response).is_err() {
+        if stream.get_mut().write_all(&response).is_err() || last {
             return;
         }
     }

@@ -1,16 +1,16 @@
 //! The proxy in this process, on ports of its own, in a folder of its own.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
 use tempfile::TempDir;
 use tollgate::config::{self, Problems};
 use tollgate::server::{Options, Server, StartError};
-use tollgate::telemetry::AccessLog;
+use tollgate::telemetry::{AccessLog, Telemetry};
 
+use super::diagnostics::{Diagnostics, Lines};
 use super::{Client, Message};
 
 /// A running proxy. Dropping it drains it.
@@ -29,6 +29,20 @@ impl Proxy {
 
     /// As [`start`](Self::start), for configurations that may be refused; the text says why.
     pub(crate) fn try_start(config: &str, components: &[(&str, Vec<u8>)]) -> Result<Self, String> {
+        Self::try_start_with(config, components, None)
+    }
+
+    /// As [`start`](Self::start), with what it says beside its access log.
+    pub(crate) fn start_heard(config: &str, components: &[(&str, Vec<u8>)], diagnostics: &Diagnostics) -> Self {
+        let started = Self::try_start_with(config, components, Some(diagnostics.telemetry()));
+        started.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_start_with(
+        config: &str,
+        components: &[(&str, Vec<u8>)],
+        telemetry: Option<Arc<Telemetry>>,
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("plugins")).expect("a folder");
         for (name, bytes) in components {
@@ -38,7 +52,7 @@ impl Proxy {
         let config = config::load(&path).map_err(|problems| problems.to_string())?;
         let lines = Lines::default();
         let access = AccessLog::to_writer(lines.clone(), Counter::default()).expect("a thread");
-        let options = Options { path: Some(path), access: Some(access), ..Options::default() };
+        let options = Options { path: Some(path), access: Some(access), telemetry, ..Options::default() };
         let server = Server::start(config, options).map_err(|error: StartError| error.to_string())?;
         Ok(Self { server: Some(server), folder, lines })
     }
@@ -112,8 +126,7 @@ impl Proxy {
     /// Stops it, and answers how many connections it had to cut, and all lines of its access log.
     pub(crate) fn drain(mut self) -> (usize, String) {
         let cut = self.server.take().expect("only drain takes it").stop();
-        let lines = self.lines.0.lock().expect("no thread panicked");
-        (cut, String::from_utf8(lines.clone()).expect("UTF-8"))
+        (cut, self.lines.text())
     }
 }
 
@@ -146,19 +159,4 @@ fn drop_in(folder: &Path, name: &str, bytes: &[u8]) {
     let beside = folder.join(name);
     std::fs::write(&beside, bytes).expect("a file");
     std::fs::rename(beside, component(folder, name)).expect("a folder");
-}
-
-/// What the access log was given.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no thread panicked").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -8,6 +8,7 @@
 
 pub mod configuration;
 pub mod head;
+pub mod hide;
 pub mod json;
 pub mod path;
 pub mod schema;

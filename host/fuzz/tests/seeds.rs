@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tollgate_fuzz::{configuration, head, json, path, schema, xml};
+use tollgate_fuzz::{configuration, head, hide, json, path, schema, xml};
 
 /// Checks every file of a directory of the crate, and that there are at least so many.
 fn each(directory: &str, at_least: usize, check: impl Fn(&[u8])) {
@@ -31,6 +31,11 @@ fn configurations() {
 #[test]
 fn heads() {
     each("seeds/head", 10, head::check);
+}
+
+#[test]
+fn values_that_name_upstreams() {
+    each("seeds/hide", 8, hide::check);
 }
 
 #[test]

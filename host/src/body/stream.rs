@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{BodyError, End, Observe};
 use crate::deadline::{Deadline, after};
+use crate::http1::incoming::Receiving;
 
 /// A body in pieces, with what is watched while they pass.
 pub struct Stream {
@@ -27,7 +27,8 @@ pub struct Stream {
 
 enum Source {
     Bytes(Bytes),
-    Incoming { incoming: Incoming, http2: bool },
+    Incoming(Incoming),
+    Receiving(Receiving),
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
 }
 
@@ -44,8 +45,12 @@ impl Stream {
         Self::new(Source::Bytes(bytes))
     }
 
-    pub(super) fn received(incoming: Incoming, version: Version) -> Self {
-        Self::new(Source::Incoming { incoming, http2: version == Version::HTTP_2 })
+    pub(super) fn received(incoming: Incoming) -> Self {
+        Self::new(Source::Incoming(incoming))
+    }
+
+    pub(super) fn receiving(body: Receiving) -> Self {
+        Self::new(Source::Receiving(body))
     }
 
     pub(super) fn boxed(body: Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>) -> Self {
@@ -120,7 +125,8 @@ impl Stream {
     pub(super) fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Bytes(bytes) => bytes.is_empty(),
-            Source::Incoming { incoming, .. } => incoming.is_end_stream(),
+            Source::Incoming(incoming) => incoming.is_end_stream(),
+            Source::Receiving(body) => body.is_end_stream(),
             Source::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -128,7 +134,8 @@ impl Stream {
     pub(super) fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Incoming { incoming, .. } => incoming.size_hint(),
+            Source::Incoming(incoming) => incoming.size_hint(),
+            Source::Receiving(body) => body.size_hint(),
             Source::Boxed(body) => body.size_hint(),
         }
     }
@@ -174,10 +181,14 @@ impl Source {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Self::Receiving(body) => {
+                let next = ready!(body.poll_frame(context));
+                Poll::Ready(next.map(|frame| frame.map_err(|cause| BodyError::Broken(cause.into()))))
+            }
             Self::Boxed(body) => body.as_mut().poll_frame(context),
-            Self::Incoming { incoming, http2 } => {
+            Self::Incoming(incoming) => {
                 let next = ready!(Pin::new(&mut *incoming).poll_frame(context));
-                if next.is_none() && is_cut(incoming, *http2) {
+                if next.is_none() && is_cut(incoming) {
                     let cause = "the client ended it before its end";
                     return Poll::Ready(Some(Err(BodyError::Broken(cause.into()))));
                 }
@@ -189,8 +200,8 @@ impl Source {
 
 /// hyper takes an HTTP/2 stream that its sender reset with `NO_ERROR` for one that ended well (RFC 9113, section 8.1
 /// has that for responses). Sent on, half a body would look whole.
-fn is_cut(incoming: &Incoming, http2: bool) -> bool {
-    incoming.size_hint().lower() > 0 || http2 && !incoming.is_end_stream()
+fn is_cut(incoming: &Incoming) -> bool {
+    incoming.size_hint().lower() > 0 || !incoming.is_end_stream()
 }
 
 impl Idle {

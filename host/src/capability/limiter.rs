@@ -312,6 +312,17 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_any_length_are_told_apart_and_kept_as_a_hash() {
+        let (bucket, start) = bucket(&[Window { limit: 1, period_ms: 60_000, burst: 1 }]);
+        let long = "k".repeat(1 << 20);
+        for key in [long.clone(), format!("{long}a"), format!("{long}b"), format!("a{long}"), String::new()] {
+            assert!(bucket.take(&key, 1, start).unwrap().allowed);
+            assert!(!bucket.take(&key, 1, start).unwrap().allowed);
+        }
+        assert_eq!(size_of::<shards::Key>(), 16);
+    }
+
+    #[test]
     fn sixty_four_threads_on_one_key_take_exactly_the_burst() {
         let (bucket, start) = bucket(&[Window { limit: 1000, period_ms: 1000, burst: 777 }]);
         let admitted = AtomicU64::new(0);

@@ -88,11 +88,9 @@ impl Writer {
     fn write(&mut self, node: &Node<'_, '_>, pointer: String, reader: &mut Reader<'_>) {
         match node.value {
             DeValue::String(_) => match reader.text(node, "a string", "\"…\"") {
-                Some((text, secret)) => {
+                Some((text, secrets)) => {
                     self.string(&text);
-                    if secret {
-                        reader.secrets.push(text);
-                    }
+                    reader.secrets.extend(secrets);
                 }
                 None => self.right = false,
             },

@@ -260,14 +260,14 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// The text of a string with its references resolved, and whether there was one.
-    pub(crate) fn text(&mut self, node: &Node<'_, '_>, noun: &str, example: &str) -> Option<(String, bool)> {
+    /// The text of a string with its references resolved, and what they stood for.
+    pub(crate) fn text(&mut self, node: &Node<'_, '_>, noun: &str, example: &str) -> Option<(String, Vec<String>)> {
         let DeValue::String(text) = node.value else {
             self.mismatch(node, noun, example);
             return None;
         };
         match expand(text, |reference| self.resolve(reference)) {
-            Ok((text, secret)) => Some((text.into_owned(), secret)),
+            Ok((text, secrets)) => Some((text.into_owned(), secrets)),
             Err(unresolved) => {
                 for one in unresolved {
                     // An escape in the string hides where exactly it stands.
@@ -292,11 +292,11 @@ impl<'a> Reader<'a> {
         node: &Node<'_, '_>,
         parse: impl FnOnce(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
-        let (text, secret) = self.text(node, T::NOUN, T::EXAMPLE)?;
+        let (text, secrets) = self.text(node, T::NOUN, T::EXAMPLE)?;
         match parse(&text) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.refuse::<T>(node, wrong, secret);
+                self.refuse::<T>(node, wrong, !secrets.is_empty());
                 None
             }
         }

@@ -68,21 +68,21 @@ pub(crate) struct Unresolved {
     pub(crate) wrong: Wrong,
 }
 
-/// The text with its references replaced, and whether there was one. What replaces them is not looked at again.
-/// `$${` is a literal `${`.
+/// The text with its references replaced, and the values that replaced them: each is a secret by itself, also where the
+/// text holds more. They are not looked at again. `$${` is a literal `${`.
 ///
 /// # Errors
 /// Every reference that is malformed or that `resolve` refuses.
 pub(crate) fn expand(
     text: &str,
     mut resolve: impl FnMut(Reference<'_>) -> Result<String, Wrong>,
-) -> Result<(Cow<'_, str>, bool), Vec<Unresolved>> {
+) -> Result<(Cow<'_, str>, Vec<String>), Vec<Unresolved>> {
     if !text.contains("${") {
-        return Ok((Cow::Borrowed(text), false));
+        return Ok((Cow::Borrowed(text), Vec::new()));
     }
     let mut out = String::with_capacity(text.len());
     let mut unresolved = Vec::new();
-    let mut resolved = false;
+    let mut resolved = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("${") {
         if let Some(before) = rest[..at].strip_suffix('$') {
@@ -101,8 +101,8 @@ pub(crate) fn expand(
         };
         match reference(&inner[..end]).and_then(&mut resolve) {
             Ok(value) => {
-                resolved = true;
                 out.push_str(&value);
+                resolved.push(value);
             }
             Err(wrong) => unresolved.push(Unresolved { reference: rest[at..at + end + 3].to_owned(), wrong }),
         }
@@ -149,7 +149,14 @@ mod tests {
         assert_eq!(text("${env:ODD}").as_deref(), Some("${env:KEY}"));
         assert_eq!(text("$${env:KEY} $ {} $5").as_deref(), Some("${env:KEY} $ {} $5"));
         assert_eq!(text("^a$").as_deref(), Some("^a$"));
-        assert!(!expand("$${env:KEY}", known).unwrap().1, "an escape is no secret");
+        assert!(expand("$${env:KEY}", known).unwrap().1.is_empty(), "an escape is no secret");
+    }
+
+    #[test]
+    fn each_value_is_known_without_the_text_around_it() {
+        let (text, values) = expand("Bearer ${env:KEY}, ${file:/run/key}", known).unwrap();
+        assert_eq!(text, "Bearer s3cret, from file");
+        assert_eq!(values, ["s3cret", "from file"]);
     }
 
     #[test]

@@ -180,10 +180,8 @@ impl Read for Text {
     const EXAMPLE: &'static str = "\"…\"";
 
     fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let (text, secret) = reader.text(node, Self::NOUN, Self::EXAMPLE)?;
-        if secret {
-            reader.secrets.push(text.clone());
-        }
+        let (text, secrets) = reader.text(node, Self::NOUN, Self::EXAMPLE)?;
+        reader.secrets.extend(secrets);
         Some(Self(text))
     }
 }

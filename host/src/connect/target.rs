@@ -12,14 +12,15 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::exchange::{Exchange, replay};
-use super::live::{Io, Live};
+use super::exchange::Exchange;
+use super::live::Live;
 use super::trust::Trust;
 use super::{Record, oldest};
 use crate::body::Body;
 use crate::config::{Endpoint, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::http1::wire::Io;
 
 /// An endpoint with its connections.
 pub struct Target {
@@ -92,24 +93,21 @@ impl Target {
             let Some(request) = place.take() else {
                 return Err(Reason::Internal.into());
             };
-            let copy = replay(&request);
             let exchange = Exchange { live, home: self, timeouts, total, reused: true };
-            match exchange.run(request).await {
+            let failure = match exchange.run(request).await {
                 Ok(response) => {
                     record.reused = true;
                     record.head = Some(begun.elapsed());
                     return Ok(response);
                 }
-                Err(mut failure) => match failure.unsent.take() {
-                    // This one had been closed already: the next.
-                    Some(request) => *place = Some(*request),
-                    None if failure.silent && copy.is_some() => {
-                        *place = copy;
-                        record.repeated = true;
-                        break;
-                    }
-                    None => return Err(failure.error),
-                },
+                Err(failure) => failure,
+            };
+            let Some(request) = failure.again else { return Err(failure.error) };
+            *place = Some(*request);
+            // This one had been closed already: the next.
+            if !failure.unsent {
+                record.repeated = true;
+                break;
             }
         }
         let connecting = Instant::now();
@@ -125,7 +123,7 @@ impl Target {
                 Ok(response)
             }
             Err(failure) => {
-                *place = failure.unsent.map(|request| *request);
+                *place = failure.again.map(|request| *request);
                 Err(failure.error)
             }
         }
@@ -181,13 +179,13 @@ impl Target {
                 };
                 let until = after(Instant::now(), timeouts.tls).min(total);
                 match timeout_at(until, tls.connector.connect(name, stream)).await {
-                    Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+                    Ok(Ok(stream)) => Io::Tls(Box::new(stream.into())),
                     Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
                     Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),
                 }
             }
         };
-        Live::open(stream).await.map_err(|cause| self.error(Reason::UpstreamConnect, cause))
+        Ok(Live::new(stream))
     }
 
     /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one

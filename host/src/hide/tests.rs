@@ -44,6 +44,7 @@ fn addresses_become_public() {
         ("location", "http://10.0.1.5/a", "https://api.example.com/a"),
         ("location", "https://10.0.1.55:8080/a", "https://api.example.com/a"),
         ("location", "//10.0.1.5:8080/a", "//api.example.com/a"),
+        ("location", "http://10.0.1.5@search:30001", "https://api.example.com"),
         ("location", "/10/0/1/5:8080", "/10/0/1/5:8080"),
         ("location", "/relative", "/relative"),
         ("location", "http://BACKEND.internal/a", "https://api.example.com/a"),

@@ -2,6 +2,7 @@
 
 mod activity;
 mod ending;
+mod http1;
 mod service;
 mod wire;
 
@@ -13,9 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Request, Response};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
@@ -28,9 +29,12 @@ use super::drain::{Drain, Open, Phase};
 use crate::body::Body;
 use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
+use crate::http1::head::BadHead;
+use crate::http1::incoming::Link;
+use crate::http1::wire::{Io, Wire};
 use activity::{Activity, Due};
+use http1::Http1;
 use service::{LocalExecutor, Service};
-use wire::{Carrier, Wire};
 
 /// Streams that a client may have open at once. More than browsers use, and each may cost a whole request.
 const STREAMS: u32 = 100;
@@ -47,10 +51,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a client may take to agree that its idle HTTP/2 connection is over.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// hyper refuses smaller buffers.
-const SMALLEST_BUFFER: usize = 8 * 1024;
-/// Fields for which hyper needs no allocation.
-const USUAL_FIELDS: usize = 100;
 
 /// The client's side of a connection, as requests need to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,6 @@ pub struct Connections<C> {
     limits: ListenerLimits,
     certificates: Option<Certificates>,
     drain: Rc<Drain>,
-    http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
 }
 
@@ -98,16 +97,6 @@ where
     /// connection (HTTP/1) or a stream (HTTP/2) that breaks.
     #[must_use]
     pub fn new(carry: C, limits: ListenerLimits, certificates: Option<Certificates>, drain: Rc<Drain>) -> Self {
-        let mut http1 = http1::Builder::new();
-        http1
-            .half_close(false)
-            // We watch the time ourselves, with one timer for each connection in place of one for each request.
-            .header_read_timeout(None)
-            .max_header_size(limits.head_size)
-            .max_buf_size(limits.head_size.max(SMALLEST_BUFFER));
-        if limits.head_fields != USUAL_FIELDS {
-            http1.max_headers(limits.head_fields);
-        }
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())
@@ -121,7 +110,7 @@ where
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self { carry: Rc::new(carry), limits, certificates, drain, http1, http2 }
+        Self { carry: Rc::new(carry), limits, certificates, drain, http2 }
     }
 
     /// Serves one connection until it ends.
@@ -131,25 +120,29 @@ where
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let peer = Peer { address, local, tls: false, server_name: None, protocol: Protocol::Http1 };
-        let served = match &self.certificates {
-            Some(certificates) => {
-                let config = certificates.borrow().clone();
-                self.serve_tls(stream, peer, config, &open).await
-            }
-            None => self.serve_plain(stream, peer, &open).await,
+        // Boxed is what ends long before the connection does, and what HTTP/1 has no use for: most connections are idle
+        // most of the time, and cost what the rest costs.
+        let served = match Box::pin(self.greet(stream, peer, &open)).await {
+            Ok(greeted) => match greeted.peer.protocol {
+                Protocol::Http1 => self.serve_http1(greeted, &open).await,
+                Protocol::Http2 => Box::pin(self.serve_http2(greeted, &open)).await,
+            },
+            Err(ended) => Err(ended),
         };
         if let Err(error) = served {
             debug!(client = %address, %error, "a connection ended early");
         }
     }
 
-    async fn serve_tls(
-        &self,
-        stream: TcpStream,
-        mut peer: Peer,
-        config: Arc<ServerConfig>,
-        open: &Open,
-    ) -> Result<(), Ended> {
+    /// Finds out what is spoken: by TLS, or by the first bytes.
+    async fn greet(&self, mut stream: TcpStream, mut peer: Peer, open: &Open) -> Result<Box<Greeted>, Ended> {
+        let mut deadline = Deadline::new();
+        let Some(certificates) = &self.certificates else {
+            let (begin, http2) = self.first_bytes(&mut stream, open, &mut deadline).await?;
+            peer.protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+            return Ok(Box::new(Greeted { io: Io::Plain(stream), begin, peer, deadline }));
+        };
+        let config = certificates.borrow().clone();
         let until = after(Instant::now(), self.limits.handshake_time);
         let stream = unless_over(open, timeout_at(until, TlsAcceptor::from(config).accept(stream)))
             .await
@@ -161,21 +154,20 @@ where
         peer.server_name = session.server_name().map(Box::from);
         if session.alpn_protocol() == Some(b"h2") {
             peer.protocol = Protocol::Http2;
-            self.serve_http2(stream, Bytes::new(), peer, open, Deadline::new()).await
-        } else {
-            self.serve_http1(stream, Bytes::new(), peer, open, Deadline::new()).await
         }
+        let io = Io::Tls(Box::new(stream.into()));
+        Ok(Box::new(Greeted { io, begin: BytesMut::new(), peer, deadline }))
     }
 
-    async fn serve_plain(&self, mut stream: TcpStream, mut peer: Peer, open: &Open) -> Result<(), Ended> {
-        let mut deadline = Deadline::new();
-        let (begin, http2) = self.first_bytes(&mut stream, open, &mut deadline).await?;
-        if http2 {
-            peer.protocol = Protocol::Http2;
-            self.serve_http2(stream, begin, peer, open, deadline).await
-        } else {
-            self.serve_http1(stream, begin, peer, open, deadline).await
+    async fn serve_http1(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
+        let Greeted { io, begin, peer, deadline } = *greeted;
+        let link = Link::new(Wire::new(io, begin));
+        let (carry, limits, peer) = (&*self.carry, &self.limits, Rc::new(peer));
+        let served = Http1 { carry, peer, limits, open, link: link.clone(), deadline }.serve().await;
+        if let Some(wire) = link.close() {
+            unless_over(open, Box::pin(ending::end(wire, served.as_ref().err()))).await;
         }
+        served
     }
 
     /// Reads until it is clear whether the client begins with the preface of HTTP/2 (RFC 9113, section 3.4).
@@ -184,7 +176,7 @@ where
         stream: &mut TcpStream,
         open: &Open,
         deadline: &mut Deadline,
-    ) -> Result<(Bytes, bool), Ended> {
+    ) -> Result<(BytesMut, bool), Ended> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         /// Most heads fit, and it does not matter when one does not.
         const FIRST: usize = 2048;
@@ -210,68 +202,20 @@ where
             }
             let length = begin.len().min(PREFACE.len());
             if begin[..length] != PREFACE[..length] {
-                return Ok((begin.freeze(), false));
+                return Ok((begin, false));
             }
             if length == PREFACE.len() {
-                return Ok((begin.freeze(), true));
+                return Ok((begin, true));
             }
             until = after(Instant::now(), self.limits.head_time);
         }
     }
 
-    async fn serve_http1<T: Carrier>(
-        &self,
-        stream: T,
-        begin: Bytes,
-        peer: Peer,
-        open: &Open,
-        mut deadline: Deadline,
-    ) -> Result<(), Ended> {
-        let activity = Rc::new(Activity::new(Protocol::Http1, !begin.is_empty()));
+    async fn serve_http2(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
+        let Greeted { io, begin, peer, mut deadline } = *greeted;
+        let activity = Rc::new(Activity::new());
         let service = Service::new(self.carry.clone(), peer, activity.clone(), self.limits.body_idle);
-        let wire = TokioIo::new(Wire::new(stream, begin, activity.clone()));
-        let mut connection = self.http1.serve_connection(wire, service);
-        let mut told = false;
-        let end = poll_fn(|context| {
-            let phase = open.phase(context);
-            if phase > Phase::Serving && !told {
-                told = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
-            if phase == Phase::Over {
-                return Poll::Ready(Err(Ended::Cut));
-            }
-            if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
-                return Poll::Ready(end.map_err(Ended::Http));
-            }
-            match activity.due(&self.limits) {
-                Some((at, due)) => deadline.poll(context, at).map(|()| {
-                    Err(match due {
-                        Due::Head => Ended::Head,
-                        Due::Idle => Ended::Idle,
-                        Due::Write => Ended::Write,
-                    })
-                }),
-                None => Poll::Pending,
-            }
-        })
-        .await;
-        let stream = connection.into_parts().io.into_inner().into_inner();
-        unless_over(open, ending::end(stream, &activity, end.as_ref().err())).await;
-        end
-    }
-
-    async fn serve_http2<T: Carrier>(
-        &self,
-        stream: T,
-        begin: Bytes,
-        peer: Peer,
-        open: &Open,
-        mut deadline: Deadline,
-    ) -> Result<(), Ended> {
-        let activity = Rc::new(Activity::new(Protocol::Http2, false));
-        let service = Service::new(self.carry.clone(), peer, activity.clone(), self.limits.body_idle);
-        let wire = TokioIo::new(Wire::new(stream, begin, activity.clone()));
+        let wire = TokioIo::new(wire::Watched::new(io, begin.freeze(), activity.clone()));
         let mut connection = pin!(self.http2.serve_connection(wire, service));
         // When we told the client to go.
         let mut told = None;
@@ -317,6 +261,15 @@ where
     }
 }
 
+/// A connection of which it is clear what is spoken on it.
+struct Greeted {
+    io: Io,
+    /// What was read to find that out.
+    begin: BytesMut,
+    peer: Peer,
+    deadline: Deadline,
+}
+
 /// How a connection ends other than by agreement.
 #[derive(Debug)]
 enum Ended {
@@ -330,8 +283,15 @@ enum Ended {
     Flood,
     /// The drain is over, or came before anything else.
     Cut,
-    /// The client left before it said anything.
+    /// The client left.
     Gone,
+    /// What came is not a request.
+    Refused(BadHead),
+    /// The body of a response ended early.
+    Broken {
+        /// Where an orderly end of the connection would say that it was whole.
+        ends_with_connection: bool,
+    },
     Handshake,
     Tls(std::io::Error),
     Http(hyper::Error),
@@ -346,6 +306,8 @@ impl std::fmt::Display for Ended {
             Self::Flood => f.write_str("the client reset too many of its requests"),
             Self::Cut => f.write_str("the server is going down"),
             Self::Gone => f.write_str("the client left"),
+            Self::Refused(bad) => write!(f, "what came is not a request: {bad}"),
+            Self::Broken { .. } => f.write_str("the body of a response ended early"),
             Self::Handshake => f.write_str("the TLS handshake took too long"),
             Self::Tls(error) => error.fmt(f),
             Self::Http(error) => match std::error::Error::source(error) {

@@ -109,6 +109,12 @@ impl Open {
         }
         self.drain.phase.get()
     }
+
+    /// The same, for those that need not be woken.
+    #[must_use]
+    pub fn now(&self) -> Phase {
+        self.drain.phase.get()
+    }
 }
 
 impl Drop for Open {

@@ -19,7 +19,7 @@ use crate::config::{self, Config, PluginSpec, Problem, Problems};
 use crate::metrics::Metrics;
 use crate::plugin::{Change, Engine, Library, LoadError, Plugin, Report, Stores};
 use crate::proxy::{Foundation, Snapshot};
-use crate::telemetry::{AccessLog, Redaction};
+use crate::telemetry::{AccessLog, Redaction, Telemetry};
 
 /// How often the plugins directory and the configuration's files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -66,6 +66,7 @@ pub(super) struct Loader {
     access: AccessLog,
     /// Given by the embedder, and so not changed by a reload.
     access_is_given: bool,
+    telemetry: Option<Arc<Telemetry>>,
     snapshot: Arc<Snapshot>,
     workers: Vec<Worker>,
     bound: BTreeMap<String, Bound>,
@@ -119,6 +120,7 @@ impl Loader {
             library,
             access,
             access_is_given,
+            telemetry: options.telemetry,
             snapshot,
             workers,
             bound,
@@ -214,6 +216,11 @@ impl Loader {
     fn load_again(&mut self, path: &std::path::Path) -> Result<(), Problems> {
         let config = Arc::new(config::load(path)?);
         let running = &self.snapshot.config;
+        if let Some(telemetry) = &self.telemetry {
+            // What is said while it is tried may hold its secrets already, and those of the running one still count.
+            let secrets = running.secrets.iter().chain(config.secrets.iter());
+            telemetry.reload(&running.log, Arc::new(Redaction::new(secrets, [])));
+        }
         let mut fixed = Vec::new();
         if config.workers != running.workers {
             fixed.push("workers");
@@ -364,6 +371,9 @@ impl Loader {
     fn install(&self) {
         let config = &self.snapshot.config;
         let redaction = Arc::new(Redaction::new(config.secrets.iter(), []));
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.reload(&config.log, redaction.clone());
+        }
         let mut installed = Vec::new();
         for worker in &self.workers {
             let (done, waits) = oneshot::channel();

@@ -45,6 +45,21 @@ impl Telemetry {
         Ok(telemetry)
     }
 
+    /// As [`install`](Self::install), with lines to a writer of the caller's choice, and without those of panics.
+    ///
+    /// # Errors
+    /// Where the process has a log already, or no thread can be started.
+    pub fn install_to(
+        out: impl io::Write + Send + 'static,
+        log: &Log,
+        redaction: Arc<Redaction>,
+        dropped: Counter,
+    ) -> io::Result<Self> {
+        let (telemetry, subscriber) = Self::to_sink(Sink::Other(Box::new(out)), log, redaction, dropped)?;
+        tracing::subscriber::set_global_default(subscriber).map_err(|_| io::Error::other(AlreadyInstalled))?;
+        Ok(telemetry)
+    }
+
     /// Takes the level, the format and the secrets of a new configuration.
     pub fn reload(&self, log: &Log, redaction: Arc<Redaction>) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Settings::new(log, redaction);

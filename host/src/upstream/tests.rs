@@ -401,3 +401,105 @@ fn names_are_resolved_and_those_that_do_not_exist_are_said() {
         assert_eq!(*send(&upstream(unknown), get()).await.0.unwrap_err().reason(), Reason::UpstreamResolve);
     });
 }
+
+#[test]
+fn an_answer_to_half_a_request_is_an_answer() {
+    run(async {
+        let (listener, address) = listen().await;
+        let task = spawn_local(async move {
+            let large = request(Method::POST, Bytes::from(vec![0; 32 << 20]));
+            send(&upstream(config([endpoint(address, false)])), large).await.0
+        });
+        let mut stream = accept(&listener).await;
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+        // Closed with the rest of the request unread, which resets the connection.
+        let response = task.await.unwrap().unwrap();
+        drop(stream);
+        assert_eq!((response.status().as_u16(), text(response).await), (413, "no".to_owned()));
+    });
+}
+
+#[test]
+fn a_long_body_passes_both_ways() {
+    run(async {
+        let long = Bytes::from((0..1_000_000u32).flat_map(u32::to_be_bytes).collect::<Vec<u8>>());
+        let (listener, address) = listen().await;
+        let sent = long.clone();
+        let task = spawn_local(async move {
+            let upstream = upstream(config([endpoint(address, false)]));
+            let mut bodies = Vec::new();
+            for _ in 0..2 {
+                let response = send(&upstream, request(Method::POST, sent.clone())).await.0.unwrap();
+                bodies.push(response.into_body().collect(usize::MAX).await.unwrap());
+            }
+            bodies
+        });
+        let mut stream = accept(&listener).await;
+        for chunked in [false, true] {
+            head(&mut stream).await;
+            let mut body = vec![0; long.len()];
+            stream.read_exact(&mut body).await.unwrap();
+            assert!(body == long);
+            if chunked {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+                for chunk in body.chunks(70_001) {
+                    stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await.unwrap();
+                    stream.write_all(chunk).await.unwrap();
+                    stream.write_all(b"\r\n").await.unwrap();
+                }
+                stream.write_all(b"0\r\n\r\n").await.unwrap();
+            } else {
+                stream
+                    .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes())
+                    .await
+                    .unwrap();
+                stream.write_all(&body).await.unwrap();
+            }
+        }
+        assert!(task.await.unwrap().iter().all(|body| *body == long));
+    });
+}
+
+#[test]
+fn a_request_that_breaks_off_takes_the_answer_that_has_begun_with_it() {
+    run(async {
+        let (listener, address) = listen().await;
+        let (feed, body) = fed();
+        let task = spawn_local(async move {
+            let upstream = upstream(config([endpoint(address, false)]));
+            send(&upstream, request(Method::POST, body)).await.0.unwrap()
+        });
+        let mut stream = accept(&listener).await;
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello").await.unwrap();
+        let reading = spawn_local(task.await.unwrap().into_body().collect(99));
+        feed.send(piece("abc")).unwrap();
+        until(&mut stream, "abc\r\n").await;
+        feed.send(Err(BodyError::Idle)).unwrap();
+        assert!(matches!(reading.await.unwrap(), Err(BodyError::Broken(_))));
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    });
+}
+
+#[test]
+fn trailers_of_a_request_go_to_those_who_read_them() {
+    run(async {
+        for takes in [true, false] {
+            let (listener, address) = listen().await;
+            let (feed, body) = fed();
+            let mut post = request(Method::POST, body);
+            if takes {
+                post.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+            }
+            spawn_local(async move { send(&upstream(config([endpoint(address, false)])), post).await.0.map(drop) });
+            let mut stream = accept(&listener).await;
+            feed.send(piece("abc")).unwrap();
+            let fields = HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("1"))]);
+            feed.send(Ok(Frame::trailers(fields))).unwrap();
+            head(&mut stream).await;
+            let rest = if takes { "0\r\nx-sum: 1\r\n\r\n" } else { "0\r\n\r\n" };
+            assert_eq!(until(&mut stream, rest).await, format!("3\r\nabc\r\n{rest}"));
+        }
+    });
+}

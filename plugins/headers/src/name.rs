@@ -1,7 +1,5 @@
 //! Header names and fixed text of values, as a configuration may write them.
 
-use std::borrow::Cow;
-
 /// The longest value, in bytes: what common servers take for a whole line.
 pub(crate) const LONGEST_VALUE: usize = 8 * 1024;
 
@@ -95,19 +93,9 @@ fn is_token(char: char) -> bool {
     char.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(char)
 }
 
-/// Whether a byte may stand in a value (RFC 9110, section 5.5): a visible one, a space or one above ASCII. The host takes
-/// no tab from a plugin, although the RFC allows it.
+/// Whether a byte may stand in a value (RFC 9110, section 5.5): a visible one, a space, a tab or one above ASCII.
 pub(crate) fn is_value(byte: u8) -> bool {
-    byte >= b' ' && byte != 0x7f
-}
-
-/// A value that came with the message, as the host takes it from a plugin: with spaces for the tabs that HTTP allows.
-pub(crate) fn without_tabs(value: &[u8]) -> Cow<'_, [u8]> {
-    if value.contains(&b'\t') {
-        Cow::Owned(value.iter().map(|&byte| if byte == b'\t' { b' ' } else { byte }).collect())
-    } else {
-        Cow::Borrowed(value)
-    }
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ impl Rules {
         for (old, new) in &self.renames {
             let mut found = false;
             for value in message.values(old) {
-                edits = edits.set(new, name::without_tabs(value));
+                edits = edits.set(new, value);
                 found = true;
             }
             if found {

@@ -58,7 +58,7 @@ impl Template {
         if text.bytes().any(|byte| !name::is_value(byte)) {
             return Err("control characters cannot stand in a header value".to_owned());
         }
-        if text.trim_matches(' ').len() != text.len() {
+        if text.trim_matches([' ', '\t']).len() != text.len() {
             return Err("white space cannot stand at the beginning or the end of a header value".to_owned());
         }
         let mut parts = Vec::new();
@@ -127,9 +127,6 @@ impl Template {
                     }
                 }
             }
-        }
-        for byte in value.iter_mut().filter(|byte| **byte == b'\t') {
-            *byte = b' ';
         }
         if value.len() > LONGEST_VALUE || !value.iter().all(|&byte| name::is_value(byte)) {
             return None;
@@ -296,7 +293,7 @@ mod tests {
             ("a\u{7f}", "control characters"),
             (" a", "white space"),
             ("a ", "white space"),
-            ("a\tb", "control characters"),
+            ("a\t", "white space"),
         ] {
             let error = Template::parse(template).unwrap_err();
             assert!(error.starts_with(message), "{template:?}: {error}");
@@ -326,7 +323,7 @@ mod tests {
         fn no_attribute_makes_a_field_that_the_host_refuses(attribute in any::<String>()) {
             let request = request().with_attribute("any", &attribute);
             let value = Template::parse("{attribute:any}").unwrap().render(&request, Missing::Skip);
-            let clean = attribute.bytes().all(|byte| byte == b'\t' || name::is_value(byte)) && attribute.len() <= LONGEST_VALUE;
+            let clean = attribute.bytes().all(name::is_value) && attribute.len() <= LONGEST_VALUE;
             prop_assert_eq!(value.is_some(), clean);
             if let Some(value) = value {
                 prop_assert!(http::HeaderValue::from_bytes(&value).is_ok());

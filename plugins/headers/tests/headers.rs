@@ -108,10 +108,13 @@ fn two_names_can_be_swapped_and_an_absent_one_changes_nothing() {
 }
 
 #[test]
-fn a_renamed_value_with_a_tab_is_one_that_the_host_takes() {
-    let plugin = plugin(json!({ "response": { "rename": { "a": "b" } } }));
-    let edits = edits(plugin.on_response(&response(&[("a", "1\t2")]), None));
-    assert_eq!(after(&edits, &[], "b"), ["1 2"]);
+fn a_tab_inside_a_value_stays_what_it_is() {
+    let config = json!({ "rename": { "a": "b" }, "set": { "c": "{header:a}", "d": "x\ty" } });
+    let plugin = plugin(json!({ "request": config }));
+    let edits = edits(plugin.on_request(&request("http://h/", &[("a", "1\t2")])));
+    assert_eq!(after(&edits, &[], "b"), ["1\t2"]);
+    assert_eq!(after(&edits, &[], "c"), ["1\t2"]);
+    assert_eq!(after(&edits, &[], "d"), ["x\ty"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_sdk::{Complaints, schemars, serde};
+use tollgate_sdk::{Complaints, schemars, serde, units};
 
 use crate::coding::Coding;
 use crate::json::Limits;
@@ -179,7 +179,7 @@ impl Settings {
             let message = format!("{:?} is validated already, by `content-types`", both.written());
             complaints.add(format!("/pass-unvalidated/{index}"), message);
         }
-        let mut size = |text: &str, pointer: &str| match size(text) {
+        let mut size = |text: &str, pointer: &str| match units::size(text).and_then(|bytes| u32::try_from(bytes).ok()) {
             Some(bytes) if (1..=LARGEST_BODY).contains(&bytes) => bytes,
             _ => {
                 let message = "must be a size from 1B to 64MiB: a whole number and B, KiB or MiB, such as \"256KiB\"";
@@ -264,19 +264,6 @@ fn media_types(texts: &[String], pointer: &str, complaints: &mut Complaints) -> 
         }
     }
     all
-}
-
-/// `"512B"`, `"64KiB"`, `"16MiB"`, in bytes.
-fn size(text: &str) -> Option<u32> {
-    let digits = text.find(|character: char| !character.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => return None,
-    };
-    number.parse::<u32>().ok()?.checked_mul(factor)
 }
 
 /// A schema that both directions refer to is compiled for each, and complained of once.

@@ -1,20 +1,16 @@
-//! What a connection is doing now, and until when it may.
+//! What an HTTP/2 connection is doing now, and until when it may.
 
 use std::cell::Cell;
 
 use tokio::time::Instant;
 
-use super::Protocol;
 use crate::config::ListenerLimits;
 use crate::deadline::after;
 
 /// Shared by what sees the bytes of a connection, what sees its requests, and what watches its time.
 pub(super) struct Activity {
-    protocol: Protocol,
     /// Requests whose response is not finished.
     requests: Cell<u32>,
-    /// Bytes came since the last request, so they are of the next one's head. In HTTP/2 they may be of anything.
-    head: Cell<bool>,
     /// When the connection began to wait for what it waits for.
     since: Cell<Instant>,
     /// When a write had to wait, and has since.
@@ -22,12 +18,6 @@ pub(super) struct Activity {
     /// Requests that got a response, and those that their client took back before.
     answered: Cell<u32>,
     cancelled: Cell<u32>,
-    /// The client has ended its side.
-    pub(super) ended: Cell<bool>,
-    /// A response ended early.
-    pub(super) broken: Cell<bool>,
-    /// The last request was of HTTP/1.0, where the end of the connection may be the end of the body.
-    pub(super) http10: Cell<bool>,
 }
 
 /// What a client must do by its deadline.
@@ -35,37 +25,23 @@ pub(super) struct Activity {
 pub(super) enum Due {
     /// Send a request.
     Idle,
-    /// Finish a head.
-    Head,
     /// Read something.
     Write,
 }
 
 impl Activity {
-    pub(super) fn new(protocol: Protocol, head: bool) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            protocol,
             requests: Cell::new(0),
-            head: Cell::new(head),
             since: Cell::new(Instant::now()),
             stuck: Cell::new(None),
             answered: Cell::new(0),
             cancelled: Cell::new(0),
-            ended: Cell::new(false),
-            broken: Cell::new(false),
-            http10: Cell::new(false),
         }
     }
 
     pub(super) fn since(&self) -> Instant {
         self.since.get()
-    }
-
-    pub(super) fn read(&self) {
-        if self.protocol == Protocol::Http1 && self.requests.get() == 0 && !self.head.get() {
-            self.head.set(true);
-            self.since.set(Instant::now());
-        }
     }
 
     pub(super) fn wrote(&self, all: bool) {
@@ -78,7 +54,6 @@ impl Activity {
 
     pub(super) fn begin(&self) {
         self.requests.set(self.requests.get() + 1);
-        self.head.set(false);
     }
 
     pub(super) fn answer(&self) {
@@ -110,9 +85,6 @@ impl Activity {
         if self.requests.get() > 0 {
             return None;
         }
-        Some(match self.head.get() {
-            true => (after(self.since.get(), limits.head_time), Due::Head),
-            false => (after(self.since.get(), limits.keep_alive), Due::Idle),
-        })
+        Some((after(self.since.get(), limits.keep_alive), Due::Idle))
     }
 }

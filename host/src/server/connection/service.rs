@@ -1,4 +1,4 @@
-//! hyper's view of what we do with a request.
+//! hyper's view of what we do with a request of HTTP/2.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{Request, Response, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -44,9 +44,7 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Carrying<F> {
         self.activity.begin();
-        self.activity.http10.set(request.version() == Version::HTTP_10);
-        let version = request.version();
-        let request = request.map(|incoming| Body::received(incoming, version).idle(self.body_idle));
+        let request = request.map(|incoming| Body::received(incoming).idle(self.body_idle));
         let pending = Pending { activity: self.activity.clone(), answered: false };
         Carrying { carried: (self.carry)(request, self.peer.clone()), pending: Some(pending) }
     }
@@ -89,9 +87,10 @@ impl<F: Future<Output = Response<Body>>> Future for Carrying<F> {
     }
 }
 
-/// Makes `Content-Length` true. hyper believes it even when the body says otherwise, and then a client would take a part
+/// Takes out what HTTP/2 has other means for, and makes `Content-Length` true. hyper believes it even when the body says otherwise, and then a client would take a part
 /// of one response for the next one. Without a body it is left alone: it says what `GET` would have got.
 fn frame(response: &mut Response<Body>) {
+    response.headers_mut().remove(CONNECTION);
     let Some(said) = response.headers().get(CONTENT_LENGTH) else {
         return;
     };
@@ -110,6 +109,8 @@ fn frame(response: &mut Response<Body>) {
 /// The body of a response on its way to the client.
 pub(super) struct Answer {
     body: Body,
+    /// Until it is sent.
+    #[expect(dead_code, reason = "dropped with the body")]
     pending: Option<Pending>,
 }
 
@@ -121,11 +122,7 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let (Some(Err(_)), Some(pending)) = (&frame, &self.pending) {
-            pending.activity.broken.set(true);
-        }
-        Poll::Ready(frame)
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

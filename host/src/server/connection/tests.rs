@@ -2,11 +2,13 @@
 //! go on, and then straight to the next deadline.
 
 mod ending;
+mod http1;
 mod secure;
 mod whole;
 
 use std::cell::RefCell;
 
+use bytes::Bytes;
 use h2::client as h2_client;
 use http::{StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -213,7 +215,7 @@ fn what_is_not_http_gets_an_answer_and_the_end() {
             ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", "400"),
             ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", "400"),
             ("GET / HTTP/1.1\r\nA: \0\r\n\r\n", "400"),
-            ("GET / HTTP/9.9\r\n\r\n", "400"),
+            ("GET / HTTP/9.9\r\n\r\n", "505"),
             ("POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\nhello", "400"),
             ("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "400"),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", "400"),

@@ -1,52 +1,30 @@
-//! The bytes of a connection.
+//! The bytes of an HTTP/2 connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
-
-/// TCP, or TLS on top of it.
-pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin + 'static {
-    fn tcp(&self) -> &TcpStream;
-}
-
-impl Carrier for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl Carrier for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-}
+use crate::http1::wire::Io;
 
 /// A connection that notes what happens on it, and that begins with bytes that were read from it before.
-pub(super) struct Wire<T> {
-    stream: T,
+pub(super) struct Watched {
+    stream: Io,
     begin: Bytes,
     activity: Rc<Activity>,
 }
 
-impl<T> Wire<T> {
-    pub(super) fn new(stream: T, begin: Bytes, activity: Rc<Activity>) -> Self {
+impl Watched {
+    pub(super) fn new(stream: Io, begin: Bytes, activity: Rc<Activity>) -> Self {
         Self { stream, begin, activity }
-    }
-
-    pub(super) fn into_inner(self) -> T {
-        self.stream
     }
 }
 
-impl<T: Carrier> AsyncRead for Wire<T> {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -61,18 +39,11 @@ impl<T: Carrier> AsyncRead for Wire<T> {
             }
             return Poll::Ready(Ok(()));
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.activity.read();
-        } else if buffer.remaining() > 0 {
-            self.activity.ended.set(true);
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
-impl<T: Carrier> AsyncWrite for Wire<T> {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.activity.wrote(wrote.is_ready());

@@ -1,7 +1,7 @@
 //! The windows of the configuration.
 
 use tollgate_sdk::limiter::Window;
-use tollgate_sdk::{Complaints, schemars, serde};
+use tollgate_sdk::{Complaints, schemars, serde, units};
 
 use crate::signal::Policy;
 
@@ -52,7 +52,8 @@ impl Found {
         if burst.is_some_and(|burst| !(1..=MOST).contains(&burst)) {
             wrong.add(format!("{at}/burst"), expected);
         }
-        let period_ms = milliseconds(window).filter(|period| (1..=LONGEST_MS).contains(period));
+        let period_ms = units::duration(window).and_then(|period| u64::try_from(period.as_millis()).ok());
+        let period_ms = period_ms.filter(|period| (1..=LONGEST_MS).contains(period));
         if period_ms.is_none() {
             wrong
                 .add(format!("{at}/window"), "expected a duration of 1ms to 31d, such as \"250ms\", \"1m\" or \"24h\"");
@@ -82,45 +83,4 @@ fn default_name(period_ms: u64, written: &str) -> String {
         _ => written,
     }
     .to_owned()
-}
-
-/// A whole number and its unit.
-fn milliseconds(text: &str) -> Option<u64> {
-    let border = text.find(|one: char| !one.is_ascii_digit())?;
-    let (number, unit) = text.split_at(border);
-    let factor = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_numbers_with_a_unit() {
-        for (text, expected) in [
-            ("250ms", Some(250)),
-            ("1s", Some(1000)),
-            ("1m", Some(60_000)),
-            ("24h", Some(86_400_000)),
-            ("31d", Some(LONGEST_MS)),
-            ("", None),
-            ("s", None),
-            ("5", None),
-            ("1m30s", None),
-            ("1.5s", None),
-            ("-1s", None),
-            ("99999999999999999999s", None),
-            ("9999999999999999d", None),
-        ] {
-            assert_eq!(milliseconds(text), expected, "{text}");
-        }
-    }
 }

@@ -1,0 +1,137 @@
+//! A request on its way to the upstream, as fast as both sides let it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::header::HeaderMap;
+use http::{Method, Uri};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use crate::body::{Body, BodyError};
+use crate::http1::framing::Length;
+use crate::http1::wire::Wire;
+use crate::http1::write::{self, BadLength, Encoder};
+
+/// What waits in memory for an upstream that takes it slowly.
+const WAITING: usize = 64 * 1024;
+
+/// A request of which the head is written, and the body is not, or not all.
+pub(super) struct Sending {
+    body: Body,
+    encoder: Encoder,
+    /// The body has no more.
+    taken: bool,
+    /// All of it was sent.
+    pub(super) all: bool,
+    /// The upstream takes no more. It may have answered all the same.
+    pub(super) refused: bool,
+    /// Something of it was sent, or taken from a body that cannot be read twice.
+    pub(super) begun: bool,
+    /// The upstream takes more than the client sends.
+    wanting: bool,
+    /// When the upstream took something last.
+    pub(super) at: Instant,
+}
+
+impl Sending {
+    /// Writes the head. It says where the body ends by what the body is, whatever the headers say about it.
+    pub(super) fn new(
+        wire: &mut Wire,
+        method: &Method,
+        target: &Uri,
+        headers: &HeaderMap,
+        body: Body,
+        at: Instant,
+    ) -> Self {
+        let length = match body.size_hint().exact() {
+            Some(0) => Length::None,
+            Some(length) => Length::Sized(length),
+            None => Length::Chunked,
+        };
+        write::request(wire.tail(), method, target, headers, length);
+        let trailers = matches!(body, Body::Stream(_)) && crate::headers::takes_trailers(headers);
+        let encoder = Encoder::new(length, trailers);
+        Self { body, encoder, taken: false, all: false, refused: false, begun: false, wanting: false, at }
+    }
+
+    /// Sends what can be sent now.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, wire: &mut Wire) -> Result<(), BodyError> {
+        while !self.all && !self.refused {
+            self.wanting = false;
+            while !self.taken && !self.wanting && wire.queued() < WAITING {
+                self.take(context, wire)?;
+            }
+            let mut progress = false;
+            let wrote = wire.poll_write(context, &mut progress);
+            if progress {
+                self.begun = true;
+                self.at = Instant::now();
+            }
+            match wrote {
+                Poll::Ready(Ok(())) => self.all = self.taken,
+                Poll::Ready(Err(_)) => self.refused = true,
+                Poll::Pending => return Ok(()),
+            }
+            if self.wanting {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next piece of the body.
+    fn take(&mut self, context: &mut Context<'_>, wire: &mut Wire) -> Result<(), BodyError> {
+        let frame = match &mut self.body {
+            Body::Empty => None,
+            // It stays, for the case that nothing of it is sent.
+            Body::Full(bytes) => {
+                self.taken = true;
+                wire.push(bytes.clone());
+                return Ok(());
+            }
+            Body::Stream(_) => match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Pending => {
+                    self.wanting = true;
+                    return Ok(());
+                }
+                Poll::Ready(frame) => frame.transpose()?,
+            },
+        };
+        self.begun |= frame.is_some();
+        let mut trailers = None;
+        if let Some(frame) = frame {
+            match frame.into_data() {
+                Ok(bytes) => {
+                    self.encoder.data(wire, bytes).map_err(broken)?;
+                    if !self.body.is_end_stream() {
+                        return Ok(());
+                    }
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        self.taken = true;
+        self.encoder.end(wire, trailers.as_ref()).map_err(broken)
+    }
+
+    /// Whether it is the client that is waited for.
+    pub(super) fn waits_for_client(&self, wire: &Wire) -> bool {
+        self.wanting && wire.queued() == 0
+    }
+
+    /// The body, as long as it can be sent from its beginning.
+    pub(super) fn into_body(self) -> Option<Body> {
+        (!self.begun || !matches!(self.body, Body::Stream(_))).then_some(self.body)
+    }
+}
+
+fn broken(cause: BadLength) -> BodyError {
+    BodyError::Broken(cause.into())
+}
+
+/// Whether a request that may have had its effect can be sent once more (RFC 9110, section 9.2.2).
+pub(super) fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
+        || matches!(*method, Method::OPTIONS | Method::TRACE)
+}

@@ -1,0 +1,14 @@
+//! HTTP/1.1 framing of our own (RFC 9112), for clients and for upstreams.
+//!
+//! Strict by construction: what two programs could read in two ways is refused here, byte by byte, and what we write is
+//! written anew and never copied. In reading order: where a head ends and what it says ([`head`]), where its body ends
+//! ([`framing`]), the body itself ([`body`], [`chunked`]), and how heads are written ([`write`]). None of these touches a
+//! socket; [`wire`] does, and [`incoming`] hands the body of a request to whoever reads it.
+
+pub mod body;
+pub mod chunked;
+pub mod framing;
+pub mod head;
+pub mod incoming;
+pub mod wire;
+pub mod write;

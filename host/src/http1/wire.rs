@@ -1,0 +1,273 @@
+//! The bytes of a connection: TCP, or TLS on top of it, with what was read and not understood yet, and what was written
+//! and not sent yet. Both buffers exist only while there is something in them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+/// What is read at once where it is not known how much comes. Heads and short bodies fit many times.
+const READ: usize = 16 * 1024;
+/// What is read at once where more is known to come.
+const PIECE: usize = 64 * 1024;
+/// What is copied behind a head rather than sent from where it is: a copy of it costs less than a second slice.
+const COPY: usize = 4 * 1024;
+/// The slices of one system call.
+const SLICES: usize = 16;
+
+/// TCP, or TLS on top of it.
+#[derive(Debug)]
+pub enum Io {
+    /// In the clear.
+    Plain(TcpStream),
+    /// Encrypted, by either side's certificate.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection with its buffers.
+#[derive(Debug)]
+pub struct Wire {
+    io: Io,
+    /// Read, and not understood yet.
+    pub input: BytesMut,
+    output: Output,
+    /// The last read filled all the room that it had.
+    full: bool,
+    ended: bool,
+}
+
+/// In the order in which it goes out: the queue, then the tail.
+#[derive(Debug, Default)]
+struct Output {
+    queue: VecDeque<Bytes>,
+    tail: Vec<u8>,
+    /// How much of the tail was sent.
+    sent: usize,
+}
+
+thread_local! {
+    /// Where everything is read to first.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+    /// The memory of a tail that was sent, for the next connection that writes one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Wire {
+    /// A connection of which these bytes were read before.
+    #[must_use]
+    pub fn new(io: Io, input: BytesMut) -> Self {
+        Self { io, input, output: Output::default(), full: false, ended: false }
+    }
+
+    /// The connection without its buffers.
+    #[must_use]
+    pub fn into_io(self) -> Io {
+        self.io
+    }
+
+    /// The connection itself.
+    #[must_use]
+    pub fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// Whether the other side sends no more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Reads once what has come, and answers how much; nothing is the end. Memory is taken only for what is there.
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        SCRATCH.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.io).poll_read(context, &mut read))?;
+            self.ended = read.filled().is_empty();
+            self.full = read.remaining() == 0;
+            self.input.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    }
+
+    /// The same where so many bytes are known to come. While they come fast, they are read to the place where they stay.
+    pub fn poll_read_more(&mut self, context: &mut Context<'_>, expected: u64) -> Poll<io::Result<usize>> {
+        if !self.full || expected <= READ as u64 || self.ended {
+            return self.poll_read(context);
+        }
+        self.input.reserve(usize::try_from(expected).unwrap_or(PIECE).min(PIECE));
+        let read = pin!(self.io.read_buf(&mut self.input)).poll(context);
+        if read.is_pending() && self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        let read = ready!(read)?;
+        self.full = read >= READ;
+        self.ended = read == 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Where small things are written to, in the order in which they go out.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.output.tail.capacity() == 0 {
+            self.output.tail = SPARE.take();
+        }
+        &mut self.output.tail
+    }
+
+    /// Writes bytes behind everything else, without a copy if they are many.
+    pub fn push(&mut self, bytes: Bytes) {
+        if bytes.len() <= COPY {
+            self.tail().extend_from_slice(&bytes);
+            return;
+        }
+        if self.output.sent < self.output.tail.len() {
+            let mut before = Bytes::from(std::mem::take(&mut self.output.tail));
+            before.advance(std::mem::take(&mut self.output.sent));
+            self.output.queue.push_back(before);
+        }
+        self.output.queue.push_back(bytes);
+    }
+
+    /// Bytes that wait to be sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.output.queue.iter().map(Bytes::len).sum::<usize>() + self.output.tail.len() - self.output.sent
+    }
+
+    /// Sends what waits, as far as the other side takes it. Ready when all of it is sent; `progress` tells whether any
+    /// of it was.
+    pub fn poll_write(&mut self, context: &mut Context<'_>, progress: &mut bool) -> Poll<io::Result<()>> {
+        let sent = self.queued() > 0;
+        while self.queued() > 0 {
+            let wrote = match self.output.queue.is_empty() {
+                true => ready!(Pin::new(&mut self.io).poll_write(context, &self.output.tail[self.output.sent..]))?,
+                false => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let parts =
+                        self.output.queue.iter().map(|bytes| &bytes[..]).chain([&self.output.tail[self.output.sent..]]);
+                    let mut count = 0;
+                    for (slice, part) in slices.iter_mut().zip(parts) {
+                        *slice = IoSlice::new(part);
+                        count += 1;
+                    }
+                    ready!(Pin::new(&mut self.io).poll_write_vectored(context, &slices[..count]))?
+                }
+            };
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *progress = true;
+            self.output.advance(wrote);
+        }
+        // TLS may have taken bytes that it has not sent.
+        if sent || matches!(self.io, Io::Tls(_)) {
+            Pin::new(&mut self.io).poll_flush(context)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Ends our side in good order.
+    pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+
+    /// Gives back the memory of buffers that are empty.
+    pub fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.queued() == 0 {
+            self.output = Output::default();
+        }
+    }
+
+    /// Whether the connection is open and silent. Nobody is woken by it from now on.
+    pub fn is_idle(&mut self) -> bool {
+        // Without a waker of its own an idle connection never wakes the task that used it before.
+        let mut quiet = Context::from_waker(std::task::Waker::noop());
+        self.input.is_empty() && self.queued() == 0 && self.poll_read(&mut quiet).is_pending()
+    }
+}
+
+impl Output {
+    fn advance(&mut self, mut sent: usize) {
+        while let Some(first) = self.queue.front_mut() {
+            if sent < first.len() {
+                first.advance(sent);
+                return;
+            }
+            sent -= first.len();
+            self.queue.pop_front();
+        }
+        self.sent += sent;
+        if self.sent == self.tail.len() {
+            self.tail.clear();
+            self.sent = 0;
+            let tail = std::mem::take(&mut self.tail);
+            if tail.capacity() <= READ {
+                SPARE.set(tail);
+            }
+        }
+    }
+}
+
+impl Io {
+    /// The connection below TLS.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+macro_rules! stream {
+    ($io:expr, $stream:ident => $call:expr) => {
+        match $io.get_mut() {
+            Io::Plain($stream) => $call,
+            Io::Tls($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        stream!(self, stream => Pin::new(stream).poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        stream!(self, stream => Pin::new(stream).poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        stream!(self, stream => Pin::new(stream).poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream!(self, stream => Pin::new(stream).poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream!(self, stream => Pin::new(stream).poll_shutdown(context))
+    }
+}

@@ -1,0 +1,311 @@
+//! HTTP/1: requests one after another, each with its response, in one task.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderMap, Method, Request, Response, Version};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::{Ended, Peer};
+use crate::body::Body;
+use crate::config::ListenerLimits;
+use crate::deadline::{Deadline, after};
+use crate::http1::framing::{Length, has_token, is_bodiless};
+use crate::http1::head::{self, Limits, Scan};
+use crate::http1::incoming::{Link, Unread};
+use crate::http1::wire::Wire;
+use crate::http1::write::{self, BadLength, Connection, Encoder};
+use crate::server::drain::{Open, Phase};
+
+/// What waits in memory for a client that reads slowly.
+const WAITING: usize = 64 * 1024;
+/// What we read of a body that nobody wanted, rather than end the connection.
+const DISCARD: u64 = 64 * 1024;
+
+/// A connection that speaks HTTP/1.
+pub(super) struct Http1<'a, C> {
+    pub(super) carry: &'a C,
+    pub(super) peer: Rc<Peer>,
+    pub(super) limits: &'a ListenerLimits,
+    pub(super) open: &'a Open,
+    pub(super) link: Link,
+    pub(super) deadline: Deadline,
+}
+
+/// What a response has to know of its request.
+struct Asked {
+    method: Method,
+    version: Version,
+    keep_alive: bool,
+    takes_trailers: bool,
+}
+
+impl<C, F> Http1<'_, C>
+where
+    C: Fn(Request<Body>, Rc<Peer>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    /// Serves until one side has enough.
+    pub(super) async fn serve(&mut self) -> Result<(), Ended> {
+        while let Some(head) = self.head().await? {
+            // On its own, so that a connection without a request has no room for one.
+            if !Box::pin(self.exchange(head)).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One request and its response. Answers whether the next one follows.
+    async fn exchange(&mut self, head: Bytes) -> Result<bool, Ended> {
+        let limits = Limits { bytes: self.limits.head_size, fields: self.limits.head_fields };
+        let head = head::request(&head, limits).map_err(Ended::Refused)?;
+        let asked = Asked {
+            method: head.request.method().clone(),
+            version: head.request.version(),
+            keep_alive: head.keep_alive,
+            takes_trailers: head.takes_trailers,
+        };
+        let body = Body::begun(self.link.begin(head.length, head.expects_continue)).idle(self.limits.body_idle);
+        let response = self.carry(head.request.map(|()| body)).await?;
+        let keep = self.answer(&asked, response).await?;
+        self.link.finish();
+        Ok(keep && self.discard().await?)
+    }
+
+    /// Waits for the next head. None where there is to be none.
+    async fn head(&mut self) -> Result<Option<Bytes>, Ended> {
+        let mut scan = Scan::default();
+        let mut since = None;
+        let mut begun = false;
+        poll_fn(|context| {
+            let phase = self.open.phase(context);
+            if phase == Phase::Over {
+                return Poll::Ready(Err(Ended::Cut));
+            }
+            let read = self.link.with(|wire| {
+                loop {
+                    if let Some((skip, length)) =
+                        scan.request(&wire.input, self.limits.head_size).map_err(Ended::Refused)?
+                    {
+                        let _ = wire.input.split_to(skip);
+                        return Poll::Ready(Ok(Some(wire.input.split_to(length).freeze())));
+                    }
+                    let empty = wire.input.is_empty();
+                    if empty && phase > Phase::Serving {
+                        return Poll::Ready(Ok(None));
+                    }
+                    match wire.poll_read(context) {
+                        Poll::Ready(Ok(1..)) => {}
+                        Poll::Ready(Ok(_)) if empty => return Poll::Ready(Ok(None)),
+                        Poll::Ready(_) => return Poll::Ready(Err(Ended::Gone)),
+                        Poll::Pending => {
+                            // What waits costs little: it has no buffers.
+                            wire.rest();
+                            if !begun && !empty {
+                                begun = true;
+                                since = None;
+                            }
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            });
+            match read.unwrap_or(Poll::Ready(Ok(None))) {
+                Poll::Ready(head) => Poll::Ready(head),
+                Poll::Pending => {
+                    let since = *since.get_or_insert_with(Instant::now);
+                    let (time, ended) = if begun {
+                        (self.limits.head_time, Ended::Head)
+                    } else {
+                        (self.limits.keep_alive, Ended::Idle)
+                    };
+                    self.deadline.poll(context, after(since, time)).map(|()| Err(ended))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Has a request served, unless its client leaves before. Its own limits count meanwhile.
+    async fn carry(&mut self, request: Request<Body>) -> Result<Response<Body>, Ended> {
+        let mut carried = pin!((self.carry)(request, self.peer.clone()));
+        poll_fn(|context| {
+            if self.open.phase(context) == Phase::Over {
+                return Poll::Ready(Err(Ended::Cut));
+            }
+            match carried.as_mut().poll(context) {
+                Poll::Ready(response) => Poll::Ready(Ok(response)),
+                Poll::Pending => self.watch(context).map(Err),
+            }
+        })
+        .await
+    }
+
+    /// Ready when the client has left. It is seen only while nothing of it waits to be read, be it a body or the next
+    /// request.
+    fn watch(&self, context: &mut Context<'_>) -> Poll<Ended> {
+        let idle = self.link.unread() == Unread::Nothing;
+        let left = self.link.with(|wire| {
+            // An interim response that the client did not take at once.
+            let _ = wire.poll_write(context, &mut false);
+            if !idle || !wire.input.is_empty() {
+                return Poll::Pending;
+            }
+            match ready!(wire.poll_read(context)) {
+                Ok(1..) => Poll::Pending,
+                Ok(_) | Err(_) => Poll::Ready(Ended::Gone),
+            }
+        });
+        left.unwrap_or(Poll::Ready(Ended::Gone))
+    }
+
+    /// Sends a response. Answers whether another request may follow.
+    async fn answer(&mut self, asked: &Asked, response: Response<Body>) -> Result<bool, Ended> {
+        let (parts, mut body) = response.into_parts();
+        let bodiless = asked.method == Method::HEAD || is_bodiless(parts.status);
+        let length = match body.size_hint().exact() {
+            _ if bodiless && asked.method != Method::HEAD => Length::None,
+            Some(0) => Length::None,
+            Some(length) => Length::Sized(length),
+            None if asked.version == Version::HTTP_10 => Length::UntilClose,
+            None => Length::Chunked,
+        };
+        let keep = asked.keep_alive
+            && length != Length::UntilClose
+            && self.open.now() == Phase::Serving
+            && !closes(&parts.headers)
+            && match self.link.unread() {
+                Unread::Nothing | Unread::Bytes(None) => true,
+                Unread::Bytes(Some(left)) => left <= DISCARD,
+                Unread::Never => false,
+            };
+        let connection = match (keep, asked.version) {
+            (false, _) => Connection::Close,
+            (true, Version::HTTP_10) => Connection::KeepAlive,
+            (true, _) => Connection::Stays,
+        };
+        self.link.with(|wire| {
+            write::response(wire.tail(), &asked.method, parts.status, &parts.headers, length, connection);
+        });
+        // A long body must not keep them.
+        drop(parts);
+        let mut encoder = Encoder::new(length, asked.takes_trailers);
+        let mut done = bodiless;
+        // Since when the client has taken nothing.
+        let mut stuck = None;
+        poll_fn(|context| {
+            if self.open.phase(context) == Phase::Over {
+                return Poll::Ready(Err(Ended::Cut));
+            }
+            loop {
+                // The head and what is there of the body leave together.
+                let mut waiting = false;
+                while !done && !waiting && self.queued() < WAITING {
+                    match Pin::new(&mut body).poll_frame(context) {
+                        Poll::Pending => waiting = true,
+                        Poll::Ready(frame) => {
+                            let frame = frame.transpose().map_err(|_| broken(length))?;
+                            let ends = body.is_end_stream();
+                            done = self.encode(&mut encoder, frame, ends).map_err(|_| broken(length))?;
+                        }
+                    }
+                }
+                let mut progress = false;
+                match self.link.with(|wire| wire.poll_write(context, &mut progress)) {
+                    Some(Poll::Ready(Ok(()))) if done => return Poll::Ready(Ok(())),
+                    Some(Poll::Ready(Ok(()))) => {
+                        stuck = None;
+                        if waiting {
+                            return self.watch(context).map(Err);
+                        }
+                    }
+                    Some(Poll::Ready(Err(_))) | None => return Poll::Ready(Err(Ended::Gone)),
+                    Some(Poll::Pending) => {
+                        if progress {
+                            stuck = None;
+                        }
+                        let since = *stuck.get_or_insert_with(Instant::now);
+                        let at = after(since, self.limits.body_idle);
+                        return self.deadline.poll(context, at).map(|()| Err(Ended::Write));
+                    }
+                }
+            }
+        })
+        .await
+        .map(|()| keep)
+    }
+
+    fn queued(&self) -> usize {
+        self.link.with(|wire| wire.queued()).unwrap_or(0)
+    }
+
+    /// Writes a frame of a body, or its end. Answers whether that was all.
+    fn encode(
+        &self,
+        encoder: &mut Encoder,
+        frame: Option<http_body::Frame<Bytes>>,
+        ends: bool,
+    ) -> Result<bool, BadLength> {
+        let encode = |wire: &mut Wire| {
+            let trailers = match frame.map(http_body::Frame::into_data) {
+                Some(Ok(bytes)) => {
+                    encoder.data(wire, bytes)?;
+                    if !ends {
+                        return Ok(false);
+                    }
+                    None
+                }
+                Some(Err(frame)) => frame.into_trailers().ok(),
+                None => None,
+            };
+            encoder.end(wire, trailers.as_ref()).map(|()| true)
+        };
+        self.link.with(encode).unwrap_or(Ok(true))
+    }
+
+    /// Reads what nobody read of a request's body, if it is not much. Answers whether the next request follows.
+    async fn discard(&mut self) -> Result<bool, Ended> {
+        if self.link.unread() == Unread::Nothing {
+            return Ok(true);
+        }
+        let mut left = DISCARD;
+        let mut since = None;
+        poll_fn(|context| {
+            if self.open.phase(context) > Phase::Serving || self.link.unread() == Unread::Never {
+                return Poll::Ready(Ok(false));
+            }
+            loop {
+                match self.link.poll_discard(context) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(true)),
+                    Poll::Ready(Ok(read)) => match left.checked_sub(read as u64) {
+                        Some(rest) => left = rest,
+                        None => return Poll::Ready(Ok(false)),
+                    },
+                    Poll::Ready(Err(_)) => return Poll::Ready(Ok(false)),
+                    Poll::Pending => {
+                        let since = *since.get_or_insert_with(Instant::now);
+                        let at = after(since, self.limits.body_idle);
+                        return self.deadline.poll(context, at).map(|()| Ok(false));
+                    }
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// A body that ended early, after its head.
+fn broken(length: Length) -> Ended {
+    Ended::Broken { ends_with_connection: length == Length::UntilClose }
+}
+
+/// Whether a response wants the connection to end with it.
+fn closes(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| has_token(value.as_bytes(), b"close"))
+}
