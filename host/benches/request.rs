@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, Request};
 
@@ -18,6 +19,9 @@ use tollgate::capability::limiter::{Limiter, Sizes, Window};
 use tollgate::client::Client;
 use tollgate::config::{self, Config};
 use tollgate::headers::{self, Direction};
+use tollgate::http1;
+use tollgate::http1::framing::Length;
+use tollgate::http1::head::{Limits, Scan};
 use tollgate::path::canonical;
 use tollgate::router::{Asked, Router};
 
@@ -62,6 +66,27 @@ fn heads(criterion: &mut Criterion) {
     let (parts, ()) = request.into_parts();
     group.bench_function("check", |bencher| {
         bencher.iter(|| headers::check_request(black_box(&parts), Scheme::Http).map(drop));
+    });
+    let limits = Limits { bytes: 64 << 10, fields: 100 };
+    let mut bytes = Vec::from("GET /v1/search?q=tea HTTP/1.1\r\n");
+    for (name, value) in &head() {
+        bytes.extend_from_slice(&[name.as_ref(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    let bytes = Bytes::from(bytes);
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| {
+            let found = Scan::default().request(black_box(&bytes), limits.bytes).expect("a good head");
+            assert_eq!(found, Some((0, bytes.len())));
+            http1::head::request(&bytes, limits).expect("a good head")
+        });
+    });
+    let mut out = Vec::with_capacity(4 << 10);
+    group.bench_function("write", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            http1::write::request(&mut out, &parts.method, &parts.uri, black_box(&parts.headers), Length::None);
+        });
     });
     let client = Client::direct(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
     group.bench_function("strip and say who it is from", |bencher| {

@@ -78,7 +78,9 @@ pub(crate) fn run() -> Result<()> {
     let results = settings.out.join("results.json");
     fs::write(&results, serde_json::to_string_pretty(&report::json(&about, &rows, &samples, &facts))?)?;
     fs::write(settings.out.join("chart.svg"), chart::chart(&about, &rows, &samples))?;
-    print!("{}", report::table(&about, &rows, &samples, &facts));
+    let table = report::table(&about, &rows, &samples, &facts);
+    fs::write(settings.out.join("table.md"), &table)?;
+    print!("{table}");
     eprintln!("\nwritten: {}", results.display());
     Ok(())
 }

@@ -11,7 +11,7 @@
 //! | `CPU` | 0 | the CPU that all share |
 //! | `SECOND` | 1 | another one, for the row of two workers |
 //! | `ROWS` | | only rows with this in their title |
-//! | `OUT` | `target/bench` | where `results.json` and `chart.svg` go |
+//! | `OUT` | `target/bench` | where `table.md`, `results.json` and `chart.svg` go |
 //!
 //! The same program is the upstream and the load, each a process of its own.
 
