@@ -66,9 +66,14 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "the admin listener cannot accept"),
     };
-    let carry = move |request: Request<Body>, _| {
+    let carry = move |received, _| {
         let (view, loader) = (view.clone(), loader.clone());
-        async move { answer(&request, &view, &loader).await }
+        async move {
+            match received {
+                Received::Request(request) => answer(&request, &view, &loader).await,
+                Received::Refused(error) => error.response(&Audience::default(), "").map(Body::from),
+            }
+        }
     };
     let connections = Rc::new(Connections::new(carry, limits(), None, Drain::new()));
     let room = Arc::new(Semaphore::new(CONNECTIONS));

@@ -183,8 +183,9 @@ impl Metrics {
 }
 
 impl RouteMetrics {
-    /// Counts a request that has ended, `duration` after its head had arrived. `reason` is the word of the access log.
-    pub fn request_ended(&self, method: &Method, status: StatusCode, reason: &str, duration: Duration) {
+    /// Counts a request that has ended, `duration` after its head had arrived. `reason` is the word of the access log;
+    /// there is no method where what came was no request.
+    pub fn request_ended(&self, method: Option<&Method>, status: StatusCode, reason: &str, duration: Duration) {
         self.durations.of(method, status).observe(duration);
         self.reasons.of(reason).inc();
     }
@@ -248,7 +249,7 @@ impl WorkerInstances {
 impl UpstreamMetrics {
     /// Counts a response whose head came `duration` after the request was begun.
     pub fn answered(&self, method: &Method, status: StatusCode, duration: Duration) {
-        self.durations.of(method, status).observe(duration);
+        self.durations.of(Some(method), status).observe(duration);
     }
 
     /// Counts an exchange without a response. `error` is one of few words, like `connect` or `timeout`.
@@ -384,8 +385,8 @@ mod tests {
         let route = metrics.route("search");
         let active = metrics.request_began();
         assert!(metrics.render().contains("\nhttp_server_active_requests 1\n"));
-        route.request_ended(&Method::GET, StatusCode::OK, "ok", Duration::from_millis(30));
-        route.request_ended(&Method::GET, StatusCode::OK, "ok", Duration::from_millis(5));
+        route.request_ended(Some(&Method::GET), StatusCode::OK, "ok", Duration::from_millis(30));
+        route.request_ended(Some(&Method::GET), StatusCode::OK, "ok", Duration::from_millis(5));
         drop(active);
         let text = metrics.render();
         let labels = r#"http_route="search",http_request_method="GET",http_response_status_code="200""#;
@@ -469,7 +470,12 @@ mod tests {
             let method = Method::from_bytes(format!("M{number}").as_bytes()).expect("a token");
             let status =
                 StatusCode::from_u16(100 + u16::try_from(number % 900).expect("below 900")).expect("below 1000");
-            route.request_ended(&method, status, &format!("reason-{number}"), Duration::from_nanos(u64::from(number)));
+            route.request_ended(
+                Some(&method),
+                status,
+                &format!("reason-{number}"),
+                Duration::from_nanos(u64::from(number)),
+            );
             upstream.answered(&method, status, Duration::ZERO);
             metrics.component_loaded(&format!("component-{number}"), true);
         }
@@ -515,7 +521,7 @@ mod tests {
                 scope.spawn(move || {
                     for step in 0..1000 {
                         let reason = ["ok", "upstream-timeout", "body-too-large"][(thread + step) as usize % 3];
-                        route.request_ended(&Method::GET, StatusCode::OK, reason, Duration::from_millis(step));
+                        route.request_ended(Some(&Method::GET), StatusCode::OK, reason, Duration::from_millis(step));
                         if step % 100 == 0 {
                             assert!(metrics.render().ends_with("# EOF\n"));
                         }

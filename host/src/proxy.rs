@@ -28,7 +28,7 @@ use crate::path;
 use crate::plugin::Pool;
 use crate::request_id::RequestIds;
 use crate::router::{Asked, NoRoute};
-use crate::server::connection::Peer;
+use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
 use crate::upstream::{Record, Upstream};
 
@@ -106,11 +106,18 @@ impl Proxy {
     }
 
     /// Carries one request to its answer. Never fails: what goes wrong becomes a response.
-    pub(crate) async fn carry(self: Rc<Self>, request: Request<Body>, peer: &Peer, listener: &str) -> Response<Body> {
+    pub(crate) async fn carry(self: Rc<Self>, received: Received, peer: &Peer, listener: &str) -> Response<Body> {
         let request_id = self.ids.next();
-        let entry = Entry::new(&request, peer, request_id.clone(), self.snapshot.metrics.request_began());
+        let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began());
         let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
         let entry = unanswered.entry();
+        let request = match received {
+            Received::Request(request) => request,
+            Received::Refused(error) => {
+                entry.fail(&error);
+                return unanswered.finish(error.response(&Audience::default(), request_id.as_str()).map(Body::from));
+            }
+        };
         let audience = Audience::of_request(&request);
         let response = match self.admit(request, peer, listener, entry) {
             Ok(Admitted { route, request, client, authority, only_chain }) => {

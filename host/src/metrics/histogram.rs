@@ -100,8 +100,9 @@ impl Durations {
         Self([const { OnceLock::new() }; METHODS.len()])
     }
 
-    pub(super) fn of(&self, method: &Method, status: StatusCode) -> &Histogram {
-        let by_status = self.0[method_index(method)].get_or_init(|| Box::new([const { OnceLock::new() }; STATUSES]));
+    pub(super) fn of(&self, method: Option<&Method>, status: StatusCode) -> &Histogram {
+        let by_status = self.0[method.map_or(OTHER_METHOD, method_index)]
+            .get_or_init(|| Box::new([const { OnceLock::new() }; STATUSES]));
         by_status[status_index(status)].get_or_init(|| Histogram::new(&REQUESTS))
     }
 
@@ -118,8 +119,10 @@ impl Durations {
 /// Those that OpenTelemetry counts apart (RFC 9110 and RFC 5789), and the others.
 const METHODS: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", OTHER];
 
+const OTHER_METHOD: usize = METHODS.len() - 1;
+
 fn method_index(method: &Method) -> usize {
-    METHODS[..9].iter().position(|name| *name == method.as_str()).unwrap_or(9)
+    METHODS[..OTHER_METHOD].iter().position(|name| *name == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
 /// IANA's registered status codes, then the classes, then what has none.

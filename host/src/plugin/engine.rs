@@ -1,5 +1,8 @@
 //! The wasmtime engine: its settings, its allocator, and the clock that ends guests which run too long.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,6 +34,9 @@ const GUEST_STACK: usize = 512 << 10;
 /// there from time to time, and removes every file and folder that it does not know.
 const COMPILED: &str = "tollgate-compiled";
 
+/// The file of the seed, beside that folder.
+const SEED: &str = "tollgate-seed";
+
 /// What compiles components and gives instances their memory. One for the process; it ends its clock when dropped.
 pub struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
@@ -38,6 +44,9 @@ pub struct Engine {
     pub(super) linker: Linker<State>,
     /// For components that wait.
     pub(super) waiting: Linker<State>,
+    /// What hash tables of guests are seeded with where an image is made of them: secret, and the same in the next
+    /// run, since compiled images are found by their content.
+    pub(super) seed: u128,
     /// One permit for each instance that may exist.
     pub(super) slots: Arc<Semaphore>,
     _ticker: Ticker,
@@ -57,8 +66,35 @@ impl Engine {
         let mut linker = waiting.clone();
         wasi::never_wait(&mut linker)?;
         let ticker = Ticker::start(&wasmtime)?;
-        Ok(Self { wasmtime, linker, waiting, slots: Arc::new(Semaphore::new(instances as usize)), _ticker: ticker })
+        let seed = seed(cache)?;
+        Ok(Self {
+            wasmtime,
+            linker,
+            waiting,
+            seed,
+            slots: Arc::new(Semaphore::new(instances as usize)),
+            _ticker: ticker,
+        })
     }
+}
+
+/// The seed that lies in the directory for caches, where there is one; a new one is left there.
+fn seed(cache: Option<&Path>) -> anyhow::Result<u128> {
+    let path = cache.map(|directory| directory.join(SEED));
+    let known = path.as_ref().and_then(|path| std::fs::read(path).ok()?.try_into().ok());
+    if let Some(known) = known {
+        return Ok(u128::from_le_bytes(known));
+    }
+    let mut new = [0; 16];
+    getrandom::fill(&mut new).context("there is no source of random numbers")?;
+    if let Some(path) = path {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        // Without it the next start compiles images again, and nothing else is lost.
+        if let Err(error) = file.and_then(|mut file| file.write_all(&new)) {
+            tracing::debug!(path = %path.display(), %error, "the seed cannot be kept");
+        }
+    }
+    Ok(u128::from_le_bytes(new))
 }
 
 fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
@@ -159,6 +195,18 @@ mod tests {
         let component = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
         wasmtime::component::Component::from_binary(&engine.wasmtime, &component).expect("it compiles");
         let entries = std::fs::read_dir(directory.path()).expect("it is there").flatten();
-        assert_eq!(entries.map(|entry| entry.file_name()).collect::<Vec<_>>(), [COMPILED]);
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.sort();
+        assert_eq!(names, [COMPILED, SEED]);
+    }
+
+    #[test]
+    fn the_next_run_has_the_same_seed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = seed(Some(directory.path())).expect("a seed");
+        assert_eq!(seed(Some(directory.path())).expect("the seed"), first);
+        assert_ne!(seed(None).expect("another seed"), first);
+        std::fs::write(directory.path().join(SEED), "short").expect("a file");
+        assert_ne!(seed(Some(directory.path())).expect("another seed"), first);
     }
 }

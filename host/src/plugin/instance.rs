@@ -63,7 +63,7 @@ impl Instance {
     pub(super) async fn on_trial(plugin: &Plugin, component: &Component) -> Result<(Self, Interest), LoadError> {
         let slot = plugin.engine.slots.clone();
         let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
-        let mut instance = Self::start(plugin, component, slot).await?;
+        let mut instance = Self::start(plugin, component, slot, Some(plugin.engine.seed)).await?;
         instance.find_hooks(component, |_| true)?;
         let interest = instance.configure(plugin, component).await?;
         Ok((instance, interest))
@@ -72,7 +72,7 @@ impl Instance {
     /// A fresh instance of a plugin that has been on trial, configured.
     pub(super) async fn fresh(plugin: &Plugin, slot: OwnedSemaphorePermit) -> Result<Self, LoadError> {
         let component = plugin.image.as_ref().unwrap_or(&plugin.component);
-        let mut instance = Self::start(plugin, component, slot).await?;
+        let mut instance = Self::start(plugin, component, slot, None).await?;
         instance.find_hooks(component, |hook| plugin.sight.wants(hook))?;
         if plugin.image.is_none() {
             instance.configure(plugin, component).await?;
@@ -80,8 +80,13 @@ impl Instance {
         Ok(instance)
     }
 
-    async fn start(plugin: &Plugin, component: &Component, slot: OwnedSemaphorePermit) -> Result<Self, LoadError> {
-        let mut store = Store::new(&plugin.engine.wasmtime, State::new(&plugin.grounds, &plugin.limits));
+    async fn start(
+        plugin: &Plugin,
+        component: &Component,
+        slot: OwnedSemaphorePermit,
+        seed: Option<u128>,
+    ) -> Result<Self, LoadError> {
+        let mut store = Store::new(&plugin.engine.wasmtime, State::new(&plugin.grounds, &plugin.limits, seed));
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(host_memory(plugin));
         let time = plugin.configure_time();

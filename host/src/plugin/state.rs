@@ -31,22 +31,24 @@ pub(crate) struct Grounds {
 }
 
 impl State {
-    pub(super) fn new(grounds: &Grounds, limits: &PluginLimits) -> Self {
+    /// `seed` is for hash tables of the guest; none for a random one.
+    pub(super) fn new(grounds: &Grounds, limits: &PluginLimits, seed: Option<u128>) -> Self {
         let log = grounds.log.instance();
         let mut table = ResourceTable::new();
         // Handles that a guest may hold at once: a hundred buckets, stores and streams, not a host full of them.
         table.set_max_capacity(MAX_HANDLES);
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(Stderr::new(&log)).stderr(Stderr::new(&log)).max_random_size(MAX_RANDOM);
+        if let Some(seed) = seed {
+            wasi.insecure_random_seed(seed);
+        }
         Self {
             limits: Memory { memory: limits.memory, table: limits.table, used: 0, refused: false },
             log: log.clone(),
             limiter: grounds.limiter.clone(),
             kv: grounds.kv.clone(),
             table,
-            wasi: WasiCtx::builder()
-                .stdout(Stderr::new(&log))
-                .stderr(Stderr::new(&log))
-                .max_random_size(MAX_RANDOM)
-                .build(),
+            wasi: wasi.build(),
         }
     }
 

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Route;
-use crate::body::{Body, End, Observe};
+use crate::body::{End, Observe};
 use crate::chain::{Ended, Pass};
 use crate::error::{Error, Reason};
 use crate::metrics::{ActiveRequest, RouteMetrics};
 use crate::request_id::RequestId;
-use crate::server::connection::Peer;
+use crate::server::connection::{Peer, Received};
 use crate::telemetry::{AccessEntry, AccessLines};
 
 /// Everything that the line will say. Values are kept as they are shared; nothing is formatted before the end.
@@ -32,19 +32,35 @@ pub(super) struct Entry {
     bytes_out: Cell<u64>,
     time: SystemTime,
     begun: Instant,
-    version: Version,
-    method: Method,
     tls: bool,
-    host: Option<HeaderValue>,
-    uri: Uri,
-    user_agent: Option<HeaderValue>,
+    /// None where what came is no request.
+    asked: Option<Asked>,
     reason: RefCell<Cow<'static, str>>,
     consumer: Option<Arc<str>>,
     active: Cell<Option<ActiveRequest>>,
 }
 
+/// What the head of a request says.
+struct Asked {
+    version: Version,
+    method: Method,
+    host: Option<HeaderValue>,
+    uri: Uri,
+    user_agent: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn host(&self) -> &[u8] {
+        match (&self.host, self.uri.authority()) {
+            (Some(host), _) => host.as_bytes(),
+            (None, Some(authority)) => authority.as_str().as_bytes(),
+            (None, None) => b"",
+        }
+    }
+}
+
 impl Entry {
-    pub(super) fn new(request: &Request<Body>, peer: &Peer, request_id: RequestId, active: ActiveRequest) -> Self {
+    pub(super) fn new(received: &Received, peer: &Peer, request_id: RequestId, active: ActiveRequest) -> Self {
         Self {
             request_id,
             client: Some(peer.address.ip()),
@@ -56,12 +72,17 @@ impl Entry {
             bytes_out: Cell::default(),
             time: SystemTime::now(),
             begun: Instant::now(),
-            version: request.version(),
-            method: request.method().clone(),
             tls: peer.tls,
-            host: request.headers().get(HOST).cloned(),
-            uri: request.uri().clone(),
-            user_agent: request.headers().get(USER_AGENT).cloned(),
+            asked: match received {
+                Received::Request(request) => Some(Asked {
+                    version: request.version(),
+                    method: request.method().clone(),
+                    host: request.headers().get(HOST).cloned(),
+                    uri: request.uri().clone(),
+                    user_agent: request.headers().get(USER_AGENT).cloned(),
+                }),
+                Received::Refused(_) => None,
+            },
             reason: RefCell::new(Cow::Borrowed("ok")),
             consumer: None,
             active: Cell::new(Some(active)),
@@ -69,7 +90,7 @@ impl Entry {
     }
 
     pub(super) fn is_head(&self) -> bool {
-        self.method == Method::HEAD
+        self.asked.as_ref().is_some_and(|asked| asked.method == Method::HEAD)
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
@@ -122,7 +143,8 @@ impl Observe for Closing {
         let took = entry.begun.elapsed();
         // The metric counts the word without the plugin's name and its code: those have series of their own.
         let word = reason.split(':').next().unwrap_or_default();
-        self.metrics.request_ended(&entry.method, status, word, took);
+        let asked = entry.asked.as_ref();
+        self.metrics.request_ended(asked.map(|asked| &asked.method), status, word, took);
         if !self.lines.is_on() {
             return;
         }
@@ -132,16 +154,12 @@ impl Observe for Closing {
             time: entry.time,
             request_id: entry.request_id.as_str(),
             client: entry.client,
-            protocol: version(entry.version),
-            method: entry.method.as_str(),
+            protocol: asked.map_or("-", |asked| version(asked.version)),
+            method: asked.map_or("-", |asked| asked.method.as_str()),
             scheme: if entry.tls { "https" } else { "http" },
-            host: match (&entry.host, entry.uri.authority()) {
-                (Some(host), _) => host.as_bytes(),
-                (None, Some(authority)) => authority.as_str().as_bytes(),
-                (None, None) => b"",
-            },
-            path: entry.uri.path().as_bytes(),
-            query: entry.uri.query().map(str::as_bytes),
+            host: asked.map(Asked::host).unwrap_or_default(),
+            path: asked.map_or(b"", |asked| asked.uri.path().as_bytes()),
+            query: asked.and_then(|asked| asked.uri.query()).map(str::as_bytes),
             status: entry.status.map(|status| status.as_u16()),
             reason: &reason,
             route: route.map(|route| route.name.as_str()),
@@ -152,7 +170,7 @@ impl Observe for Closing {
             bytes_in: entry.bytes_in.get(),
             bytes_out: entry.bytes_out.get(),
             consumer: entry.consumer.as_deref(),
-            user_agent: entry.user_agent.as_ref().map(HeaderValue::as_bytes),
+            user_agent: asked.and_then(|asked| asked.user_agent.as_ref()).map(HeaderValue::as_bytes),
         });
     }
 }

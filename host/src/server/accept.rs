@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -16,7 +16,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::connection::{Connections, Peer};
+use super::connection::{Connections, Peer, Received};
 use crate::body::Body;
 use crate::metrics::ListenerMetrics;
 
@@ -67,7 +67,7 @@ pub async fn run<C, F>(
     metrics: Arc<ListenerMetrics>,
     stop: impl Future<Output = ()>,
 ) where
-    C: Fn(Request<Body>, Rc<Peer>) -> F + 'static,
+    C: Fn(Received, Rc<Peer>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
     let mut stop = pin!(stop);

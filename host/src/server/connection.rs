@@ -29,6 +29,7 @@ use super::drain::{Drain, Open, Phase};
 use crate::body::Body;
 use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
+use crate::error::Error;
 use crate::http1::head::BadHead;
 use crate::http1::incoming::Link;
 use crate::http1::wire::{Io, Wire};
@@ -76,6 +77,15 @@ pub enum Protocol {
     Http2,
 }
 
+/// What came over a connection, for which there is to be a response.
+#[derive(Debug)]
+pub enum Received {
+    /// A request whose head fits the limits.
+    Request(Request<Body>),
+    /// The beginning of something that is no request, or not one in time; the connection ends with the response.
+    Refused(Error),
+}
+
 /// The certificates of a listener as they are now; a handshake takes those of its moment.
 pub type Certificates = watch::Receiver<Arc<ServerConfig>>;
 
@@ -90,10 +100,10 @@ pub struct Connections<C> {
 
 impl<C, F> Connections<C>
 where
-    C: Fn(Request<Body>, Rc<Peer>) -> F + 'static,
+    C: Fn(Received, Rc<Peer>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
-    /// `carry` gets every request with a head that fits the limits. Where its response ends early the client sees a
+    /// `carry` gets every request, and what should have been one. Where its response ends early the client sees a
     /// connection (HTTP/1) or a stream (HTTP/2) that breaks.
     #[must_use]
     pub fn new(carry: C, limits: ListenerLimits, certificates: Option<Certificates>, drain: Rc<Drain>) -> Self {

@@ -125,11 +125,11 @@ fn listen(
         }
     };
     let current = current.clone();
-    let carry = move |request, peer: Rc<super::connection::Peer>| {
+    let carry = move |received, peer: Rc<super::connection::Peer>| {
         let (proxy, name) = (current.borrow().clone(), name.clone());
         async move {
             match proxy {
-                Some(proxy) => proxy.carry(request, &peer, &name).await,
+                Some(proxy) => proxy.carry(received, &peer, &name).await,
                 // A worker accepts only after its first snapshot.
                 None => http::Response::default(),
             }

@@ -3,15 +3,11 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use http::Method;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::Ended;
-use crate::error::{Audience, Error, Reason};
-use crate::http1::framing::Length;
 use crate::http1::wire::Wire;
-use crate::http1::write::{self, Connection};
 
 /// How long a client may take to say something that we no longer hear, and to end its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -28,8 +24,6 @@ pub(super) async fn end(mut wire: Wire, why: Option<&Ended>) {
             return reset(wire.io().tcp());
         }
         Some(Ended::Broken { .. } | Ended::Gone) => return,
-        Some(Ended::Head) => refuse(&mut wire, &Reason::HeadTimeout.into()),
-        Some(Ended::Refused(bad)) => refuse(&mut wire, &Error::because(bad.reason(), bad.to_string())),
         _ => {}
     }
     let farewell = poll_fn(|context| {
@@ -40,14 +34,6 @@ pub(super) async fn end(mut wire: Wire, why: Option<&Ended>) {
     if matches!(timeout_at(until, farewell).await, Ok(Ok(()))) && !wire.has_ended() {
         linger(wire.io().tcp(), until).await;
     }
-}
-
-/// Answers what is no request.
-fn refuse(wire: &mut Wire, error: &Error) {
-    let (parts, body) = error.response(&Audience::default(), "").into_parts();
-    let length = Length::Sized(body.len() as u64);
-    write::response(wire.tail(), &Method::GET, parts.status, &parts.headers, length, Connection::Close);
-    wire.push(body);
 }
 
 /// Reads what the client is still sending, and throws it away. Closed with unread bytes in it, a connection is reset by

@@ -7,14 +7,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, Method, Response, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::{Ended, Peer};
+use super::{Ended, Peer, Received};
 use crate::body::Body;
 use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
+use crate::error::{Error, Reason};
 use crate::http1::framing::{Length, has_token, is_bodiless};
 use crate::http1::head::{self, Limits, Scan};
 use crate::http1::incoming::{Link, Unread};
@@ -47,18 +48,41 @@ struct Asked {
 
 impl<C, F> Http1<'_, C>
 where
-    C: Fn(Request<Body>, Rc<Peer>) -> F,
+    C: Fn(Received, Rc<Peer>) -> F,
     F: Future<Output = Response<Body>>,
 {
     /// Serves until one side has enough.
     pub(super) async fn serve(&mut self) -> Result<(), Ended> {
-        while let Some(head) = self.head().await? {
-            // On its own, so that a connection without a request has no room for one.
-            if !Box::pin(self.exchange(head)).await? {
-                break;
+        let ended = loop {
+            match self.next().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(ended) => break ended,
             }
+        };
+        let refusal = match &ended {
+            Ended::Refused(bad) => Error::because(bad.reason(), bad.to_string()),
+            Ended::Head => Reason::HeadTimeout.into(),
+            _ => return Err(ended),
+        };
+        Box::pin(self.refuse(refusal)).await?;
+        Err(ended)
+    }
+
+    /// Serves one request. Answers whether another one may follow.
+    async fn next(&mut self) -> Result<bool, Ended> {
+        match self.head().await? {
+            // On its own, so that a connection without a request has no room for one.
+            Some(head) => Box::pin(self.exchange(head)).await,
+            None => Ok(false),
         }
-        Ok(())
+    }
+
+    /// Answers what is no request, and ends its side.
+    async fn refuse(&mut self, error: Error) -> Result<(), Ended> {
+        let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep_alive: false, takes_trailers: false };
+        let response = self.carry(Received::Refused(error)).await?;
+        self.answer(&asked, response).await.map(drop)
     }
 
     /// One request and its response. Answers whether the next one follows.
@@ -72,7 +96,7 @@ where
             takes_trailers: head.takes_trailers,
         };
         let body = Body::begun(self.link.begin(head.length, head.expects_continue)).idle(self.limits.body_idle);
-        let response = self.carry(head.request.map(|()| body)).await?;
+        let response = self.carry(Received::Request(head.request.map(|()| body))).await?;
         let keep = self.answer(&asked, response).await?;
         self.link.finish();
         Ok(keep && self.discard().await?)
@@ -133,8 +157,8 @@ where
     }
 
     /// Has a request served, unless its client leaves before. Its own limits count meanwhile.
-    async fn carry(&mut self, request: Request<Body>) -> Result<Response<Body>, Ended> {
-        let mut carried = pin!((self.carry)(request, self.peer.clone()));
+    async fn carry(&mut self, received: Received) -> Result<Response<Body>, Ended> {
+        let mut carried = pin!((self.carry)(received, self.peer.clone()));
         poll_fn(|context| {
             if self.open.phase(context) == Phase::Over {
                 return Poll::Ready(Err(Ended::Cut));

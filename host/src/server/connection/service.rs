@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::task::spawn_local;
 
-use super::Peer;
 use super::activity::Activity;
+use super::{Peer, Received};
 use crate::body::{Body, BodyError};
 
 /// Hands the requests of one connection to `carry`.
@@ -35,7 +35,7 @@ impl<C> Service<C> {
 
 impl<C, F> hyper::service::Service<Request<Incoming>> for Service<C>
 where
-    C: Fn(Request<Body>, Rc<Peer>) -> F,
+    C: Fn(Received, Rc<Peer>) -> F,
     F: Future<Output = Response<Body>>,
 {
     type Response = Response<Answer>;
@@ -46,7 +46,7 @@ where
         self.activity.begin();
         let request = request.map(|incoming| Body::received(incoming).idle(self.body_idle));
         let pending = Pending { activity: self.activity.clone(), answered: false };
-        Carrying { carried: (self.carry)(request, self.peer.clone()), pending: Some(pending) }
+        Carrying { carried: (self.carry)(Received::Request(request), self.peer.clone()), pending: Some(pending) }
     }
 }
 

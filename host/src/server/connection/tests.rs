@@ -55,6 +55,16 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let drain = Drain::new();
         let room = Arc::new(Semaphore::new(limits().connections.get()));
+        let carry = Rc::new(carry);
+        let carry = move |received, peer| {
+            let carry = carry.clone();
+            async move {
+                match received {
+                    Received::Request(request) => carry(request, peer).await,
+                    Received::Refused(error) => error.response(&Audience::default(), "").map(Body::from),
+                }
+            }
+        };
         let connections = Rc::new(Connections::new(carry, limits(), certificates, drain.clone()));
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
