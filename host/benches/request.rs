@@ -70,7 +70,7 @@ fn heads(criterion: &mut Criterion) {
     let limits = Limits { bytes: 64 << 10, fields: 100 };
     let mut bytes = Vec::from("GET /v1/search?q=tea HTTP/1.1\r\n");
     for (name, value) in &head() {
-        bytes.extend_from_slice(&[name.as_ref(), b": ", value.as_bytes(), b"\r\n"].concat());
+        bytes.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     bytes.extend_from_slice(b"\r\n");
     let bytes = Bytes::from(bytes);

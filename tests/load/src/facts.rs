@@ -193,7 +193,7 @@ fn many(settings: &Settings, build: &Build, directory: &Path, field: &Field, tit
     let fact = |title, ours, unit, goal| Fact { title, ours, nginx: None, unit, goal };
     Ok(vec![
         fact(title, Spread::of(over), "µs more", Limit::Most(0.5)),
-        fact("… their reload", Spread::of(vec![reload]), "s", Limit::Most(1.0)),
+        fact("… their reload, nothing changed", Spread::of(vec![reload]), "s", Limit::Most(1.0)),
         fact("… memory of the process", Spread::of(vec![idle]), "MiB", Limit::None),
     ])
 }
