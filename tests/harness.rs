@@ -17,7 +17,7 @@ pub(crate) use diagnostics::Diagnostics;
 pub(crate) use gate::Gate;
 pub(crate) use message::Message;
 pub(crate) use origin::{Origin, answer};
-pub(crate) use proxy::Proxy;
+pub(crate) use proxy::{Proxy, drop_in};
 pub(crate) use tls::{Identity, handshake};
 
 /// Longer than anything takes that works, on a busy machine with a cold cache.

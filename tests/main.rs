@@ -11,8 +11,8 @@ mod quota;
 mod guests;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
-// What the documentation of the built-in plugins shows.
-mod plugin_examples;
+// What the documentation shows, page by page.
+mod documentation;
 // Configurations that are loaded again.
 mod configuration;
 // Both of these, fifty times, while clients never stop asking.

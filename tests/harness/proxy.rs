@@ -157,7 +157,8 @@ fn component(folder: &Path, name: &str) -> PathBuf {
     folder.join("plugins").join(format!("{name}.wasm"))
 }
 
-fn drop_in(folder: &Path, name: &str, bytes: &[u8]) {
+/// Puts a component into the plugins directory of a folder.
+pub(crate) fn drop_in(folder: &Path, name: &str, bytes: &[u8]) {
     put(folder, bytes, &component(folder, name));
 }
 
