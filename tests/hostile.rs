@@ -432,3 +432,20 @@ fn a_response_that_breaks_off_is_seen_to_break_off() {
         assert!(!rest.contains("0\r\n\r\n") || rest.starts_with("HTTP/1.1 502"), "{id}: {rest:?}");
     }
 }
+
+#[test]
+fn what_is_no_request_is_logged_and_counted_like_one() {
+    let (_origin, proxy) = start();
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\n\r\n");
+    let response = client.response();
+    assert_eq!(response.status(), 400);
+    let id = response.header("x-request-id").expect("an identifier").to_owned();
+    assert!(response.text().contains(&id), "{response:?}");
+    let counted = r#"tollgate_requests_total{route="_none",reason="bad-request"} 1"#;
+    let metrics = proxy.admin("/metrics").text();
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    let log = proxy.stop();
+    let line = log.lines().find(|line| line.contains(&id)).expect("a line of it");
+    assert!(line.contains("bad-request") && line.contains("127.0.0.1") && line.contains("400"), "{line}");
+}

@@ -19,8 +19,9 @@ use tokio::task::LocalSet;
 
 use crate::body::Body;
 use crate::config::ListenerLimits;
+use crate::error::Audience;
 use crate::metrics;
-use crate::server::connection::Connections;
+use crate::server::connection::{Connections, Received};
 use crate::server::drain::Drain;
 use crate::server::{Request as ToLoader, View, accept};
 

@@ -23,7 +23,7 @@ use crate::plugin::{
 use crate::request_id::RequestId;
 
 /// The ordered plugins of a route, with this worker's instances.
-pub(crate) struct Chain {
+pub struct Chain {
     links: Vec<Link>,
     /// Request headers that belong to plugins of the chain.
     owned: Vec<HeaderName>,
@@ -31,13 +31,15 @@ pub(crate) struct Chain {
 }
 
 /// A plugin in a chain.
-pub(crate) struct Link {
-    pub(crate) pool: Rc<Pool>,
-    pub(crate) metrics: Arc<PluginMetrics>,
+pub struct Link {
+    /// Its instances.
+    pub pool: Rc<Pool>,
+    /// Its counts in this route.
+    pub metrics: Arc<PluginMetrics>,
 }
 
 /// One request's trip through a chain.
-pub(crate) struct Pass<'a> {
+pub struct Pass<'a> {
     chain: &'a Chain,
     pub(crate) caller: Caller,
     /// What plugins said to each other.
@@ -50,14 +52,17 @@ pub(crate) struct Pass<'a> {
 }
 
 /// Who asks, for what, and in which form an error is written.
-pub(crate) struct Caller {
-    pub(crate) client: Client,
+pub struct Caller {
+    /// Who the client is.
+    pub client: Client,
     /// Of the connection that the request came over.
-    pub(crate) scheme: Scheme,
+    pub scheme: Scheme,
     /// Host and port in normal form.
-    pub(crate) authority: String,
-    pub(crate) audience: Audience,
-    pub(crate) request_id: RequestId,
+    pub authority: String,
+    /// The form in which it reads errors.
+    pub audience: Audience,
+    /// What the request is called.
+    pub request_id: RequestId,
 }
 
 /// How a request ended, if not with an answer of the upstream.
@@ -72,13 +77,17 @@ pub(crate) enum Ended {
 }
 
 /// What comes of the request side.
-pub(crate) enum Flow {
+pub enum Flow {
+    /// The request as it goes on to the upstream.
     Continue(Request<Body>),
+    /// What a plugin answers in its place.
     Respond(Response<Body>),
 }
 
 impl Chain {
-    pub(crate) fn new(links: Vec<Link>, encoded_slash: bool) -> Self {
+    /// A chain of these plugins. Paths that they set may have `%2F` in them only where the route lets that through.
+    #[must_use]
+    pub fn new(links: Vec<Link>, encoded_slash: bool) -> Self {
         let owned = links.iter().flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
         Self { links, owned, encoded_slash }
     }
@@ -88,7 +97,9 @@ impl Chain {
         &self.owned
     }
 
-    pub(crate) fn begin(&self, caller: Caller) -> Pass<'_> {
+    /// A pass of one request.
+    #[must_use]
+    pub fn begin(&self, caller: Caller) -> Pass<'_> {
         Pass { chain: self, caller, attributes: Attributes::default(), ended: None, reached: 0, memos: Vec::new() }
     }
 }
@@ -99,7 +110,7 @@ impl Pass<'_> {
     /// # Errors
     ///
     /// Where a plugin fails and its policy is closed, or the body that one wants cannot be had.
-    pub(crate) async fn on_request(&mut self, request: Request<Body>) -> Result<Flow, Error> {
+    pub async fn on_request(&mut self, request: Request<Body>) -> Result<Flow, Error> {
         let (mut parts, mut body) = request.into_parts();
         for index in 0..self.chain.links.len() {
             if let Some(response) = self.hooks(index, &mut parts, &mut body).await? {
@@ -111,7 +122,7 @@ impl Pass<'_> {
     }
 
     /// Takes a response back through the plugins that the request passed.
-    pub(crate) async fn on_response(&mut self, response: Response<Body>) -> Response<Body> {
+    pub async fn on_response(&mut self, response: Response<Body>) -> Response<Body> {
         let (mut parts, mut body) = response.into_parts();
         while let Some(index) = self.reached.checked_sub(1) {
             self.reached = index;

@@ -10,7 +10,7 @@ pub mod authority;
 mod bindings;
 pub mod body;
 pub mod capability;
-mod chain;
+pub mod chain;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -30,7 +30,8 @@ use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
 pub(crate) use interest::Sight;
 pub use library::{BUILT_IN, Change, Library, Report};
-pub(crate) use pool::{BodyCall, Pool};
+pub(crate) use pool::BodyCall;
+pub use pool::Pool;
 use state::Grounds;
 
 use crate::capability::kv;

@@ -19,7 +19,7 @@ const MAX_CALLS: u32 = 100_000;
 const MAX_IDLE: usize = 8;
 
 /// The instances of one plugin on one worker: few, and hot.
-pub(crate) struct Pool {
+pub struct Pool {
     pub(crate) plugin: Arc<Plugin>,
     idle: RefCell<Vec<Idle>>,
     counted: Counted,
@@ -44,7 +44,9 @@ pub(crate) enum BodyCall {
 }
 
 impl Pool {
-    pub(crate) fn new(plugin: Arc<Plugin>, all: Arc<PluginInstances>) -> Self {
+    /// No instances yet; `all` counts them with those of other workers.
+    #[must_use]
+    pub fn new(plugin: Arc<Plugin>, all: Arc<PluginInstances>) -> Self {
         let counted = Counted { worker: all.worker(), _all: all };
         Self { plugin, idle: RefCell::default(), counted }
     }

@@ -44,7 +44,7 @@ impl State {
         }
         Self {
             limits: Memory { memory: limits.memory, table: limits.table, used: 0, refused: false },
-            log: log.clone(),
+            log,
             limiter: grounds.limiter.clone(),
             kv: grounds.kv.clone(),
             table,

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
+use crate::error::Audience;
 use crate::server::accept;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
