@@ -93,13 +93,23 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The commands, for who mistypes one.
+const COMMANDS: [&str; 6] = ["run", "check", "explain", "plugins", "key", "help"];
+
 /// The life of the process: configuration → build → announce → wait → drain.
 fn run(path: Option<PathBuf>) -> ExitCode {
     let path = path.or_else(|| Path::new(DEFAULT).exists().then(|| DEFAULT.into()));
     let (config, key) = match &path {
         Some(path) => match config::load(path) {
             Ok(config) => (config, None),
-            Err(problems) => return refused(&problems),
+            Err(problems) => {
+                let exit = refused(&problems);
+                let word = path.to_str().filter(|_| problems.is_unreadable() && !path.exists());
+                if let Some(command) = word.and_then(|word| config::nearest(word, COMMANDS)) {
+                    eprintln!("help: did you mean the command `{command}`?");
+                }
+                return exit;
+            }
         },
         None => match demonstration() {
             Ok((config, key)) => (config, Some(key)),

@@ -85,6 +85,7 @@ impl Plugin {
     ) -> Result<Self, LoadError> {
         component.check_grants(&spec.grant)?;
         let grounds = Grounds {
+            pace: engine.pace().clone(),
             log: PluginLog::new(&spec.name),
             limiter: Arc::new(stores.limiter.plugin(&spec.name)),
             kv: kv::Granted::new(&stores.kv, &spec.grant.kv),

@@ -129,6 +129,17 @@ fn what_is_no_command_is_refused() {
 }
 
 #[test]
+fn a_mistyped_command_is_told_from_a_file_that_is_not_there() {
+    let empty = folder("");
+    let ended = ends(&empty, &["chekc"]);
+    assert_eq!(ended.status, Some(2), "{}", ended.err);
+    assert!(ended.err.contains("did you mean the command `check`?"), "{}", ended.err);
+    let ended = ends(&empty, &["elsewhere.toml"]);
+    assert_eq!(ended.status, Some(2), "{}", ended.err);
+    assert!(ended.err.contains("elsewhere.toml") && !ended.err.contains("command"), "{}", ended.err);
+}
+
+#[test]
 fn explain_says_which_route_and_why_not_the_others() {
     let folder = folder(&format!(
         "{}route.other = {{ path = \"/b\", methods = [\"POST\"], headers = {{ x-a = \"1\" }}, upstream = \"o\" }}\n",

@@ -4,15 +4,17 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
-use wasmtime::{Cache, CacheConfig, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
 
 use super::state::State;
 use super::wasi;
@@ -49,7 +51,7 @@ pub struct Engine {
     pub(super) seed: u128,
     /// One permit for each instance that may exist.
     pub(super) slots: Arc<Semaphore>,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 impl Engine {
@@ -73,7 +75,7 @@ impl Engine {
             waiting,
             seed,
             slots: Arc::new(Semaphore::new(instances as usize)),
-            _ticker: ticker,
+            ticker,
         })
     }
 }
@@ -95,6 +97,13 @@ fn seed(cache: Option<&Path>) -> anyhow::Result<u128> {
         }
     }
     Ok(u128::from_le_bytes(new))
+}
+
+impl Engine {
+    /// What every call tells that it begins.
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.ticker.pace
+    }
 }
 
 fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
@@ -144,38 +153,89 @@ fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The thread that advances the epoch. Stops and is joined when dropped.
+/// The thread that advances the epoch, while guests run. Stops and is joined when dropped.
 struct Ticker {
-    stop: Arc<(AtomicBool, Mutex<()>, std::sync::Condvar)>,
+    pace: Arc<Pace>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// When the epoch has to advance: from the beginning of a call until none can be running any more. A proxy without
+/// requests would spend 1.8 % of a CPU on it otherwise.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// A call began since the last tick.
+    used: AtomicBool,
+    /// The epoch stands still.
+    resting: AtomicBool,
+    /// Ticks that the longest call so far was given.
+    longest: AtomicU64,
+    stop: Mutex<bool>,
+    wake: Condvar,
+}
+
+/// Ticks without a call, beyond the time of the longest one, until the epoch rests.
+const QUIET: u64 = 100;
+
+impl Pace {
+    /// A call begins that may take so many ticks.
+    pub(super) fn begin(&self, ticks: u64) {
+        if self.longest.load(Ordering::Relaxed) < ticks {
+            self.longest.fetch_max(ticks, Ordering::SeqCst);
+        }
+        // All workers read it, and it is written once in a tick.
+        if !self.used.load(Ordering::SeqCst) {
+            self.used.store(true, Ordering::SeqCst);
+        }
+        // In one order with the ticker, which says that it rests before it looks for the last time.
+        if self.resting.load(Ordering::SeqCst) {
+            let _guard = self.lock();
+            self.resting.store(false, Ordering::SeqCst);
+            self.wake.notify_all();
+        }
+    }
+
+    fn tick(&self, engine: &EngineWeak) {
+        let mut quiet = 0;
+        let mut stop = self.lock();
+        while !*stop {
+            let Some(engine) = engine.upgrade() else { return };
+            engine.increment_epoch();
+            drop(engine);
+            quiet = if self.used.swap(false, Ordering::SeqCst) { 0 } else { quiet + 1 };
+            if quiet <= self.longest.load(Ordering::SeqCst).saturating_add(QUIET) {
+                stop = self.wake.wait_timeout(stop, TICK).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            self.resting.store(true, Ordering::SeqCst);
+            if self.used.load(Ordering::SeqCst) {
+                self.resting.store(false, Ordering::SeqCst);
+            }
+            while self.resting.load(Ordering::SeqCst) && !*stop {
+                stop = self.wake.wait(stop).unwrap_or_else(PoisonError::into_inner);
+            }
+            quiet = 0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Ticker {
     fn start(engine: &wasmtime::Engine) -> anyhow::Result<Self> {
-        let stop = Arc::new((AtomicBool::new(false), Mutex::new(()), std::sync::Condvar::new()));
-        let (engine, stopped) = (engine.weak(), stop.clone());
-        let tick = move || {
-            let (stopped, lock, wake) = &*stopped;
-            let mut guard = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            while !stopped.load(Ordering::Relaxed) {
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-                drop(engine);
-                guard = match wake.wait_timeout(guard, TICK) {
-                    Ok((guard, _)) => guard,
-                    Err(poisoned) => poisoned.into_inner().0,
-                };
-            }
-        };
-        let thread = std::thread::Builder::new().name("tollgate-epoch".to_owned()).spawn(tick)?;
-        Ok(Self { stop, thread: Some(thread) })
+        let pace = Arc::new(Pace::default());
+        let (weak, ticking) = (engine.weak(), pace.clone());
+        let thread =
+            std::thread::Builder::new().name("tollgate-epoch".to_owned()).spawn(move || ticking.tick(&weak))?;
+        Ok(Self { pace, thread: Some(thread) })
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.stop.0.store(true, Ordering::Relaxed);
-        self.stop.2.notify_all();
+        *self.pace.lock() = true;
+        self.pace.wake.notify_all();
         if let Some(thread) = self.thread.take() {
             // A panic of the ticker has been reported by then; there is nothing more to do about it.
             let _ = thread.join();
@@ -198,6 +258,22 @@ mod tests {
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         names.sort();
         assert_eq!(names, [COMPILED, SEED]);
+    }
+
+    #[test]
+    fn the_epoch_rests_without_calls_and_goes_on_with_the_next_one() {
+        let engine = Engine::new(1, None).expect("an engine");
+        let pace = engine.pace();
+        let rests = || {
+            while !pace.resting.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        };
+        pace.begin(5);
+        rests();
+        pace.begin(5);
+        assert!(!pace.resting.load(Ordering::SeqCst), "a call has begun");
+        rests();
     }
 
     #[test]

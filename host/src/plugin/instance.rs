@@ -207,7 +207,9 @@ fn present<T>(hook: Option<&T>) -> Result<&T, Failure> {
 /// Gives the guest `time` from now. One tick more than that, since the current one has begun already.
 fn arm(store: &mut Store<State>, time: Duration) {
     let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX >> 1).saturating_add(1));
+    let ticks = u64::try_from(ticks).unwrap_or(u64::MAX >> 1).saturating_add(1);
+    store.data().pace.begin(ticks);
+    store.set_epoch_deadline(ticks);
 }
 
 async fn call<P, R>(

@@ -6,6 +6,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::engine::Pace;
 use super::wasi::Stderr;
 use crate::capability::limiter::Buckets;
 use crate::capability::log::PluginLog;
@@ -15,6 +16,7 @@ use crate::config::PluginLimits;
 /// The `T` of every `Store<T>`. Lives and dies with one instance.
 pub(crate) struct State {
     pub(super) limits: Memory,
+    pub(super) pace: Arc<Pace>,
     log: PluginLog,
     limiter: Arc<Buckets>,
     kv: kv::Granted,
@@ -25,6 +27,7 @@ pub(crate) struct State {
 /// What the capabilities of one plugin stand on, the same for all of its instances.
 #[derive(Clone)]
 pub(crate) struct Grounds {
+    pub(crate) pace: Arc<Pace>,
     pub(crate) log: PluginLog,
     pub(crate) limiter: Arc<Buckets>,
     pub(crate) kv: kv::Granted,
@@ -44,6 +47,7 @@ impl State {
         }
         Self {
             limits: Memory { memory: limits.memory, table: limits.table, used: 0, refused: false },
+            pace: grounds.pace.clone(),
             log,
             limiter: grounds.limiter.clone(),
             kv: grounds.kv.clone(),
