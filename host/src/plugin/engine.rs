@@ -69,14 +69,7 @@ impl Engine {
         wasi::never_wait(&mut linker)?;
         let ticker = Ticker::start(&wasmtime)?;
         let seed = seed(cache)?;
-        Ok(Self {
-            wasmtime,
-            linker,
-            waiting,
-            seed,
-            slots: Arc::new(Semaphore::new(instances as usize)),
-            ticker,
-        })
+        Ok(Self { wasmtime, linker, waiting, seed, slots: Arc::new(Semaphore::new(instances as usize)), ticker })
     }
 }
 
