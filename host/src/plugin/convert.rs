@@ -376,3 +376,6 @@ fn clean(mut text: String, most: usize) -> String {
 fn refuse<T>(why: impl Into<String>) -> Result<T, Refused> {
     Err(Refused(why.into()))
 }
+
+#[cfg(test)]
+mod tests;
