@@ -2,20 +2,10 @@
 //! open. Numbers in comments are those of known attacks on other proxies.
 
 use crate::harness::{Origin, Proxy};
+use crate::hostile::guard;
 
 fn start() -> (Origin, Proxy) {
-    let origin = Origin::fine();
-    let config = format!(
-        r#"
-        upstream.o.endpoints = ["{}"]
-        plugin.keys = {{ component = "api-key", config.keys = [], limits.time = "5s" }}
-        route.admin = {{ path-prefix = "/admin", chain = ["keys"], upstream = "o" }}
-        route.open = {{ path-prefix = "/", upstream = "o" }}
-        "#,
-        origin.url()
-    );
-    let proxy = Proxy::start(&config, &[]);
-    (origin, proxy)
+    guard(Origin::fine())
 }
 
 /// What a server behind us could make of a path: decoded twice, dots resolved, in one case, without parameters.

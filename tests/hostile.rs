@@ -4,9 +4,12 @@
 
 use crate::harness::{Origin, Proxy, answer};
 
-/// `/admin` needs a key that nobody has, everything else is open.
 fn start() -> (Origin, Proxy) {
-    let origin = Origin::start(|request| answer("text/plain", request.target()));
+    guard(Origin::start(|request| answer("text/plain", request.target())))
+}
+
+/// `/admin` needs a key that nobody has, everything else is open.
+pub(crate) fn guard(origin: Origin) -> (Origin, Proxy) {
     let config = format!(
         r#"
         upstream.o.endpoints = ["{}"]

@@ -151,7 +151,8 @@ pub struct Admin {
 pub struct PluginSettings {
     /// Watched for `.wasm` files. Relative to the configuration file. Default: none.
     pub directory: Option<PathBuf>,
-    /// Where the folder of compiled code is. Default: `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`; none where neither exists.
+    /// Where the folder of compiled code is. Default: `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`; none where
+    /// neither exists.
     pub cache: Option<PathBuf>,
     /// Instances of all plugins together, in use and idle. Default 1,000.
     pub instances: NonZeroU32,

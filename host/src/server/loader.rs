@@ -252,10 +252,7 @@ impl Loader {
             tracing::warn!("{what} changes with the next start, not with a reload");
         }
         self.library.set_directory(config.plugins.directory.clone());
-        for change in self.library.look() {
-            note(&change, None, &self.foundation.metrics);
-            self.library.settle(change, None);
-        }
+        take_in(&mut self.library, &self.foundation.metrics);
         let known = &self.snapshot.plugins;
         let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, known);
         let snapshot = Arc::new(self.runtime.block_on(build)?);
@@ -490,14 +487,19 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let stores = Stores { limiter, kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
     let foundation = Foundation { engine: Arc::new(engine), stores, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
-    for change in library.look() {
-        note(&change, None, &foundation.metrics);
-        library.settle(change, None);
-    }
+    take_in(&mut library, &foundation.metrics);
     let none = BTreeMap::new();
     let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &none));
     let snapshot = built.map_err(StartError::Problems)?;
     Ok(Loaded { runtime, foundation, library, snapshot })
+}
+
+/// Takes what is in the plugins directory as it is, where all plugins are checked afterwards anyway.
+fn take_in(library: &mut Library, metrics: &Metrics) {
+    for change in library.look() {
+        note(&change, None, metrics);
+        library.settle(change, None);
+    }
 }
 
 /// Tells the operator what became of a file.

@@ -87,8 +87,9 @@ impl<F: Future<Output = Response<Body>>> Future for Carrying<F> {
     }
 }
 
-/// Takes out what HTTP/2 has other means for, and makes `Content-Length` true. hyper believes it even when the body says otherwise, and then a client would take a part
-/// of one response for the next one. Without a body it is left alone: it says what `GET` would have got.
+/// Takes out what HTTP/2 has other means for, and makes `Content-Length` true. hyper believes it even when the body says
+/// otherwise, and then a client would take a part of one response for the next one. Without a body it is left alone: it
+/// says what `GET` would have got.
 fn frame(response: &mut Response<Body>) {
     response.headers_mut().remove(CONNECTION);
     let Some(said) = response.headers().get(CONTENT_LENGTH) else {

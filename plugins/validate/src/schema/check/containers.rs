@@ -1,5 +1,7 @@
 //! Arrays and objects: how many there are in them, and what each is.
 
+use std::ops::RangeInclusive;
+
 use super::super::equal::unique;
 use super::super::marks::Marks;
 use super::super::rules::{ArrayRules, ObjectRules};
@@ -7,6 +9,25 @@ use super::{At, Check, Scope, Step};
 use crate::json::{Items, Members, Value};
 
 impl<'c> Check<'c> {
+    /// How many there are, and by which two keywords that is too few or too many.
+    fn count(
+        &mut self,
+        count: u64,
+        allowed: RangeInclusive<u64>,
+        what: &str,
+        [min, max]: [&str; 2],
+        at: &At<'_>,
+    ) -> bool {
+        let (least, most) = allowed.into_inner();
+        if count < least {
+            self.fault(at, || format!("must have at least {least} {what} ({min})"));
+        }
+        if count > most {
+            self.fault(at, || format!("must have at most {most} {what} ({max})"));
+        }
+        (least..=most).contains(&count)
+    }
+
     #[inline(never)]
     pub(super) fn array(
         &mut self,
@@ -17,16 +38,8 @@ impl<'c> Check<'c> {
         scope: Option<&Scope<'_>>,
         mut marks: Option<&mut Marks>,
     ) -> bool {
-        let mut valid = true;
-        let len = u64::from(items.len());
-        if len < rules.least {
-            valid = false;
-            self.fault(at, || format!("must have at least {} items (minItems)", rules.least));
-        }
-        if len > rules.most {
-            valid = false;
-            self.fault(at, || format!("must have at most {} items (maxItems)", rules.most));
-        }
+        let count = u64::from(items.len());
+        let mut valid = self.count(count, rules.least..=rules.most, "items", ["minItems", "maxItems"], at);
         if !valid && !self.goes_on() {
             return false;
         }
@@ -88,16 +101,8 @@ impl<'c> Check<'c> {
         scope: Option<&Scope<'_>>,
         mut marks: Option<&mut Marks>,
     ) -> bool {
-        let mut valid = true;
-        let len = u64::from(members.len());
-        if len < rules.least {
-            valid = false;
-            self.fault(at, || format!("must have at least {} members (minProperties)", rules.least));
-        }
-        if len > rules.most {
-            valid = false;
-            self.fault(at, || format!("must have at most {} members (maxProperties)", rules.most));
-        }
+        let count = u64::from(members.len());
+        let mut valid = self.count(count, rules.least..=rules.most, "members", ["minProperties", "maxProperties"], at);
         if !valid && !self.goes_on() {
             return false;
         }
