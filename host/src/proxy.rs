@@ -21,7 +21,7 @@ use crate::client::{self, Client};
 use crate::config;
 use crate::connect::Connector;
 use crate::error::{Audience, Error, Reason};
-use crate::headers::{self, Direction};
+use crate::headers::{self, Kinds};
 use crate::hide::Public;
 use crate::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::path;
@@ -111,15 +111,15 @@ impl Proxy {
         let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began());
         let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
         let entry = unanswered.entry();
-        let request = match received {
-            Received::Request(request) => request,
+        let (request, kinds) = match received {
+            Received::Request(request, kinds) => (request, kinds),
             Received::Refused(error) => {
                 entry.fail(&error);
                 return unanswered.finish(error.response(&Audience::default(), request_id.as_str()).map(Body::from));
             }
         };
         let audience = Audience::of_request(&request);
-        let response = match self.admit(request, peer, listener, entry) {
+        let response = match self.admit(request, kinds, peer, listener, entry) {
             Ok(Admitted { route, request, client, authority, only_chain }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 self.pass(&route, caller, request, only_chain, entry).await
@@ -133,10 +133,17 @@ impl Proxy {
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
-    fn admit(&self, request: Request<Body>, peer: &Peer, listener: &str, entry: &mut Entry) -> Result<Admitted, Error> {
+    fn admit(
+        &self,
+        request: Request<Body>,
+        kinds: Kinds,
+        peer: &Peer,
+        listener: &str,
+        entry: &mut Entry,
+    ) -> Result<Admitted, Error> {
         let (mut parts, body) = request.into_parts();
         let listener = self.snapshot.listener(listener).ok_or(Reason::Draining)?;
-        let authority = headers::check_request(&parts, Scheme::of(peer.tls))?.into_owned();
+        let authority = headers::check_request(&parts, kinds, Scheme::of(peer.tls))?.into_owned();
         headers::check_size(&parts, listener.limits.head_fields, listener.limits.head_size)?;
         let client = client::address(peer.address.ip(), &parts.headers, &listener.trusted_proxies);
         entry.client = Some(client.ip);
@@ -166,11 +173,8 @@ impl Proxy {
         };
         parts.uri = origin_form(parts.uri, rewritten);
 
-        headers::strip_hop_by_hop(&mut parts.headers, Direction::Request);
-        headers::strip_spoofable(&mut parts.headers, !client.hops.is_empty());
-        headers::underscores(&mut parts.headers, listener.underscores)?;
+        headers::clean(&mut parts.headers, kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(&mut parts.headers, route.chain.owned());
-        headers::join_cookies(&mut parts.headers);
 
         let body = body.idle(listener.limits.body_idle);
         let mut body = match route.body_size {
@@ -243,9 +247,8 @@ impl Proxy {
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
-            Ok(mut response) => {
+            Ok(response) => {
                 route.upstream_metrics.answered(&method, response.status(), took);
-                headers::strip_hop_by_hop(response.headers_mut(), Direction::Response);
                 if response.status().is_server_error() && route.upstream.config().hide_errors {
                     return Err(Error::new(Reason::UpstreamStatus(response.status())));
                 }

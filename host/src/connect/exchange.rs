@@ -18,6 +18,7 @@ use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::headers::{Direction, strip_hop_by_hop};
 use crate::http1::body::Decoder;
 use crate::http1::chunked::Piece;
 use crate::http1::framing::Length;
@@ -161,6 +162,9 @@ impl Exchange<'_> {
     fn accept(mut self, head: ResponseHead, sending: Sending) -> Result<Response<Body>, Error> {
         let (mut parts, ()) = head.response.into_parts();
         parts.version = Version::HTTP_11;
+        if head.kinds.hop_by_hop() {
+            strip_hop_by_hop(&mut parts.headers, Direction::Response);
+        }
         let keep = head.keep_alive && sending.all;
         let input = &mut self.live.wire.input;
         // Most responses are whole with the packet that brings their head.

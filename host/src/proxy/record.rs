@@ -74,7 +74,7 @@ impl Entry {
             begun: Instant::now(),
             tls: peer.tls,
             asked: match received {
-                Received::Request(request) => Some(Asked {
+                Received::Request(request, _) => Some(Asked {
                     version: request.version(),
                     method: request.method().clone(),
                     host: request.headers().get(HOST).cloned(),
