@@ -172,7 +172,9 @@ impl Proxy {
         headers::remove_owned(&mut parts.headers, route.chain.owned());
         headers::join_cookies(&mut parts.headers);
 
-        let body = body.idle(listener.limits.body_idle);
+        // Streams of gRPC speak when they have something to say.
+        let endless = matches!(body, Body::Stream(_)) && headers::is_grpc(&parts.headers);
+        let body = body.idle(listener.limits.body_idle).rate(listener.limits.body_rate.filter(|_| !endless));
         let mut body = match route.body_size {
             Some(cap) => body.limit(cap).map_err(|error| Error::from(error.of_request()))?,
             None => body,

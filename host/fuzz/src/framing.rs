@@ -51,13 +51,14 @@ pub enum End {
 /// What we refuse and hyper takes, by our word for it, and why.
 ///
 /// Every refusal of ours that is not here is one of hyper's, too.
-const STRICTER: [(&str, &str); 14] = [
+const STRICTER: [(&str, &str); 15] = [
     ("LineEnd", "a bare LF ends a line for some programs and is a byte of it for others (RFC 9112, section 2.2)"),
     (
         "Target",
         "a fragment is never sent, and a byte outside ASCII is no part of a URI: hyper drops the one and keeps the other",
     ),
     ("LengthAndCoding", "hyper goes by the chunks and drops the length, which another program may have gone by"),
+    ("Length", "beside chunks, hyper does not read what is no length either"),
     ("Lengths", "the same length twice has one meaning, but nobody who means well sends it"),
     ("Coding", "hyper takes every list of codings that ends in chunked; we would have to undo the others"),
     ("Size", "white space behind the size of a chunk"),
