@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// What a component is, before anybody uses it.
+mod inspect;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
 // What the documentation shows, page by page.
