@@ -3,10 +3,12 @@
 //! A [`Body`] is pulled by whoever sends it, so a slow reader slows down the writer on the other side and nothing
 //! piles up in between. A body that ends early ends with a [`BodyError`], never as if it were whole.
 
+mod pace;
 mod stream;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -40,6 +42,8 @@ pub enum Body {
 pub enum BodyError {
     /// Nothing more came for too long.
     Idle,
+    /// It came, but too slowly.
+    Slow,
     /// The time of the whole exchange is over.
     Late,
     /// It is longer than its cap.
@@ -97,6 +101,16 @@ impl Body {
     pub fn idle(mut self, after: Duration) -> Self {
         if let Self::Stream(stream) = &mut self {
             stream.watch_idle(after);
+        }
+        self
+    }
+
+    /// Ends a body that [`idle`](Self::idle) watches with [`BodyError::Slow`] where less than this comes in a second, after
+    /// some time of grace. Only the time that its reader waits for it counts.
+    #[must_use]
+    pub fn rate(mut self, bytes: Option<NonZeroU32>) -> Self {
+        if let Self::Stream(stream) = &mut self {
+            stream.watch_rate(bytes);
         }
         self
     }
@@ -272,7 +286,7 @@ impl BodyError {
     #[must_use]
     pub fn of_request(&self) -> Reason {
         match self {
-            Self::Idle => Reason::BodyTimeout,
+            Self::Idle | Self::Slow => Reason::BodyTimeout,
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge => Reason::BodyTooLarge,
             Self::Broken(_) => Reason::BadBody,
@@ -283,7 +297,7 @@ impl BodyError {
     #[must_use]
     pub fn of_response(&self) -> Reason {
         match self {
-            Self::Idle => Reason::UpstreamIdle,
+            Self::Idle | Self::Slow => Reason::UpstreamIdle,
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge | Self::Broken(_) => Reason::UpstreamBody,
         }
@@ -294,6 +308,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Idle => f.write_str("the body stopped coming"),
+            Self::Slow => f.write_str("the body came too slowly"),
             Self::Late => f.write_str("the body did not end in the time of the exchange"),
             Self::TooLarge => f.write_str("the body is too large"),
             Self::Broken(cause) => {

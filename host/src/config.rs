@@ -126,6 +126,8 @@ pub struct ListenerLimits {
     pub handshake_time: Duration,
     /// Time between two pieces of a request body, else 408. Default 30 s.
     pub body_idle: Duration,
+    /// Bytes a second of a request body, else 408. Default 500.
+    pub body_rate: Option<NonZeroU32>,
     /// Time without a request on an open connection. Default 60 s.
     pub keep_alive: Duration,
 }

@@ -177,7 +177,9 @@ impl Proxy {
         headers::clean(&mut parts.headers, kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(&mut parts.headers, route.chain.owned());
 
-        let body = body.idle(listener.limits.body_idle);
+        // Streams of gRPC speak when they have something to say.
+        let endless = matches!(body, Body::Stream(_)) && headers::is_grpc(&parts.headers);
+        let body = body.idle(listener.limits.body_idle).rate(listener.limits.body_rate.filter(|_| !endless));
         let mut body = match route.body_size {
             Some(cap) => body.limit(cap).map_err(|error| Error::from(error.of_request()))?,
             None => body,

@@ -103,6 +103,10 @@ table! {
         "handshake-time" handshake_time: Duration,
         /// Time between two pieces of a request body, else 408. Default `"30s"`.
         "body-idle" body_idle: Duration,
+        /// Bytes of a request body that come at least in each second that they are waited for, else 408; up to 1MiB, and
+        /// `"0B"` for no such limit. The first 10 s are free, bodies of gRPC always, and what came faster makes up for
+        /// pauses. Default `"500B"`.
+        "body-rate" body_rate: Size,
         /// Time without a request on an open connection. Default `"60s"`.
         "keep-alive" keep_alive: Duration,
     }

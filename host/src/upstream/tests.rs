@@ -359,6 +359,7 @@ fn a_request_body_that_fails_is_the_clients_fault() {
         for (error, reason) in [
             (BodyError::TooLarge, Reason::BodyTooLarge),
             (BodyError::Idle, Reason::BodyTimeout),
+            (BodyError::Slow, Reason::BodyTimeout),
             (BodyError::Broken("cut".into()), Reason::BadBody),
         ] {
             let (listener, address) = listen().await;
