@@ -29,6 +29,8 @@ mod tls;
 mod http2;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
+// The same bytes to nginx and to hyper, and where they see other requests in them.
+mod readers;
 // A corpus of hostile bytes, each with its answer.
 mod hostile;
 // What must never be written anywhere.

@@ -18,7 +18,7 @@ use tollgate::capability::kv;
 use tollgate::capability::limiter::{Limiter, Sizes, Window};
 use tollgate::client::Client;
 use tollgate::config::{self, Config};
-use tollgate::headers::{self, Direction};
+use tollgate::headers::{self, Direction, Kinds};
 use tollgate::http1;
 use tollgate::http1::framing::Length;
 use tollgate::http1::head::{Limits, Scan};
@@ -65,7 +65,7 @@ fn heads(criterion: &mut Criterion) {
     *request.headers_mut() = head();
     let (parts, ()) = request.into_parts();
     group.bench_function("check", |bencher| {
-        bencher.iter(|| headers::check_request(black_box(&parts), Scheme::Http).map(drop));
+        bencher.iter(|| headers::check_request(black_box(&parts), Kinds::UNKNOWN, Scheme::Http).map(drop));
     });
     let limits = Limits { bytes: 64 << 10, fields: 100 };
     let mut bytes = Vec::from("GET /v1/search?q=tea HTTP/1.1\r\n");

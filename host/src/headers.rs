@@ -1,12 +1,13 @@
 //! Which header fields pass, and which never do: hop-by-hop fields, fields that only a proxy or a plugin may set, and
 //! names that two programs read as one.
 //!
-//! The order for a request is: [`check_request`], [`client::address`](crate::client::address), [`strip_hop_by_hop`],
-//! [`strip_spoofable`], [`underscores`], [`remove_owned`], then the chain, then [`set_forwarding`]. What we set is set
-//! last, so that nothing that a client names in `Connection` can remove it.
+//! The order for a request is: [`check_request`], [`client::address`](crate::client::address), [`clean`],
+//! [`remove_owned`], then the chain, then [`set_forwarding`]. What we set is set last, so that nothing that a client names
+//! in `Connection` can remove it.
 
 mod check;
 mod forwarding;
+mod kinds;
 
 use bytes::BytesMut;
 use http::Method;
@@ -17,6 +18,7 @@ use crate::error::{Error, Reason};
 
 pub use check::{check_request, check_size};
 pub use forwarding::set_forwarding;
+pub use kinds::Kinds;
 
 /// Which way a head goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,27 @@ pub enum Direction {
     Request,
     /// From the upstream.
     Response,
+}
+
+/// What becomes of a client's fields before the chain: [`strip_hop_by_hop`], [`strip_spoofable`], [`underscores`] and
+/// [`join_cookies`], as far as there is anything for them by the kinds of the fields.
+///
+/// # Errors
+/// Those of [`underscores`].
+pub fn clean(headers: &mut HeaderMap, kinds: Kinds, peer_is_trusted: bool, policy: Underscores) -> Result<(), Error> {
+    if kinds.hop_by_hop() {
+        strip_hop_by_hop(headers, Direction::Request);
+    }
+    if kinds.spoofable() {
+        strip_spoofable(headers, peer_is_trusted);
+    }
+    if kinds.underscore() {
+        underscores(headers, policy)?;
+    }
+    if kinds.repeated() {
+        join_cookies(headers);
+    }
+    Ok(())
 }
 
 /// Meant for the next hop alone (RFC 9110, section 7.6.1), whether or not `Connection` names them. `Trailer` is among

@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use crate::authority::Scheme;
 use crate::body::{Body, End, Observe};
@@ -21,7 +22,7 @@ use crate::client::{self, Client};
 use crate::config;
 use crate::connect::Connector;
 use crate::error::{Audience, Error, Reason};
-use crate::headers::{self, Direction};
+use crate::headers::{self, Kinds};
 use crate::hide::Public;
 use crate::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::path;
@@ -108,18 +109,18 @@ impl Proxy {
     /// Carries one request to its answer. Never fails: what goes wrong becomes a response.
     pub(crate) async fn carry(self: Rc<Self>, received: Received, peer: &Peer, listener: &str) -> Response<Body> {
         let request_id = self.ids.next();
-        let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began());
+        let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began(), &self.lines);
         let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
         let entry = unanswered.entry();
-        let request = match received {
-            Received::Request(request) => request,
+        let (request, kinds) = match received {
+            Received::Request(request, kinds) => (request, kinds),
             Received::Refused(error) => {
                 entry.fail(&error);
                 return unanswered.finish(error.response(&Audience::default(), request_id.as_str()).map(Body::from));
             }
         };
         let audience = Audience::of_request(&request);
-        let response = match self.admit(request, peer, listener, entry) {
+        let response = match self.admit(request, kinds, peer, listener, entry) {
             Ok(Admitted { route, request, client, authority, only_chain }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 self.pass(&route, caller, request, only_chain, entry).await
@@ -133,10 +134,17 @@ impl Proxy {
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
-    fn admit(&self, request: Request<Body>, peer: &Peer, listener: &str, entry: &mut Entry) -> Result<Admitted, Error> {
+    fn admit(
+        &self,
+        request: Request<Body>,
+        kinds: Kinds,
+        peer: &Peer,
+        listener: &str,
+        entry: &mut Entry,
+    ) -> Result<Admitted, Error> {
         let (mut parts, body) = request.into_parts();
         let listener = self.snapshot.listener(listener).ok_or(Reason::Draining)?;
-        let authority = headers::check_request(&parts, Scheme::of(peer.tls))?.into_owned();
+        let authority = headers::check_request(&parts, kinds, Scheme::of(peer.tls))?.into_owned();
         headers::check_size(&parts, listener.limits.head_fields, listener.limits.head_size)?;
         let client = client::address(peer.address.ip(), &parts.headers, &listener.trusted_proxies);
         entry.client = Some(client.ip);
@@ -166,11 +174,8 @@ impl Proxy {
         };
         parts.uri = origin_form(parts.uri, rewritten);
 
-        headers::strip_hop_by_hop(&mut parts.headers, Direction::Request);
-        headers::strip_spoofable(&mut parts.headers, !client.hops.is_empty());
-        headers::underscores(&mut parts.headers, listener.underscores)?;
+        headers::clean(&mut parts.headers, kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(&mut parts.headers, route.chain.owned());
-        headers::join_cookies(&mut parts.headers);
 
         let body = body.idle(listener.limits.body_idle);
         let mut body = match route.body_size {
@@ -178,7 +183,8 @@ impl Proxy {
             None => body,
         };
         if !body.is_end_stream() {
-            body = body.observe(Rc::new(Counted(entry.bytes_in.clone())));
+            let bytes_in = entry.bytes_in.insert(Rc::default());
+            body = body.observe(Rc::new(Counted(bytes_in.clone())));
         } else {
             headers::tell_of_no_body(&parts.method, &mut parts.headers);
         }
@@ -227,22 +233,21 @@ impl Proxy {
         let headers = request.headers_mut();
         headers::set_forwarding(headers, &caller.client, caller.scheme, &caller.authority)?;
         headers.insert(REQUEST_ID, caller.request_id.header().clone());
-        if route.upstream.config().preserve_host
-            && let Ok(host) = HeaderValue::try_from(&*caller.authority)
-        {
+        // In place of the client's, which says the same in another form, or of none where the target had it.
+        if route.upstream.config().preserve_host {
+            let host = HeaderValue::try_from(&*caller.authority).map_err(|_| Error::new(Reason::BadHost))?;
             headers.insert(HOST, host);
         }
         let method = request.method().clone();
         let mut record = Record::default();
         let begun = Instant::now();
-        let answer = route.upstream.send(request, &mut record).await;
-        let took = begun.elapsed();
+        let answer = route.upstream.send(request, begun, &mut record).await;
+        let took = record.head.unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
-            Ok(mut response) => {
+            Ok(response) => {
                 route.upstream_metrics.answered(&method, response.status(), took);
-                headers::strip_hop_by_hop(response.headers_mut(), Direction::Response);
                 if response.status().is_server_error() && route.upstream.config().hide_errors {
                     return Err(Error::new(Reason::UpstreamStatus(response.status())));
                 }

@@ -4,16 +4,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{self, HeaderValue};
-use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Request, Response, header};
 use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::config::{self, Endpoint};
 use crate::connect::{Connector, Target, Trust, server_name};
 use crate::error::{Error, Reason};
-use crate::headers::join_cookies;
 use crate::pem::PemError;
 
 pub use crate::connect::Record;
@@ -80,19 +77,23 @@ impl Upstream {
         self.prepared.config.endpoints.get(place)
     }
 
-    /// Sends a request and waits for the head of the response; its body comes as it is read.
+    /// Sends a request, from now on (`begun`), and waits for the head of the response; its body comes as it is read.
     ///
-    /// The request's path and query are sent as they are, its headers too, apart from `Host` and what says where the
-    /// body ends. Endpoints take turns. One that cannot be reached gives the request to the next, each at most once: as
+    /// The request's path and query are sent as they are, its headers too, apart from what says where the body ends and,
+    /// unless the upstream is to see the client's, `Host`. Endpoints take turns. One that cannot be reached gives the request to the next, each at most once: as
     /// long as nothing was sent, that is safe for every method. The response has our version of HTTP, and a
     /// `Content-Length` only where it is true.
     ///
     /// # Errors
     /// What happened at the last endpoint that was asked.
-    pub async fn send(&self, request: Request<Body>, record: &mut Record) -> Result<Response<Body>, Error> {
-        let begun = Instant::now();
+    pub async fn send(
+        &self,
+        request: Request<Body>,
+        begun: Instant,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Error> {
         let config = &self.prepared.config;
-        let mut request = Some(self.address(request));
+        let mut request = Some(request);
         let turn = self.turn();
         let mut outcome = Err(Error::new(Reason::UpstreamUnavailable));
         for place in 0..self.targets.len() {
@@ -116,21 +117,6 @@ impl Upstream {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
         turn % self.targets.len().max(1)
-    }
-
-    /// Brings the target into origin form, with the authority that it had in `Host`, and cookies into one line.
-    fn address(&self, request: Request<Body>) -> Request<Body> {
-        let (mut head, body) = request.into_parts();
-        let uri = std::mem::take(&mut head.uri).into_parts();
-        head.uri = Uri::from(uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        join_cookies(&mut head.headers);
-        if let Some(authority) = uri.authority.filter(|_| self.prepared.config.preserve_host) {
-            let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
-            if let Ok(host) = HeaderValue::from_str(host) {
-                head.headers.insert(header::HOST, host);
-            }
-        }
-        Request::from_parts(head, body)
     }
 }
 

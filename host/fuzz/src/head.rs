@@ -10,7 +10,7 @@ use tollgate::authority::{Authority, Scheme};
 use tollgate::client::{self, Client};
 use tollgate::config::parse::parse;
 use tollgate::config::{Config, Network, Underscores};
-use tollgate::headers::{self, Direction};
+use tollgate::headers::{self, Direction, Kinds};
 use tollgate::path::canonical;
 use tollgate::router::{Asked, Router};
 
@@ -21,7 +21,7 @@ pub fn check(bytes: &[u8]) {
         plugin_field(name.as_str(), value.as_bytes());
     }
     for scheme in [Scheme::Http, Scheme::Https] {
-        let Ok(authority) = headers::check_request(&parts, scheme) else { continue };
+        let Ok(authority) = headers::check_request(&parts, Kinds::UNKNOWN, scheme) else { continue };
         checked(&parts, scheme, &authority);
         let _ = headers::check_size(&parts, 100, 65536);
         for trusted in [&[][..], &TRUSTED] {

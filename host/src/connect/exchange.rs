@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::Record;
 use super::arriving::Arriving;
 use super::live::Live;
 use super::sending::{Sending, is_idempotent};
@@ -18,6 +19,7 @@ use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::headers::{Direction, strip_hop_by_hop};
 use crate::http1::body::Decoder;
 use crate::http1::chunked::Piece;
 use crate::http1::framing::Length;
@@ -32,6 +34,8 @@ pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
     pub(super) home: &'a Rc<Target>,
     pub(super) timeouts: &'a UpstreamTimeouts,
+    /// When the upstream began to be asked.
+    pub(super) begun: Instant,
     /// When it has to be over.
     pub(super) total: Instant,
     pub(super) reused: bool,
@@ -58,7 +62,7 @@ enum Fault {
 }
 
 impl Exchange<'_> {
-    pub(super) async fn run(mut self, request: Request<Body>) -> Result<Response<Body>, Failure> {
+    pub(super) async fn run(mut self, request: Request<Body>, record: &mut Record) -> Result<Response<Body>, Failure> {
         // A connection that was closed while nobody used it.
         if self.reused && !self.live.wire.is_idle() {
             let error = self.home.error(Reason::UpstreamReset, "closed the connection while it was idle");
@@ -68,7 +72,8 @@ impl Exchange<'_> {
         // Streams of gRPC end when they want to; their responses are exempt in any case.
         let grpc = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
         let total = (!grpc).then_some(self.total);
-        let begun = Instant::now();
+        // To a connection that was at hand it is the same moment.
+        let begun = if self.reused { self.begun } else { Instant::now() };
         let wire = &mut self.live.wire;
         let mut sending = Sending::new(wire, &parts.method, &parts.uri, &parts.headers, body, begun);
 
@@ -84,7 +89,9 @@ impl Exchange<'_> {
         })
         .await;
         match outcome {
-            Ok(head) => self.accept(head, sending).map_err(|error| Failure { error, again: None, unsent: false }),
+            Ok(head) => {
+                self.accept(head, sending, record).map_err(|error| Failure { error, again: None, unsent: false })
+            }
             Err(fault) => {
                 let error = self.explain(&fault);
                 // Over a reused connection that was closed without a word, it was in all likelihood never seen.
@@ -158,9 +165,14 @@ impl Exchange<'_> {
     }
 
     /// Makes our response of what came.
-    fn accept(mut self, head: ResponseHead, sending: Sending) -> Result<Response<Body>, Error> {
+    fn accept(mut self, head: ResponseHead, sending: Sending, record: &mut Record) -> Result<Response<Body>, Error> {
+        let now = Instant::now();
+        record.head = Some(now - self.begun);
         let (mut parts, ()) = head.response.into_parts();
         parts.version = Version::HTTP_11;
+        if head.kinds.hop_by_hop() {
+            strip_hop_by_hop(&mut parts.headers, Direction::Response);
+        }
         let keep = head.keep_alive && sending.all;
         let input = &mut self.live.wire.input;
         // Most responses are whole with the packet that brings their head.
@@ -171,7 +183,7 @@ impl Exchange<'_> {
         };
         if let Some(body) = whole {
             if keep {
-                self.home.give_back(self.live);
+                self.home.give_back(self.live, now);
             }
             return Ok(Response::from_parts(parts, body.into()));
         }
@@ -180,7 +192,7 @@ impl Exchange<'_> {
         let first = decoder.next(input).map_err(|bad| self.home.error(Reason::UpstreamBody, bad))?;
         if first == Some(Piece::End) {
             if keep {
-                self.home.give_back(self.live);
+                self.home.give_back(self.live, now);
             }
             return Ok(Response::from_parts(parts, Body::Empty));
         }

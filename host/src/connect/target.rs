@@ -89,15 +89,14 @@ impl Target {
     ) -> Result<Response<Body>, Error> {
         let total = after(begun, timeouts.total);
         record.reused = false;
-        while let Some(live) = self.take() {
+        while let Some(live) = self.take(begun) {
             let Some(request) = place.take() else {
                 return Err(Reason::Internal.into());
             };
-            let exchange = Exchange { live, home: self, timeouts, total, reused: true };
-            let failure = match exchange.run(request).await {
+            let exchange = Exchange { live, home: self, timeouts, begun, total, reused: true };
+            let failure = match exchange.run(request, record).await {
                 Ok(response) => {
                     record.reused = true;
-                    record.head = Some(begun.elapsed());
                     return Ok(response);
                 }
                 Err(failure) => failure,
@@ -111,28 +110,23 @@ impl Target {
             }
         }
         let connecting = Instant::now();
-        let live = Box::new(self.open(timeouts, total).await?);
+        // On its own: most requests find a connection, and are spared the room for making one.
+        let live = Box::pin(self.open(timeouts, total)).await?;
         record.connect = Some(connecting.elapsed());
         let Some(request) = place.take() else {
             return Err(Reason::Internal.into());
         };
-        let exchange = Exchange { live, home: self, timeouts, total, reused: false };
-        match exchange.run(request).await {
-            Ok(response) => {
-                record.head = Some(begun.elapsed());
-                Ok(response)
-            }
-            Err(failure) => {
-                *place = failure.again.map(|request| *request);
-                Err(failure.error)
-            }
-        }
+        let exchange = Exchange { live, home: self, timeouts, begun, total, reused: false };
+        exchange.run(request, record).await.map_err(|failure| {
+            *place = failure.again.map(|request| *request);
+            failure.error
+        })
     }
 
     /// The connection that was used last, unless it is too old.
-    fn take(&self) -> Option<Box<Live>> {
+    fn take(&self, now: Instant) -> Option<Box<Live>> {
         let live = self.idle.borrow_mut().pop()?;
-        match oldest(Instant::now()) {
+        match oldest(now) {
             Some(oldest) if live.used < oldest => {
                 // The others are older still.
                 self.idle.borrow_mut().clear();
@@ -142,12 +136,13 @@ impl Target {
         }
     }
 
-    /// Takes back a connection on which everything was said; one that is closed or not wanted is dropped.
-    pub(super) fn give_back(&self, mut live: Box<Live>) {
-        if self.keep.get() == 0 || !live.rest() {
+    /// Takes back a connection on which everything was said by `now`; one that is not wanted is dropped. Whether it was
+    /// closed meanwhile shows when it is taken, or to the sweeper.
+    pub(super) fn give_back(&self, mut live: Box<Live>, now: Instant) {
+        if self.keep.get() == 0 || !live.is_done() {
             return;
         }
-        live.used = Instant::now();
+        live.used = now;
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= self.keep.get() {
             idle.remove(0);
@@ -162,7 +157,7 @@ impl Target {
         idle.drain(..many);
     }
 
-    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Live, Error> {
+    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Box<Live>, Error> {
         let until = after(Instant::now(), timeouts.connect).min(total);
         let stream = match timeout_at(until, self.reach(until)).await {
             Ok(stream) => stream?,
@@ -185,7 +180,7 @@ impl Target {
                 }
             }
         };
-        Ok(Live::new(stream))
+        Ok(Box::new(Live::new(stream)))
     }
 
     /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one

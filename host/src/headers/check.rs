@@ -4,18 +4,19 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::{Method, Version};
 
+use super::Kinds;
 use crate::authority::{Authority, Scheme};
 use crate::error::{Error, Reason};
 
 /// Refuses a head that two programs could read in two ways (RFC 9112, sections 3.2, 6.1 and 6.3), and answers whom the
-/// request is for.
+/// request is for. The kinds of its fields say what there is to look at.
 ///
 /// The HTTP parser has refused much before; what it repairs instead of refusing (`Content-Length` beside
 /// `Transfer-Encoding`) cannot be seen here any more.
 ///
 /// # Errors
 /// What exactly is wrong, each with the reason that sets its status.
-pub fn check_request(parts: &Parts, scheme: Scheme) -> Result<Authority<'_>, Error> {
+pub fn check_request(parts: &Parts, kinds: Kinds, scheme: Scheme) -> Result<Authority<'_>, Error> {
     if !matches!(parts.version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
         return Err(Reason::HttpVersion.into());
     }
@@ -23,9 +24,11 @@ pub fn check_request(parts: &Parts, scheme: Scheme) -> Result<Authority<'_>, Err
         return Err(Reason::MethodRefused.into());
     }
     target(parts)?;
-    let has_body = framing(parts)?;
-    expectation(parts)?;
-    upgrade(&parts.headers, has_body)?;
+    if kinds.about_the_body() {
+        let has_body = framing(parts)?;
+        expectation(parts)?;
+        upgrade(&parts.headers, has_body)?;
+    }
     authority(parts, scheme)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::authority::Scheme;
@@ -40,9 +40,10 @@ pub fn set_forwarding(headers: &mut HeaderMap, client: &Client, scheme: Scheme, 
     let addresses = if client.hops.is_empty() {
         ip
     } else {
-        write(&mut buffer, format_args!("{}", client.ip));
+        address(&mut buffer, client.ip);
         for hop in &client.hops {
-            write(&mut buffer, format_args!(", {hop}"));
+            buffer.extend_from_slice(b", ");
+            address(&mut buffer, *hop);
         }
         elements.end..buffer.len()
     };
@@ -60,7 +61,7 @@ pub fn set_forwarding(headers: &mut HeaderMap, client: &Client, scheme: Scheme, 
 fn node(out: &mut BytesMut, ip: IpAddr) -> Range<usize> {
     out.extend_from_slice(if ip.is_ipv6() { b"for=\"[".as_slice() } else { b"for=" });
     let begin = out.len();
-    write(out, format_args!("{ip}"));
+    address(out, ip);
     let end = out.len();
     if ip.is_ipv6() {
         out.extend_from_slice(b"]\"");
@@ -68,8 +69,23 @@ fn node(out: &mut BytesMut, ip: IpAddr) -> Range<usize> {
     begin..end
 }
 
-fn write(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a growing buffer takes everything");
+/// Formatting an IPv4 address by `Display` takes ten times as long, and each request has one.
+fn address(out: &mut BytesMut, ip: IpAddr) {
+    let IpAddr::V4(ip) = ip else {
+        return write!(out, "{ip}").expect("a growing buffer takes everything");
+    };
+    for (place, byte) in ip.octets().into_iter().enumerate() {
+        if place > 0 {
+            out.put_u8(b'.');
+        }
+        if byte >= 100 {
+            out.put_u8(b'0' + byte / 100);
+        }
+        if byte >= 10 {
+            out.put_u8(b'0' + byte / 10 % 10);
+        }
+        out.put_u8(b'0' + byte % 10);
+    }
 }
 
 fn set(
@@ -84,4 +100,18 @@ fn set(
 
 fn full() -> Error {
     Error::because(Reason::HeadTooLarge, "no room for the forwarding fields")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn an_address_reads_as_it_is_displayed(ip: IpAddr) {
+            let mut text = BytesMut::new();
+            address(&mut text, ip);
+            proptest::prop_assert_eq!(str::from_utf8(&text).unwrap(), ip.to_string());
+        }
+    }
 }

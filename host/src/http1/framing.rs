@@ -31,6 +31,13 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// Whether a field of this name says something about framing or the connection.
+    pub(super) fn knows(name: &HeaderName) -> bool {
+        matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION)
+            || matches!(*name, header::EXPECT | header::TE)
+    }
+
+    /// Takes in one field. What [`Said::knows`] not is passed over.
     pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), BadHead> {
         match *name {
             header::CONTENT_LENGTH => {

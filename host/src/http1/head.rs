@@ -8,8 +8,10 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use httparse::Header;
 
-use super::framing::{Length, Said};
+use super::framing::Length;
+use super::shape;
 use crate::error::Reason;
+use crate::headers::Kinds;
 
 /// How large heads may be.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +38,8 @@ pub struct RequestHead {
     pub expects_continue: bool,
     /// Whether the client reads trailers (RFC 9110, section 10.1.4).
     pub takes_trailers: bool,
+    /// Which kinds of fields there are.
+    pub kinds: Kinds,
 }
 
 /// A response without its body.
@@ -47,6 +51,8 @@ pub struct ResponseHead {
     pub length: Length,
     /// Whether the upstream takes another request on the connection.
     pub keep_alive: bool,
+    /// Which kinds of fields there are.
+    pub kinds: Kinds,
 }
 
 /// Why a head is refused.
@@ -170,7 +176,7 @@ pub fn request(head: &Bytes, limits: Limits) -> Result<RequestHead, BadHead> {
         return Err(BadHead::RequestLine);
     };
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let (headers, said) = headers(head, parsed.headers, 5)?;
+    let (headers, said, kinds) = shape::headers(head, parsed.headers)?;
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| BadHead::Method)?;
     *request.uri_mut() = uri(head.slice_ref(target.as_bytes()))?;
@@ -182,6 +188,7 @@ pub fn request(head: &Bytes, limits: Limits) -> Result<RequestHead, BadHead> {
         keep_alive: said.keeps_alive(version),
         expects_continue: said.expects_continue && version == Version::HTTP_11,
         takes_trailers: said.takes_trailers,
+        kinds,
     })
 }
 
@@ -200,28 +207,14 @@ pub fn response(head: &Bytes, limits: Limits, method: &Method) -> Result<Respons
     };
     let status = StatusCode::from_u16(code).ok().filter(|status| status.as_u16() < 600).ok_or(BadHead::Status)?;
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let (mut headers, said) = headers(head, parsed.headers, 1)?;
+    let (mut headers, said, kinds) = shape::headers(head, parsed.headers)?;
     let length = said.length_of_response(version, method, status)?;
     said.normalise(status, &mut headers);
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.version_mut() = version;
     *response.headers_mut() = headers;
-    Ok(ResponseHead { response, length, keep_alive: said.keeps_alive(version) })
-}
-
-/// `added` fields have room beside those that came: a map that grows on its way is hashed anew.
-fn headers(head: &Bytes, fields: &[Header<'_>], added: usize) -> Result<(HeaderMap, Said), BadHead> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + added);
-    let mut said = Said::default();
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadHead::Name)?;
-        said.note(&name, field.value)?;
-        // The value stays where it was read.
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).map_err(|_| BadHead::Value)?;
-        headers.append(name, value);
-    }
-    Ok((headers, said))
+    Ok(ResponseHead { response, length, keep_alive: said.keeps_alive(version), kinds })
 }
 
 /// Fields after a chunked body, as [`Scan::find`] found them.

@@ -30,6 +30,7 @@ use crate::body::Body;
 use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
 use crate::error::Error;
+use crate::headers::Kinds;
 use crate::http1::head::BadHead;
 use crate::http1::incoming::Link;
 use crate::http1::wire::{Io, Wire};
@@ -80,8 +81,8 @@ pub enum Protocol {
 /// What came over a connection, for which there is to be a response.
 #[derive(Debug)]
 pub enum Received {
-    /// A request whose head fits the limits.
-    Request(Request<Body>),
+    /// A request whose head fits the limits, and the kinds of its fields.
+    Request(Request<Body>, Kinds),
     /// The beginning of something that is no request, or not one in time; the connection ends with the response.
     Refused(Error),
 }

@@ -22,7 +22,7 @@ fn parts(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -
 /// The code of the refusal, or the authority.
 fn check(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> String {
     let parts = parts(version, method, target, lines);
-    match check_request(&parts, Scheme::Http) {
+    match check_request(&parts, Kinds::UNKNOWN, Scheme::Http) {
         Ok(authority) => authority.as_str().to_owned(),
         Err(error) => error.reason().code().to_owned(),
     }

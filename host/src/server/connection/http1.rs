@@ -96,7 +96,7 @@ where
             takes_trailers: head.takes_trailers,
         };
         let body = Body::begun(self.link.begin(head.length, head.expects_continue)).idle(self.limits.body_idle);
-        let response = self.carry(Received::Request(head.request.map(|()| body))).await?;
+        let response = self.carry(Received::Request(head.request.map(|()| body), head.kinds)).await?;
         let keep = self.answer(&asked, response).await?;
         self.link.finish();
         Ok(keep && self.discard().await?)

@@ -18,6 +18,7 @@ use tokio::task::spawn_local;
 use super::activity::Activity;
 use super::{Peer, Received};
 use crate::body::{Body, BodyError};
+use crate::headers::Kinds;
 
 /// Hands the requests of one connection to `carry`.
 pub(super) struct Service<C> {
@@ -46,7 +47,10 @@ where
         self.activity.begin();
         let request = request.map(|incoming| Body::received(incoming).idle(self.body_idle));
         let pending = Pending { activity: self.activity.clone(), answered: false };
-        Carrying { carried: (self.carry)(Received::Request(request), self.peer.clone()), pending: Some(pending) }
+        Carrying {
+            carried: (self.carry)(Received::Request(request, Kinds::UNKNOWN), self.peer.clone()),
+            pending: Some(pending),
+        }
     }
 }
 
