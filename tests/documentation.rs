@@ -245,3 +245,20 @@ fn the_front_page() {
     assert_eq!(response.header("x-hello"), Some("world"), "{response:?}");
     assert!(response.header("ratelimit").is_some_and(|limit| limit.contains("r=99")), "{response:?}");
 }
+
+#[test]
+fn upstreams() {
+    let examples = examples("docs/upstreams.md");
+    assert!(examples.len() > 1, "{examples:?}");
+    for example in examples {
+        let names = example.lines().filter_map(|line| line.strip_prefix("[upstream.")?.strip_suffix(']'));
+        let routes: String = names
+            .filter(|_| !example.contains("[route."))
+            .map(|name| format!("route.{name} = {{ path-prefix = \"/{name}\", upstream = \"{name}\" }}\n"))
+            .collect();
+        // Nobody's traffic leaves this machine.
+        let example = example.replace("10.0.1.", "127.0.1.").replace("${file:sticky.key}", "0123456789abcdef");
+        let config = format!("{routes}{example}");
+        Proxy::try_start(&config, &[]).unwrap_or_else(|why| panic!("{why} in:\n{config}"));
+    }
+}

@@ -21,6 +21,8 @@ mod documentation;
 mod configuration;
 // Both of these, fifty times, while clients never stop asking.
 mod under_load;
+// Several servers behind one name: balancing, retries, health.
+mod upstreams;
 // The end of a server.
 mod drain;
 // Certificates, on both sides.

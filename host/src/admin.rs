@@ -141,10 +141,6 @@ fn state(view: &View) -> Value {
         .routes
         .iter()
         .map(|route| json!({ "name": route.name, "chain": route.chain, "upstream": route.upstream }));
-    let upstreams = config.upstreams.iter().map(|upstream| {
-        let endpoints = upstream.endpoints.iter().map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port));
-        json!({ "name": upstream.name, "endpoints": endpoints.collect::<Vec<_>>() })
-    });
     let plugins = state.snapshot.plugins.values().map(|plugin| {
         let component = plugin.component();
         json!({
@@ -161,7 +157,7 @@ fn state(view: &View) -> Value {
         "config": { "hash": config.hash, "refused": state.refused },
         "listeners": listeners.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
-        "upstreams": upstreams.collect::<Vec<_>>(),
+        "upstreams": state.snapshot.upstreams.iter().map(|upstream| upstream.report()).collect::<Vec<_>>(),
         "plugins": plugins.collect::<Vec<_>>(),
         "components": state.components,
     })

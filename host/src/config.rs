@@ -165,7 +165,13 @@ pub struct Upstream {
     /// As in `[upstream.NAME]`.
     pub name: String,
     /// At least one.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<Member>,
+    /// Which endpoint takes a request. Default [`Balance::LeastRequest`].
+    pub balance: Balance,
+    /// Sends a client always to the same endpoint. Default: none.
+    pub sticky: Option<Sticky>,
+    /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
+    pub slow_start: Duration,
     /// Sends the client's `Host` rather than the endpoint's authority. Default false.
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
@@ -176,6 +182,68 @@ pub struct Upstream {
     pub hide_errors: bool,
     /// Connections to each endpoint kept open while idle, for each worker. Default 64.
     pub idle_connections: usize,
+}
+
+impl Upstream {
+    /// Where its endpoints are.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().map(|member| &member.endpoint)
+    }
+}
+
+/// One endpoint of an upstream, and its part of the requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Its part beside the weights of the others, 1 to 1000. Default 1.
+    pub weight: NonZeroU32,
+    /// Those with the highest take all requests, as long as one of them can. Default 0.
+    pub priority: i32,
+}
+
+/// Which endpoint takes a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// Of two that are drawn by weight, the one with fewer requests for its weight.
+    LeastRequest,
+    /// Each in turn, as often as its weight says, and those of one endpoint far apart (smooth).
+    RoundRobin,
+    /// Of two that are drawn by weight, the one that is likely to answer sooner.
+    PeakEwma,
+    /// Always the same one for the same key, unless it has far more than its part.
+    ConsistentHash(HashKey),
+}
+
+/// What tells requests apart for [`Balance::ConsistentHash`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    Address,
+    /// The path, without its query.
+    Path,
+    /// The first field of this name.
+    Header(HeaderName),
+    /// The first cookie of this name.
+    Cookie(String),
+}
+
+/// A cookie that leads a client back to the endpoint that answered it first.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sticky {
+    /// Its name, a token of RFC 9110. Default `endpoint`.
+    pub cookie: String,
+    /// What it is signed with.
+    pub key: String,
+    /// How long browsers keep it. None: until they are closed.
+    pub lifetime: Option<Duration>,
+}
+
+/// Without the key.
+impl fmt::Debug for Sticky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sticky").field("cookie", &self.cookie).field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
 }
 
 /// One address in an upstream.

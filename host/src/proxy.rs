@@ -31,7 +31,7 @@ use crate::request_id::RequestIds;
 use crate::router::{Asked, NoRoute};
 use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
-use crate::upstream::{Record, Upstream};
+use crate::upstream::{Asking, Record, Upstream};
 
 use record::{Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
@@ -240,8 +240,10 @@ impl Proxy {
         }
         let method = request.method().clone();
         let mut record = Record::default();
+        let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
         let begun = Instant::now();
-        let answer = route.upstream.send(request, begun, &mut record).await;
+        let asking = Asking { client: caller.client.ip, secure, begun };
+        let answer = route.upstream.send(request, asking, &mut record).await;
         let took = record.head.unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;

@@ -155,7 +155,7 @@ fn the_example_is_taken_as_it_is_meant() {
     assert_eq!(config.listeners[0].underscores, Underscores::Drop);
     assert_eq!(config.admin.unwrap().address.port(), 9901);
     assert_eq!(config.plugins.directory, Some(directory.path().join("plugins")));
-    assert_eq!(config.upstreams[0].endpoints[0].authority, "10.0.1.5:8080");
+    assert_eq!(config.upstreams[0].endpoints[0].endpoint.authority, "10.0.1.5:8080");
     let keys = &config.plugin["keys"];
     assert_eq!(
         keys.config,

@@ -73,7 +73,7 @@ fn accepted(text: &str, config: &Config) {
         assert!(route.chain.iter().all(|name| config.plugin.contains_key(name)), "{:?}", route.chain);
     }
     for upstream in &config.upstreams {
-        assert!(!upstream.endpoints.is_empty() && upstream.endpoints.iter().all(|endpoint| endpoint.port != 0));
+        assert!(!upstream.endpoints.is_empty() && upstream.endpoints().all(|endpoint| endpoint.port != 0));
     }
     for plugin in config.plugin.values() {
         let value: serde_json::Value = serde_json::from_str(&plugin.config).expect("a plugin's configuration is JSON");

@@ -9,11 +9,12 @@ use tracing::Level;
 
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
+use super::upstream::values::{BalanceWord, CookieName, WrittenEndpoint};
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, MethodName, NotYet, Path,
-    Priority, Reference, Size,
+    Priority, Reference, Size, Text,
 };
-use super::{AccessLog, Endpoint, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores};
+use super::{AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores};
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
 #[must_use]
@@ -135,8 +136,18 @@ table! {
     /// `[upstream.NAME]`: a group of servers.
     "an upstream" "{ endpoints = [\"http://10.0.1.5:8080\"] }"
     pub(crate) struct Upstream {
-        /// Servers as `http://host:port` or `https://host:port`. At least one is required.
-        "endpoints" endpoints: Vec<At<Endpoint>>,
+        /// Servers as `http://host:port` or `https://host:port`, or as tables with such a `url`. At least one is required.
+        "endpoints" endpoints: Vec<At<WrittenEndpoint>>,
+        /// Which endpoint takes a request: `"least-request"`, the one with fewer requests of two that are drawn;
+        /// `"round-robin"`, each in turn; `"peak-ewma"`, the one that is likely to answer sooner of two that are drawn;
+        /// `"consistent-hash"`, always the same one for the same `hash`. Default `"least-request"`.
+        "balance" balance: BalanceWord,
+        /// What `"consistent-hash"` goes by: `"address"` of the client, `"path"`, `"header:NAME"` or `"cookie:NAME"`.
+        "hash" hash: HashKey,
+        /// Sends a client always to the endpoint that answered it first, by a cookie.
+        "sticky" sticky: Sticky,
+        /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
+        "slow-start" slow_start: Duration,
         /// Sends the client's `Host` rather than the endpoint's. Default false.
         "preserve-host" preserve_host: bool,
         /// Replaces the bodies of 5xx responses. Default true.
@@ -147,6 +158,32 @@ table! {
         "timeouts" timeouts: Timeouts,
         /// How `https` endpoints are verified.
         "tls" tls: UpstreamTls,
+    }
+}
+
+table! {
+    /// An element of `endpoints`, as a table.
+    "an endpoint" "{ url = \"http://10.0.1.5:8080\", weight = 2 }"
+    pub(crate) struct EndpointTable {
+        /// `http://host:port` or `https://host:port`. Required.
+        "url" url: Endpoint,
+        /// Its part of the requests beside the weights of the others, 1 to 1000. Default 1.
+        "weight" weight: Count,
+        /// Those with the highest priority take all requests, as long as one of them can. Default 0.
+        "priority" priority: Priority,
+    }
+}
+
+table! {
+    /// `sticky` of an upstream.
+    "a table" "{ cookie = \"endpoint\", key = \"${file:sticky.key}\" }"
+    pub(crate) struct Sticky {
+        /// The name of the cookie. Default `"endpoint"`.
+        "cookie" cookie: CookieName,
+        /// What the cookie is signed with, a secret of 16 characters or more. Required.
+        "key" key: Text,
+        /// How long a browser keeps the cookie. Default: until it is closed.
+        "lifetime" lifetime: Duration,
     }
 }
 

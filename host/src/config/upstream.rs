@@ -1,31 +1,48 @@
 //! Upstreams.
 
-use super::bounds::{DAY, SECOND, count, time};
+mod balance;
+pub(crate) mod values;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::bounds::{DAY, SECOND, count, count_u32, time, within};
 use super::pem::pem;
 use super::reader::{At, Entry, Reader};
-use super::{Endpoint, Upstream, UpstreamTimeouts, UpstreamTls, file};
+use super::units::show_duration;
+use super::value::Priority;
+use super::{Member, Upstream, UpstreamTimeouts, UpstreamTls, file};
+use values::WrittenEndpoint;
 
 /// An upstream, or none after its problems were reported.
 pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'_>) -> Option<Upstream> {
     let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
     let list = reader.require(written.endpoints, "endpoints", &here);
-    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut endpoints: Vec<Member> = Vec::new();
     if let Some(list) = list {
         if reader.source().slice(&list.span).trim_matches(['[', ']']).trim().is_empty() {
             reader.error(&list, "an upstream has at least one endpoint");
         }
-        for endpoint in list.value {
-            if endpoints.contains(&endpoint.value) {
-                reader.error(&endpoint, format!("the endpoint {} is in the list twice", reader.written(&endpoint)));
+        for At { value, span, path } in list.value {
+            let here = At { value: (), span, path };
+            let member = match value {
+                WrittenEndpoint::Url(endpoint) => Some(Member { endpoint, weight: NonZeroU32::MIN, priority: 0 }),
+                WrittenEndpoint::Table(written) => member(*written, &here, reader),
+            };
+            let Some(member) = member else { continue };
+            if endpoints.iter().any(|known| known.endpoint == member.endpoint) {
+                reader.error(&here, format!("the endpoint {} is in the list twice", reader.written(&here)));
             } else {
-                endpoints.push(endpoint.value);
+                endpoints.push(member);
             }
         }
     }
+    let balance = balance::balance(written.balance, written.hash, reader);
+    let sticky = balance::sticky(written.sticky, reader);
     let tls = match written.tls {
         Entry::Is(tls) => {
-            if !endpoints.is_empty() && endpoints.iter().all(|endpoint| !endpoint.tls) {
+            if !endpoints.is_empty() && endpoints.iter().all(|member| !member.endpoint.tls) {
                 let problem = reader.warning(&tls, "these settings have no effect: no endpoint begins with https://");
                 reader.report(problem);
             }
@@ -36,16 +53,13 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         }
         Entry::Absent | Entry::Wrong => UpstreamTls::default(),
     };
-    let timeouts = written.timeouts.value().unwrap_or(file::Timeouts {
-        connect: Entry::Absent,
-        tls: Entry::Absent,
-        response_header: Entry::Absent,
-        idle: Entry::Absent,
-        total: Entry::Absent,
-    });
+    let timeouts = written.timeouts.or(file::Timeouts::default());
     Some(Upstream {
         name: name.to_owned(),
         endpoints,
+        balance,
+        sticky,
+        slow_start: within(reader, written.slow_start, Duration::ZERO, Duration::ZERO..=DAY, show_duration),
         preserve_host: written.preserve_host.or(false),
         tls,
         timeouts: UpstreamTimeouts {
@@ -58,4 +72,10 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         hide_errors: written.hide_errors.or(true),
         idle_connections: count(reader, written.idle_connections, 64, 0..=100_000).0,
     })
+}
+
+fn member(written: file::EndpointTable, here: &At<()>, reader: &mut Reader<'_>) -> Option<Member> {
+    let endpoint = reader.require(written.url, "url", here);
+    let weight = count_u32(reader, written.weight, 1, 1..=1000);
+    Some(Member { endpoint: endpoint?.value, weight, priority: written.priority.or(Priority(0)).0 })
 }

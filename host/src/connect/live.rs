@@ -1,5 +1,8 @@
 //! One open connection.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use bytes::BytesMut;
 use tokio::time::Instant;
 
@@ -11,11 +14,29 @@ pub(super) struct Live {
     pub(super) wire: Wire,
     pub(super) deadline: Deadline,
     pub(super) used: Instant,
+    _counted: Counted,
+}
+
+/// Counts a connection from its first packet on until it is closed.
+pub(super) struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    pub(super) fn new(open: &Rc<Cell<usize>>) -> Self {
+        open.set(open.get() + 1);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Live {
-    pub(super) fn new(io: Io) -> Self {
-        Self { wire: Wire::new(io, BytesMut::new()), deadline: Deadline::new(), used: Instant::now() }
+    pub(super) fn new(io: Io, counted: Counted) -> Self {
+        let wire = Wire::new(io, BytesMut::new());
+        Self { wire, deadline: Deadline::new(), used: Instant::now(), _counted: counted }
     }
 
     /// Whether nothing is left to read or write of what was said. It has no buffers from now on.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::exchange::Exchange;
-use super::live::Live;
+use super::live::{Counted, Live};
 use super::trust::Trust;
 use super::{Record, oldest};
 use crate::body::Body;
@@ -33,6 +33,8 @@ pub struct Target {
     #[expect(clippy::vec_box, reason = "they move between here and exchanges, and are large")]
     idle: RefCell<Vec<Box<Live>>>,
     keep: Cell<usize>,
+    /// Connections that are there or being made, idle ones included.
+    open: Rc<Cell<usize>>,
 }
 
 struct Tls {
@@ -49,7 +51,7 @@ impl Target {
             name: trust.name_of(&endpoint),
             trust,
         });
-        Self { endpoint, address, tls, idle: RefCell::default(), keep: Cell::new(0) }
+        Self { endpoint, address, tls, idle: RefCell::default(), keep: Cell::new(0), open: Rc::default() }
     }
 
     pub(super) fn is_trusted_by(&self, trust: Option<&Trust>) -> bool {
@@ -70,6 +72,12 @@ impl Target {
     #[must_use]
     pub fn idle(&self) -> usize {
         self.idle.borrow().len()
+    }
+
+    /// Requests that are under way, those whose response is still coming included: each has a connection of its own.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.open.get().saturating_sub(self.idle())
     }
 
     /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
@@ -158,6 +166,7 @@ impl Target {
     }
 
     async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Box<Live>, Error> {
+        let counted = Counted::new(&self.open);
         let until = after(Instant::now(), timeouts.connect).min(total);
         let stream = match timeout_at(until, self.reach(until)).await {
             Ok(stream) => stream?,
@@ -180,7 +189,7 @@ impl Target {
                 }
             }
         };
-        Ok(Box::new(Live::new(stream)))
+        Ok(Box::new(Live::new(stream, counted)))
     }
 
     /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one

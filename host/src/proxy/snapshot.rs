@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use crate::config::{Config, Listener, PluginSpec, Problem, Problems};
+use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
 use crate::plugin::{Engine, Library, LoadError, Plugin, Stores};
 use crate::router::Router;
 use crate::server::tls;
-use crate::upstream::Prepared;
+use crate::upstream::{Known, Prepared};
 
 /// What every snapshot stands on, and outlives them all.
 pub struct Foundation {
@@ -19,6 +19,8 @@ pub struct Foundation {
     pub engine: Arc<Engine>,
     /// Counters and values of plugins.
     pub stores: Stores,
+    /// What is known of upstreams.
+    pub upstreams: Known,
     /// All counts.
     pub metrics: Metrics,
 }
@@ -61,7 +63,7 @@ impl Snapshot {
         }
         let mut upstreams = Vec::new();
         for upstream in &config.upstreams {
-            match Prepared::load(upstream.clone()) {
+            match Prepared::load(upstream.clone(), &foundation.upstreams) {
                 Ok(prepared) => upstreams.push(Arc::new(prepared)),
                 Err(error) => problems.push(Problem::error(format!("upstream `{}`: {error}", upstream.name))),
             }
@@ -79,7 +81,7 @@ impl Snapshot {
             return Err(problems.into_iter().collect());
         }
         let router = Router::new(config.routes.iter().enumerate().map(|(index, route)| (route, index)));
-        let hidden = Hidden::new(config.upstreams.iter().flat_map(|upstream| &upstream.endpoints));
+        let hidden = Hidden::new(config.upstreams.iter().flat_map(config::Upstream::endpoints));
         let metrics = foundation.metrics.clone();
         Ok(Self { plugins, upstreams, router, hidden, metrics, tls, config })
     }
@@ -117,7 +119,7 @@ fn describe(spec: &PluginSpec, missing: Missing, library: &Library, config: &Con
                 None => "not built in, and there is no plugins directory".to_owned(),
             };
             let known = library.names().map(str::to_owned).collect::<Vec<_>>();
-            let near = crate::config::nearest(&spec.component, known.iter().map(String::as_str)).map(str::to_owned);
+            let near = config::nearest(&spec.component, known.iter().map(String::as_str)).map(str::to_owned);
             vec![
                 spec.complaint("", &format!("there is no component `{}`: {place}", spec.component), &config.secrets)
                     .suggest(near),

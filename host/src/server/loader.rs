@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::plugin::{Change, Engine, Library, LoadError, Plugin, Report, Stores};
 use crate::proxy::{Foundation, Snapshot};
 use crate::telemetry::{AccessLog, Redaction, Telemetry};
+use crate::upstream::Known;
 
 /// How often the plugins directory and the configuration's files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -487,7 +488,7 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let cache = config.plugins.cache.clone();
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
     let stores = Stores { limiter, kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
-    let foundation = Foundation { engine: Arc::new(engine), stores, metrics };
+    let foundation = Foundation { engine: Arc::new(engine), stores, upstreams: Known::default(), metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     take_in(&mut library, &foundation, &runtime);
     let none = BTreeMap::new();

@@ -5,7 +5,8 @@ mod strict;
 mod time;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::*;
 use crate::body::BodyError;
-use crate::config::{UpstreamTimeouts, UpstreamTls};
+use crate::config::{Member, UpstreamTimeouts, UpstreamTls};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -33,10 +34,17 @@ fn endpoint(address: SocketAddr, tls: bool) -> Endpoint {
     Endpoint { tls, host: address.ip().to_string(), port: address.port(), authority }
 }
 
+fn member(endpoint: Endpoint, weight: u32, priority: i32) -> Member {
+    Member { endpoint, weight: NonZeroU32::new(weight).unwrap(), priority }
+}
+
 fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
     config::Upstream {
         name: "test".to_owned(),
-        endpoints: endpoints.into_iter().collect(),
+        endpoints: endpoints.into_iter().map(|endpoint| member(endpoint, 1, 0)).collect(),
+        balance: Balance::RoundRobin,
+        sticky: None,
+        slow_start: Duration::ZERO,
         preserve_host: false,
         tls: UpstreamTls::default(),
         timeouts: UpstreamTimeouts {
@@ -53,7 +61,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
 
 fn upstream(config: config::Upstream) -> Upstream {
     // The sweeper ends with its connector, and only one test needs it.
-    Upstream::new(Arc::new(Prepared::load(config).unwrap()), &Connector::new())
+    Upstream::new(Arc::new(Prepared::load(config, &Known::default()).unwrap()), &Connector::new())
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {
@@ -113,7 +121,11 @@ fn get() -> Request<Body> {
 
 async fn send(upstream: &Upstream, request: Request<Body>) -> (Result<Response<Body>, Error>, Record) {
     let mut record = Record::default();
-    (upstream.send(request, Instant::now(), &mut record).await, record)
+    (upstream.send(request, asking(), &mut record).await, record)
+}
+
+fn asking() -> Asking {
+    Asking { client: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: false, begun: Instant::now() }
 }
 
 async fn text(response: Response<Body>) -> String {
@@ -163,7 +175,10 @@ fn connections_are_reused_and_a_request_goes_out_in_one_form() {
         assert_eq!(text(response).await, "hello");
         assert!(!record.reused && record.connect.is_some() && record.head.is_some());
         assert_eq!((record.endpoint, record.asked), (Some(0), 1));
-        assert_eq!(record.endpoint.and_then(|place| upstream.endpoint(place)), Some(&upstream.config().endpoints[0]));
+        assert_eq!(
+            record.endpoint.and_then(|place| upstream.endpoint(place)),
+            Some(&upstream.config().endpoints[0].endpoint)
+        );
 
         let mut other = request(Method::POST, Body::Empty);
         *other.version_mut() = Version::HTTP_2;
@@ -267,7 +282,7 @@ fn a_connection_closed_while_idle_is_not_used() {
             let (response, record) = task.await.unwrap();
             assert_eq!(text(response.unwrap()).await, "hello");
             assert!(!record.reused && !record.repeated);
-            assert_eq!(upstream.targets[0].idle(), 1);
+            assert_eq!(upstream.peers[0].target.idle(), 1);
             drop(stream);
             // Lets the runtime look at its sockets.
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -288,13 +303,13 @@ fn trailers_pass_and_the_connection_is_given_back_at_the_end() {
         head(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
         let mut body = task.await.unwrap().into_body();
-        assert_eq!(upstream.targets[0].idle(), 0);
+        assert_eq!(upstream.peers[0].target.idle(), 0);
         stream.write_all(b"5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n").await.unwrap();
         let mut frame = async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         assert_eq!(frame().await.unwrap().unwrap().into_data().unwrap(), "hello");
         let trailers = frame().await.unwrap().unwrap().into_trailers().unwrap();
         assert_eq!(trailers, HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("1"))]));
-        assert_eq!(upstream.targets[0].idle(), 1);
+        assert_eq!(upstream.peers[0].target.idle(), 1);
     });
 }
 

@@ -35,6 +35,13 @@ macro_rules! table {
             $( $(#[doc = $doc])+ pub(crate) $field: $crate::config::reader::Entry<$type>, )*
         }
 
+        /// Without any of its keys.
+        impl Default for $table {
+            fn default() -> Self {
+                Self { $( $field: $crate::config::reader::Entry::Absent, )* }
+            }
+        }
+
         impl $crate::config::reader::Read for $table {
             const NOUN: &'static str = $noun;
             const EXAMPLE: &'static str = $example;

@@ -10,7 +10,7 @@ fn bytes_after_a_response_never_become_the_next_one() {
         let (address, _seen) = origin([&[POISONED], &[HELLO]]).await;
         let upstream = upstream(config([endpoint(address, false)]));
         assert_eq!(text(send(&upstream, get()).await.0.unwrap()).await, "hello");
-        assert_eq!(upstream.targets[0].idle(), 0);
+        assert_eq!(upstream.peers[0].target.idle(), 0);
         assert_eq!(text(send(&upstream, get()).await.0.unwrap()).await, "hello");
     });
 }
@@ -48,7 +48,7 @@ fn what_is_not_http_is_refused_and_its_connection_closed() {
             let upstream = upstream(config([endpoint(address, false)]));
             let task = spawn_local(async move {
                 let outcome = send(&upstream, get()).await.0;
-                (outcome.err().map(|error| error.reason().clone()), upstream.targets[0].idle())
+                (outcome.err().map(|error| error.reason().clone()), upstream.peers[0].target.idle())
             });
             let mut stream = accept(&listener).await;
             head(&mut stream).await;
@@ -125,7 +125,7 @@ fn a_body_that_breaks_off_is_never_whole() {
             let response = send(&upstream, get()).await.0.unwrap();
             let error = response.into_body().collect(99).await.unwrap_err();
             assert!(matches!(error, BodyError::Broken(_)), "{answer:?}: {error}");
-            assert_eq!(upstream.targets[0].idle(), 0);
+            assert_eq!(upstream.peers[0].target.idle(), 0);
         }
     });
 }
@@ -136,7 +136,7 @@ async fn get_from(answer: &[u8]) -> (Result<Response<Body>, Error>, usize) {
     let upstream = upstream(config([endpoint(address, false)]));
     let task = spawn_local(async move {
         let response = send(&upstream, get()).await.0;
-        (response, upstream.targets[0].idle())
+        (response, upstream.peers[0].target.idle())
     });
     let mut stream = accept(&listener).await;
     head(&mut stream).await;

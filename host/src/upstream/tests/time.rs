@@ -121,7 +121,10 @@ fn idle_connections_are_few_and_do_not_grow_old() {
     run(async {
         let (listener, address) = listen().await;
         let connector = Connector::new();
-        let prepared = Prepared::load(config::Upstream { idle_connections: 2, ..config([endpoint(address, false)]) });
+        let prepared = Prepared::load(
+            config::Upstream { idle_connections: 2, ..config([endpoint(address, false)]) },
+            &Known::default(),
+        );
         let prepared = Arc::new(prepared.unwrap());
         let upstream = Rc::new(Upstream::new(prepared.clone(), &connector));
         let mut streams = Vec::new();
@@ -136,16 +139,16 @@ fn idle_connections_are_few_and_do_not_grow_old() {
             stream.write_all(HELLO.as_bytes()).await.unwrap();
             task.await.unwrap();
         }
-        assert_eq!(upstream.targets[0].idle(), 2);
+        assert_eq!(upstream.peers[0].target.idle(), 2);
         // A reload finds them.
         let after = Upstream::new(prepared.clone(), &connector);
-        assert!(Rc::ptr_eq(&after.targets[0], &upstream.targets[0]));
+        assert!(Rc::ptr_eq(&after.peers[0].target, &upstream.peers[0].target));
 
         // The sweeper finds the one that the other side closed, and in the end the one that is too old.
         drop(streams.pop());
         tokio::time::sleep(seconds(6)).await;
-        assert_eq!(upstream.targets[0].idle(), 1);
+        assert_eq!(upstream.peers[0].target.idle(), 1);
         tokio::time::sleep(seconds(61)).await;
-        assert_eq!(upstream.targets[0].idle(), 0);
+        assert_eq!(upstream.peers[0].target.idle(), 0);
     });
 }

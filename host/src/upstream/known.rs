@@ -1,0 +1,74 @@
+//! What is known about upstreams and outlives a reload, by their names.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::time::Instant;
+
+use super::health::Health;
+use crate::config::{self, Endpoint};
+
+/// The upstreams of all configurations that serve. Looked into at load, never while a request waits.
+#[derive(Default)]
+pub struct Known(Mutex<HashMap<String, Weak<Shared>>>);
+
+/// What workers share about one upstream.
+#[derive(Debug)]
+pub(super) struct Shared {
+    clock: Clock,
+    endpoints: Mutex<HashMap<Endpoint, Weak<Health>>>,
+}
+
+/// Milliseconds since this upstream was known first, so that a moment fits into an atomic number. Never 0.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Known {
+    /// The upstream with this name: as it is known already, or new.
+    pub(super) fn find(&self, config: &config::Upstream) -> (Arc<Shared>, Vec<Arc<Health>>) {
+        let mut upstreams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        upstreams.retain(|_, shared| shared.strong_count() > 0);
+        let known = upstreams.get(&config.name).and_then(Weak::upgrade);
+        // All endpoints of a new upstream begin together, and none has to take over slowly from another.
+        let is_new = known.is_none();
+        let shared = known.unwrap_or_else(|| {
+            let shared = Arc::new(Shared { clock: Clock(Instant::now()), endpoints: Mutex::default() });
+            upstreams.insert(config.name.clone(), Arc::downgrade(&shared));
+            shared
+        });
+        let health = config.endpoints().map(|endpoint| shared.endpoint(endpoint, is_new)).collect();
+        (shared, health)
+    }
+}
+
+impl Shared {
+    fn endpoint(&self, endpoint: &Endpoint, upstream_is_new: bool) -> Arc<Health> {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        endpoints.retain(|_, health| health.strong_count() > 0);
+        if let Some(health) = endpoints.get(endpoint).and_then(Weak::upgrade) {
+            return health;
+        }
+        let since = if upstream_is_new { 0 } else { self.clock.at(Instant::now()) };
+        let health = Arc::new(Health::new(since));
+        endpoints.insert(endpoint.clone(), Arc::downgrade(&health));
+        health
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+}
+
+impl Clock {
+    pub(super) fn at(self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.0).as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let upstreams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f.debug_set().entries(upstreams.keys()).finish()
+    }
+}

@@ -1,0 +1,50 @@
+//! How an upstream stands, for operators.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::balance::WHOLE;
+use super::{Health, Prepared};
+use crate::config::{Balance, Member};
+
+/// One upstream in `/state`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    name: String,
+    balance: &'static str,
+    endpoints: Vec<EndpointReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointReport {
+    address: String,
+    weight: u32,
+    priority: i32,
+    /// The part of its weight that a slow start has come to, in percent.
+    warmth: u64,
+}
+
+impl Prepared {
+    /// How it stands now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let now = self.shared.clock().at(Instant::now());
+        let endpoint = |(Member { endpoint, weight, priority }, health): (&Member, &Arc<Health>)| {
+            let address = format!("{}:{}", endpoint.host, endpoint.port);
+            let warmth = health.warmth(now, self.config.slow_start) * 100 / WHOLE;
+            EndpointReport { address, weight: weight.get(), priority: *priority, warmth }
+        };
+        Report {
+            name: self.config.name.clone(),
+            balance: match self.config.balance {
+                Balance::LeastRequest => "least-request",
+                Balance::RoundRobin => "round-robin",
+                Balance::PeakEwma => "peak-ewma",
+                Balance::ConsistentHash(_) => "consistent-hash",
+            },
+            endpoints: self.config.endpoints.iter().zip(&self.health).map(endpoint).collect(),
+        }
+    }
+}
