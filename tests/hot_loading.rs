@@ -105,3 +105,30 @@ fn no_request_is_lost_while_versions_change() {
         asking.join().expect("every request was answered");
     });
 }
+
+#[test]
+fn a_new_version_has_to_pass_the_cases_beside_it() {
+    let origin = Origin::fine();
+    let proxy = Proxy::start(&greeting(&origin), &[("greeting", hello())]);
+    let cases =
+        |name: &str| format!("plugin.config.name = \"all\"\n[case.greets]\nexpect.response.headers.{name} = \"all\"\n");
+    proxy.drop_in_cases("greeting", &cases("x-hello"));
+    assert_eq!(says(&proxy.get("/")), HELLO);
+    proxy.drop_in("greeting", &guest("goodbye"));
+    assert_eq!(says(&proxy.get("/")), HELLO, "the old version goes on");
+    let state = proxy.admin("/state").text();
+    for words in ["does not pass its cases", "greets", "x-hello: expected", "found nothing"] {
+        assert!(state.contains(words), "{words} in {state}");
+    }
+    // What is expected has changed, and the same component passes.
+    proxy.drop_in_cases("greeting", &cases("x-goodbye"));
+    assert_eq!(says(&proxy.get("/")), GOODBYE);
+    assert!(!proxy.admin("/state").text().contains("problem"));
+    proxy.drop_in_cases("greeting", "[case.greets]\nexpect.flaw = \"edit\"\n");
+    assert_eq!(says(&proxy.get("/")), GOODBYE, "a file of cases with a mistake costs nothing that serves");
+    assert!(proxy.admin("/state").text().contains("did you mean"), "{}", proxy.admin("/state").text());
+    // Where nothing served before, nothing does.
+    let beside = ("greeting.test.toml", cases("x-goodbye").into_bytes());
+    let why = Proxy::try_start(&greeting(&origin), &[("greeting", hello()), beside]).err().expect("it does not start");
+    assert!(why.contains("does not pass its cases") && why.contains("x-goodbye: expected"), "{why}");
+}

@@ -11,6 +11,8 @@ mod quota;
 mod guests;
 // What a component is, before anybody uses it.
 mod inspect;
+// Files of cases, which a plugin has to pass.
+mod cases;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
 // What the documentation shows, page by page.

@@ -5,6 +5,7 @@ mod inspect;
 mod key;
 mod plugins;
 mod run;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +84,8 @@ enum PluginCommand {
         #[arg(long, conflicts_with = "json")]
         schema: bool,
     },
+    /// Run cases on the engine that serves: exit status 0 all passed, 1 some did not, 2 could not read
+    Test(test::Asked),
 }
 
 #[derive(Subcommand)]
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain { config, method, url, headers }) => check::explain(&config, &method, &url, &headers),
         Some(Command::Plugins { config, json }) => plugins::plugins(config, json),
         Some(Command::Plugin(PluginCommand::Inspect { file, json, schema })) => inspect::inspect(&file, json, schema),
+        Some(Command::Plugin(PluginCommand::Test(asked))) => test::test(&asked),
         Some(Command::Key(KeyCommand::New { consumer })) => key::new(&consumer),
     }
 }

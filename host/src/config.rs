@@ -5,6 +5,7 @@
 
 mod address;
 mod bounds;
+pub mod cases;
 pub mod file;
 mod json;
 mod lint;

@@ -10,6 +10,7 @@ mod forwarding;
 mod kinds;
 
 use bytes::BytesMut;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Underscores;
@@ -188,6 +189,13 @@ pub fn underscores(headers: &mut HeaderMap, policy: Underscores) -> Result<(), E
         }
     }
     Ok(())
+}
+
+/// A body that is not there says so, to plugins and to the upstream alike (RFC 9110, section 8.6).
+pub fn tell_of_no_body(method: &Method, headers: &mut HeaderMap) {
+    if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
 }
 
 /// Removes a client's own copies of fields that only plugins of the chain may set, and those that a program could take

@@ -3,13 +3,14 @@
 //! In reading order: what the operator wrote ([`config`]); the server that runs it ([`server`]); the straight line of a
 //! request ([`proxy`]) and its parts: the way in ([`authority`], [`path`], [`headers`], [`client`], [`router`]), the chain
 //! of plugins ([`plugin`], [`capability`]), the upstream ([`upstream`], [`connect`]), and the way out ([`hide`],
-//! [`error`]). [`http1`] is how both sides are spoken to, and [`body`] goes through all of them. [`metrics`] and [`telemetry`] tell about it.
+//! [`error`]). [`http1`] is how both sides are spoken to, and [`body`] goes through all of them. [`cases`] tries one plugin alone. [`metrics`] and [`telemetry`] tell about it.
 
 mod admin;
 pub mod authority;
 mod bindings;
 pub mod body;
 pub mod capability;
+pub mod cases;
 pub mod chain;
 pub mod cli;
 pub mod client;

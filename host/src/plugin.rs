@@ -18,7 +18,7 @@ mod wasi;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
@@ -73,6 +73,13 @@ pub struct Stores {
     pub kv: Arc<kv::Stores>,
 }
 
+/// What a plugin finds in place of the world, when it is tried.
+#[derive(Debug, Clone, Default)]
+pub struct Scene {
+    /// What its wall clock shows; none for the time.
+    pub now: Option<SystemTime>,
+}
+
 /// Empty ones, which nobody else has.
 impl Default for Stores {
     fn default() -> Self {
@@ -92,8 +99,23 @@ impl Plugin {
         spec: &PluginSpec,
         stores: &Stores,
     ) -> Result<Self, LoadError> {
+        Self::load_in(engine, component, spec, stores, &Scene::default()).await
+    }
+
+    /// The same, in a world that is made up.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub async fn load_in(
+        engine: &Arc<Engine>,
+        component: &Arc<Component>,
+        spec: &PluginSpec,
+        stores: &Stores,
+        scene: &Scene,
+    ) -> Result<Self, LoadError> {
         component.check_grants(&spec.grant)?;
-        let mut plugin = Self::unconfigured(engine, component, spec, stores);
+        let mut plugin = Self::unconfigured(engine, component, spec, stores, scene);
         let (image, interest) = match plugin.isolation {
             // One configuration for many calls.
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
@@ -105,12 +127,19 @@ impl Plugin {
     }
 
     /// As it is before anything of it has run.
-    fn unconfigured(engine: &Arc<Engine>, component: &Arc<Component>, spec: &PluginSpec, stores: &Stores) -> Self {
+    fn unconfigured(
+        engine: &Arc<Engine>,
+        component: &Arc<Component>,
+        spec: &PluginSpec,
+        stores: &Stores,
+        scene: &Scene,
+    ) -> Self {
         let grounds = Grounds {
             pace: engine.pace().clone(),
             log: PluginLog::new(&spec.name),
             limiter: Arc::new(stores.limiter.plugin(&spec.name)),
             kv: kv::Granted::new(&stores.kv, &spec.grant.kv),
+            now: scene.now,
         };
         Self {
             name: spec.name.as_str().into(),

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -187,9 +187,8 @@ impl Proxy {
         if !body.is_end_stream() {
             let bytes_in = entry.bytes_in.insert(Rc::default());
             body = body.observe(Rc::new(Counted(bytes_in.clone())));
-        } else if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) {
-            // A body that is not there says so, to plugins and to the upstream alike (RFC 9110, section 8.6).
-            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        } else {
+            headers::tell_of_no_body(&parts.method, &mut parts.headers);
         }
         let request = Request::from_parts(parts, body);
         Ok(Admitted { route, request, client, authority: authority.as_str().to_owned(), only_chain })

@@ -570,3 +570,83 @@ fn inspect_says_why_a_file_is_no_plugin() {
     assert_eq!(told.status, Some(2));
     assert!(told.err.contains("cannot read nothing.wasm"), "{}", told.err);
 }
+
+/// A file of cases for `cors`, of which the second fails where `status` is not 204.
+fn cors_cases(folder: &TempDir, status: u16) {
+    let text = format!(
+        r#"component = "cors"
+        plugin.config.origins = ["https://a.example"]
+        [case.one]
+        expect.response.status = 200
+        [case.preflight]
+        request = {{ method = "OPTIONS", headers = {{ origin = "https://a.example", access-control-request-method = "GET" }} }}
+        expect.response.status = {status}
+        "#
+    );
+    fs::write(folder.path().join("it.test.toml"), text).expect("a file");
+}
+
+#[test]
+fn test_tells_by_its_status_what_failed() {
+    let folder = folder("");
+    cors_cases(&folder, 204);
+    let fine = ends(&folder, &["plugin", "test", "it.test.toml", "--junit", "it.xml"]);
+    assert_eq!(fine.status, Some(0), "{}{}", fine.out, fine.err);
+    assert!(fine.out.contains("ok    preflight") && fine.out.contains("2 of 2 cases passed"), "{}", fine.out);
+    let junit = |folder: &TempDir| fs::read_to_string(folder.path().join("it.xml")).expect("a file");
+    assert!(junit(&folder).contains("tests=\"2\" failures=\"0\""), "{}", junit(&folder));
+
+    cors_cases(&folder, 200);
+    let failed = ends(&folder, &["plugin", "test", "it.test.toml", "--json", "--junit", "it.xml"]);
+    assert_eq!(failed.status, Some(1), "{}", failed.err);
+    let json: Value = serde_json::from_str(&failed.out).expect("JSON on standard output");
+    let case = &json["files"][0]["cases"][1];
+    assert_eq!((&case["name"], &case["passed"]), (&"preflight".into(), &false.into()), "{json}");
+    assert_eq!(case["differences"][0]["what"], "response.status", "{json}");
+    assert_eq!(case["place"], "it.test.toml:5:9", "{json}");
+    assert!(junit(&folder).contains("<failure message=\"response.status: expected 200, found 204\">"));
+
+    built_in(&folder, "rate-limit");
+    let other = ends(&folder, &["plugin", "test", "it.test.toml", "--component", "rate-limit.wasm"]);
+    assert_eq!(other.status, Some(1), "{}", other.err);
+    assert!(other.out.contains("refuses its configuration"), "another component is tried: {}", other.out);
+}
+
+#[test]
+fn test_says_what_it_cannot_run() {
+    let folder = folder("");
+    for (text, status, words) in [
+        ("[case.a]\nexpct.flow = \"edit\"\n", 1, "did you mean \"expect\"?"),
+        ("[case.a]\nexpect.flow = \"edit\"\n", 2, "it.wasm: it cannot be read"),
+        ("component = \"corse\"\n[case.a]\nexpect.flow = \"edit\"\n", 2, "not built in (api-key, "),
+        ("component = \"it.test.toml\"\n[case.a]\nexpect.flow = \"edit\"\n", 2, "a file's name ends in .wasm"),
+    ] {
+        fs::write(folder.path().join("it.test.toml"), text).expect("a file");
+        let ended = ends(&folder, &["plugin", "test", "it.test.toml"]);
+        assert_eq!(ended.status, Some(status), "{text}: {}", ended.err);
+        assert!(ended.err.contains(words), "{text}: {}", ended.err);
+    }
+    fs::write(folder.path().join("it.test.toml"), "[case.a]\nexpect.flow = \"edit\"\n").expect("a file");
+    fs::write(folder.path().join("it.wasm"), b"\0asm\x01\0\0\0").expect("a file");
+    let module = ends(&folder, &["plugin", "test", "it.test.toml"]);
+    assert_eq!(module.status, Some(1), "{}", module.err);
+    assert!(module.err.contains("it.wasm: a core WebAssembly module"), "{}", module.err);
+    assert_eq!(ends(&folder, &["plugin", "test", "nothing.test.toml"]).status, Some(2));
+}
+
+#[test]
+fn test_watches() {
+    let folder = folder("");
+    cors_cases(&folder, 200);
+    let mut command = tollgate(&folder, &["plugin", "test", "--watch", "it.test.toml"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let told = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut waits = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut verdicts = told.lines().map(|line| line.expect("UTF-8")).filter(|line| line.contains("cases passed"));
+    assert_eq!(verdicts.next().as_deref(), Some("it.test.toml: 1 of 2 cases passed"));
+    assert!(waits.next().is_some_and(|line| line.expect("UTF-8").contains("waiting for a change")));
+    cors_cases(&folder, 204);
+    assert_eq!(verdicts.next().as_deref(), Some("it.test.toml: 2 of 2 cases passed"));
+    child.kill().expect("it runs");
+    child.wait().expect("it ran");
+}

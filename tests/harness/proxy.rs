@@ -101,6 +101,11 @@ impl Proxy {
         self.server().look();
     }
 
+    /// Puts a file of cases beside a component, and lets the proxy look at it.
+    pub(crate) fn drop_in_cases(&self, name: &str, cases: &str) {
+        self.drop_in(&format!("{name}.test.toml"), cases.as_bytes());
+    }
+
     /// Puts a component into the plugins directory, and leaves it to the proxy to find it.
     pub(crate) fn drop_in_unseen(&self, name: &str, bytes: &[u8]) {
         drop_in(self.folder.path(), name, bytes);
@@ -153,8 +158,10 @@ fn write(folder: &Path, config: &str) -> PathBuf {
     path
 }
 
+/// Of a component by its name, or of a file of cases by its whole name.
 fn component(folder: &Path, name: &str) -> PathBuf {
-    folder.join("plugins").join(format!("{name}.wasm"))
+    let ending = if name.ends_with(".toml") { "" } else { ".wasm" };
+    folder.join("plugins").join(format!("{name}{ending}"))
 }
 
 /// Puts a component into the plugins directory of a folder.

@@ -19,7 +19,7 @@ pub const LINES_PER_CALL: u32 = 64;
 pub const BYTES_PER_CALL: u32 = 64 << 10;
 
 /// The target of all lines of plugins, for those who filter by it.
-const TARGET: &str = "plugin";
+pub(crate) const TARGET: &str = "plugin";
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub(super) fn plugins(path: Option<PathBuf>, json: bool) -> ExitCode {
         Ok(engine) => Library::new(Arc::new(engine), directory),
         Err(error) => return failed(&format!("{error:#}")),
     };
+    // As they are, whether or not they pass their cases: what a file is, is asked here.
     for change in library.look() {
         library.settle(change, None);
     }

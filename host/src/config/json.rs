@@ -71,10 +71,15 @@ impl Read for PluginConfig {
             reader.mismatch(node, Self::NOUN, Self::EXAMPLE);
             return None;
         }
-        let mut writer = Writer { json: String::new(), places: Places::default(), right: true };
-        writer.write(node, String::new(), reader);
-        writer.right.then_some(Self { json: writer.json, places: writer.places })
+        text(node, reader).map(|(json, places)| Self { json, places })
     }
+}
+
+/// A value of any type as compact JSON text, and where each value in it stands.
+pub(crate) fn text(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<(String, Places)> {
+    let mut writer = Writer { json: String::new(), places: Places::default(), right: true };
+    writer.write(node, String::new(), reader);
+    writer.right.then_some((writer.json, writer.places))
 }
 
 struct Writer {

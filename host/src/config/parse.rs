@@ -11,7 +11,7 @@ use tracing::Level;
 use super::bounds::{DAY, SECOND, count, within};
 use super::place::Source;
 use super::problem::{Problem, Problems};
-use super::reader::{At, Entry, Named, Node, Read as _, Reader};
+use super::reader::{At, Entry, Named, Node, Read, Reader};
 use super::secrets::Secrets;
 use super::{
     AccessLog, Config, Drain, Log, LogFormat, Route, file, lint, listener, overlap, plugin, route, syntax, units,
@@ -27,23 +27,26 @@ const LONGEST: u64 = 4 << 20;
 /// Everything that is wrong with it; or that it could not be read ([`Problems::is_unreadable`]).
 pub fn load(path: &Path) -> Result<Config, Problems> {
     let name = path.display().to_string();
+    let text = text(path)?;
+    let mut config = parse(&text, &name, path.parent().unwrap_or(Path::new("")), &|name| std::env::var(name).ok())?;
+    config.files.insert(0, path.to_owned());
+    Ok(config)
+}
+
+/// The text of a file that is not longer than any of ours.
+pub(super) fn text(path: &Path) -> Result<String, Problems> {
+    let name = path.display().to_string();
     let unreadable = |why: String| Problems::unreadable(Problem::error(format!("cannot read {name}: {why}")));
     let mut bytes = Vec::new();
     let read = |bytes| std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(bytes);
     read(&mut bytes).map_err(|error: std::io::Error| unreadable(error.to_string()))?;
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let right = error.utf8_error().valid_up_to();
-            let text = String::from_utf8_lossy(error.as_bytes());
-            let place = Source::new(&name, &text).place(&(right..right + 1));
-            let problem = Problem::error("the file is not UTF-8 text: a byte here is part of no character");
-            return Err(Problems::from_iter([problem.at(place, "")]));
-        }
-    };
-    let mut config = parse(&text, &name, path.parent().unwrap_or(Path::new("")), &|name| std::env::var(name).ok())?;
-    config.files.insert(0, path.to_owned());
-    Ok(config)
+    String::from_utf8(bytes).map_err(|error| {
+        let right = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let place = Source::new(&name, &text).place(&(right..right + 1));
+        let problem = Problem::error("the file is not UTF-8 text: a byte here is part of no character");
+        Problems::from_iter([problem.at(place, "")])
+    })
 }
 
 /// Checks the text of a configuration. `file_name` is for messages, `base` is the directory that paths in it start
@@ -57,6 +60,29 @@ pub fn parse(
     base: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Problems> {
+    let (mut reader, file) = document::<file::File>(text, file_name, base, env)?;
+    let config = file.and_then(|file| config(file, &mut reader));
+
+    let secrets = Secrets::new(std::mem::take(&mut reader.secrets));
+    let files = std::mem::take(&mut reader.files);
+    let hash = reader.hash();
+    let mut problems = reader.finish();
+    problems.sort();
+    match config {
+        Some(config) if !problems.has_errors() => {
+            Ok(Config { warnings: problems.into_vec(), secrets, files, hash, ..config })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// A document as it is written, and what notes everything that is wrong with it.
+pub(super) fn document<'a, T: Read>(
+    text: &'a str,
+    file_name: &str,
+    base: &'a Path,
+    env: &'a dyn Fn(&str) -> Option<String>,
+) -> Result<(Reader<'a>, Option<T>), Problems> {
     let source = Source::new(file_name, text);
     if text.len() as u64 > LONGEST {
         let problem = Problem::error("the file is longer than 4MiB, which no configuration is");
@@ -70,19 +96,8 @@ pub fn parse(
     }
     let span = table.span().start..table.span().start;
     let node = Node { value: &DeValue::Table(table.into_inner()), span, path: String::new() };
-    let config = file::File::read(&node, &mut reader).and_then(|file| config(file, &mut reader));
-
-    let secrets = Secrets::new(std::mem::take(&mut reader.secrets));
-    let files = std::mem::take(&mut reader.files);
-    let hash = reader.hash();
-    let mut problems = reader.finish();
-    problems.sort();
-    match config {
-        Some(config) if !problems.has_errors() => {
-            Ok(Config { warnings: problems.into_vec(), secrets, files, hash, ..config })
-        }
-        _ => Err(problems),
-    }
+    let read = T::read(&node, &mut reader);
+    Ok((reader, read))
 }
 
 /// Every part is looked at, whatever was wrong with those before it.

@@ -45,14 +45,6 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
         Entry::Is(config) => (config.value.json, config.value.places),
         Entry::Absent | Entry::Wrong => ("{}".to_owned(), places),
     };
-    let limits = written.limits.value().unwrap_or(file::PluginLimits {
-        time: Entry::Absent,
-        memory: Entry::Absent,
-        table: Entry::Absent,
-        instances: Entry::Absent,
-        wait: Entry::Absent,
-    });
-    let default = PluginLimits::default();
     Some(PluginSpec {
         name: name.to_owned(),
         component: component?.value.0,
@@ -60,18 +52,30 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
         places,
         on_failure: written.on_failure.or(OnFailure::Closed),
         isolation: written.isolation.or(Isolation::Pooled),
-        limits: PluginLimits {
-            time: time(reader, limits.time, default.time, 60 * SECOND),
-            memory: size(reader, limits.memory, default.memory as u64, 64 << 10..=4 << 30),
-            table: count(reader, limits.table, default.table, 1..=10_000_000).0,
-            instances: count_u32(reader, limits.instances, default.instances.get() as usize, 1..=1_000_000),
-            wait: within(reader, limits.wait, default.wait, Duration::ZERO..=60 * SECOND, show_duration),
-        },
+        limits: limits(written.limits, &PluginLimits::default(), reader),
         grant: grant(written.grant, reader),
     })
 }
 
-fn grant(entry: Entry<file::Grant>, reader: &mut Reader<'_>) -> Grant {
+/// `limits` of a plugin.
+pub(crate) fn limits(
+    entry: Entry<file::PluginLimits>,
+    default: &PluginLimits,
+    reader: &mut Reader<'_>,
+) -> PluginLimits {
+    let Some(limits) = entry.value() else { return default.clone() };
+    let instances = default.instances.get() as usize;
+    PluginLimits {
+        time: time(reader, limits.time, default.time, 60 * SECOND),
+        memory: size(reader, limits.memory, default.memory as u64, 64 << 10..=4 << 30),
+        table: count(reader, limits.table, default.table, 1..=10_000_000).0,
+        instances: count_u32(reader, limits.instances, instances, 1..=1_000_000),
+        wait: within(reader, limits.wait, default.wait, Duration::ZERO..=60 * SECOND, show_duration),
+    }
+}
+
+/// `grant` of a plugin.
+pub(crate) fn grant(entry: Entry<file::Grant>, reader: &mut Reader<'_>) -> Grant {
     let Entry::Is(At { value: written, .. }) = entry else {
         return Grant::default();
     };

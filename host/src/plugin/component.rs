@@ -138,14 +138,13 @@ impl Component {
 
     /// The line of a configuration that grants what it imports, with an example of each; none where there is no need.
     pub fn grant_line(&self) -> Option<String> {
-        let needed: Vec<_> = self.capabilities().filter_map(|name| Some(grantable(name)?.0)).collect();
+        let needed: Vec<_> = self.capabilities().filter_map(grantable).collect();
         (!needed.is_empty()).then(|| format!("grant = {{ {} }}", needed.join(", ")))
     }
 
     /// Whether everything that it imports is granted; if not, with the line that grants it.
     pub(super) fn check_grants(&self, grant: &Grant) -> Result<(), LoadError> {
-        let missing = |name: &&str| grantable(name).is_some_and(|(_, granted)| !granted(grant));
-        let missing: Vec<_> = self.capabilities().filter(missing).map(str::to_owned).collect();
+        let missing: Vec<_> = self.capabilities().filter(|name| !granted(name, grant)).map(str::to_owned).collect();
         match self.grant_line() {
             Some(line) if !missing.is_empty() => Err(LoadError::NotGranted(missing, line)),
             _ => Ok(()),
@@ -192,6 +191,8 @@ pub enum LoadError {
     Interest(String),
     /// It failed while it was configured.
     Failed(String),
+    /// The cases beside it do not pass, or could not be run.
+    Cases(String),
 }
 
 impl fmt::Display for LoadError {
@@ -231,6 +232,7 @@ impl fmt::Display for LoadError {
             }
             Self::Interest(why) => write!(f, "declares an interest that cannot be: {why}"),
             Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
+            Self::Cases(why) => write!(f, "does not pass its cases: {why}"),
         }
     }
 }
@@ -243,11 +245,19 @@ fn capability(import: &str) -> Option<&str> {
     (!matches!(name, "http" | "hooks")).then_some(name)
 }
 
-/// How a capability is granted: what stands in `grant`, and whether that is there. None for those that every plugin has.
-fn grantable(capability: &str) -> Option<(&'static str, fn(&Grant) -> bool)> {
+/// What stands in `grant` for a capability; none for those that every plugin has.
+fn grantable(capability: &str) -> Option<&'static str> {
     match capability {
-        "kv" => Some(("kv = [\"NAME\"]", |grant| !grant.kv.is_empty())),
+        "kv" => Some("kv = [\"NAME\"]"),
         _ => None,
+    }
+}
+
+/// Whether a plugin may have a capability.
+fn granted(capability: &str, grant: &Grant) -> bool {
+    match capability {
+        "kv" => !grant.kv.is_empty(),
+        _ => true,
     }
 }
 

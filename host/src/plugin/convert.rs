@@ -41,7 +41,7 @@ pub(crate) struct Head<'a> {
 }
 
 /// The attributes of a pass.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Attributes(Vec<(Arc<str>, Arc<str>)>);
 
 impl Attributes {
@@ -55,6 +55,12 @@ impl Attributes {
             Some((_, old)) => *old = value,
             None => self.0.push((name.clone(), value)),
         }
+    }
+}
+
+impl FromIterator<(String, String)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::component::{Component, Hook, LoadError, Origin, VERSION};
 use super::engine::Engine;
 use super::instance::Instance;
-use super::{Plugin, Stores};
+use super::{Plugin, Scene, Stores};
 use crate::config::PluginSpec;
 
 /// What `tollgate plugin inspect` shows.
@@ -44,7 +44,8 @@ impl Inspection {
     /// As [`Component::compile`]; or that it fails while it is asked.
     pub async fn of(engine: &Arc<Engine>, name: &str, origin: Origin, bytes: Bytes) -> Result<Self, LoadError> {
         let component = Arc::new(Component::compile(engine, name, origin, bytes)?);
-        let plugin = Plugin::unconfigured(engine, &component, &PluginSpec::of(name), &Stores::default());
+        let spec = PluginSpec::of(name);
+        let plugin = Plugin::unconfigured(engine, &component, &spec, &Stores::default(), &Scene::default());
         let schema = Instance::schema(&plugin).await?;
         let schema = schema.map(|text| {
             serde_json::from_str(&text).map_err(|error| LoadError::Failed(format!("its schema is no JSON: {error}")))

@@ -33,7 +33,8 @@ pub struct Library {
 /// What is known of one `.wasm` file.
 struct File {
     /// None where the file is gone and what it held goes on serving.
-    stamp: Option<Stamp>,
+    stamp: Option<Stamps>,
+    /// Of the file and of its cases.
     sha256: [u8; 32],
     /// What serves: the file as it is, or an earlier good version of it.
     serving: Option<Arc<Component>>,
@@ -50,14 +51,19 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// A file that changed since the last look.
+/// How a component and the file of cases beside it look.
+type Stamps = (Stamp, Option<Stamp>);
+
+/// A file that changed since the last look, or the file of cases beside it.
 #[derive(Debug)]
 pub struct Change {
     /// The component's name.
     pub name: String,
     /// What is in the file now: a new component to try, why there is none, or nothing where the file is gone.
     pub now: Option<Result<Arc<Component>, LoadError>>,
-    stamp: Option<(Stamp, [u8; 32])>,
+    /// The file of cases beside it, where there is one: a new component has to pass them before it serves.
+    pub cases: Option<PathBuf>,
+    stamp: Option<(Stamps, [u8; 32])>,
 }
 
 /// How a component stands, for `/state` and `tollgate plugins`.
@@ -146,7 +152,7 @@ impl Library {
         }
         let gone = self.files.iter().filter(|(name, file)| file.stamp.is_some() && !present.contains_key(*name));
         for (name, _) in gone {
-            changes.push(Change { name: name.clone(), now: None, stamp: None });
+            changes.push(Change { name: name.clone(), now: None, cases: None, stamp: None });
         }
         changes
     }
@@ -196,18 +202,29 @@ impl Library {
         reports
     }
 
-    fn read(&self, name: &str, path: &Path, stamp: &Stamp, known: Option<&File>) -> Option<Change> {
-        let change =
-            |now, sha256| Change { name: name.to_owned(), now: Some(now), stamp: Some((stamp.clone(), sha256)) };
+    fn read(&self, name: &str, path: &Path, stamp: &Stamps, known: Option<&File>) -> Option<Change> {
+        let cases = cases_of(path);
+        let beside = stamp.1.is_some().then(|| cases.clone());
+        let change = |now, sha256| Change {
+            name: name.to_owned(),
+            now: Some(now),
+            cases: beside.clone(),
+            stamp: Some((stamp.clone(), sha256)),
+        };
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) => return Some(change(Err(LoadError::Unreadable(error.to_string())), [0; 32])),
         };
+        let mut digest = Sha256::new_with_prefix(&bytes);
+        if beside.is_some() {
+            // One that cannot be read is told by who runs it.
+            digest.update(fs::read(&cases).unwrap_or_default());
+        }
         // A file that is still being written: the next look sees it whole, or as it stays.
-        if fs::metadata(path).ok().map(|after| Stamp::of(&after)).as_ref() != Some(stamp) {
+        if fs::metadata(path).ok().map(|after| (Stamp::of(&after), Stamp::at(&cases))).as_ref() != Some(stamp) {
             return None;
         }
-        let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+        let sha256: [u8; 32] = digest.finalize().into();
         if let Some(known) = known.filter(|known| known.sha256 == sha256) {
             // Touched, or renamed to the same bytes: nothing to do but to remember how it looks now.
             let same = match (&known.serving, &known.problem) {
@@ -215,14 +232,27 @@ impl Library {
                 (Some(component), None) => Ok(component.clone()),
                 (None, None) => return None,
             };
-            return Some(change(same, sha256));
+            return Some(Change { cases: None, ..change(same, sha256) });
         }
         let compiled = Component::compile(&self.engine, name, Origin::File(path.to_owned()), bytes.into());
         Some(change(compiled.map(Arc::new), sha256))
     }
 }
 
+/// Where the cases of a component are, if it has any: `NAME.test.toml` beside `NAME.wasm`.
+fn cases_of(component: &Path) -> PathBuf {
+    component.with_extension(CASES)
+}
+
+/// The extension of a file of cases, in place of `wasm`.
+const CASES: &str = "test.toml";
+
 impl Stamp {
+    /// None where there is no such file.
+    fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| Self::of(&metadata))
+    }
+
     fn of(metadata: &fs::Metadata) -> Self {
         Self {
             size: metadata.size(),
@@ -234,7 +264,7 @@ impl Stamp {
 }
 
 /// The `.wasm` files of a directory, by the name that the configuration uses. Symbolic links are followed.
-fn list(directory: &Path) -> std::io::Result<BTreeMap<String, (PathBuf, Stamp)>> {
+fn list(directory: &Path) -> std::io::Result<BTreeMap<String, (PathBuf, Stamps)>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -248,7 +278,8 @@ fn list(directory: &Path) -> std::io::Result<BTreeMap<String, (PathBuf, Stamp)>>
         }
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
-                files.insert(name.to_owned(), (path.clone(), Stamp::of(&metadata)));
+                let stamps = (Stamp::of(&metadata), Stamp::at(&cases_of(&path)));
+                files.insert(name.to_owned(), (path.clone(), stamps));
             }
             // A folder, or a link to nothing.
             _ => {}

@@ -1,6 +1,6 @@
 //! The instances of one plugin on one worker, and the isolation policy.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const MAX_IDLE: usize = 8;
 pub struct Pool {
     pub(crate) plugin: Arc<Plugin>,
     idle: RefCell<Vec<Idle>>,
+    /// The most memory that an instance had when it was given back, in bytes.
+    memory: Cell<usize>,
     counted: Counted,
 }
 
@@ -48,7 +50,7 @@ impl Pool {
     #[must_use]
     pub fn new(plugin: Arc<Plugin>, all: Arc<PluginInstances>) -> Self {
         let counted = Counted { worker: all.worker(), _all: all };
-        Self { plugin, idle: RefCell::default(), counted }
+        Self { plugin, idle: RefCell::default(), memory: Cell::default(), counted }
     }
 
     pub(crate) async fn on_request(&self, input: OnRequest) -> Result<Flow, Failure> {
@@ -74,6 +76,20 @@ impl Pool {
         };
         self.give_back(leased);
         Ok(flow)
+    }
+
+    /// Makes an instance, so that the next call finds one. Where each call takes a fresh one, there is nothing to make.
+    pub(crate) async fn warm(&self) {
+        if self.plugin.isolation == Isolation::Pooled
+            && let Ok(leased) = self.lease().await
+        {
+            self.give_back(leased);
+        }
+    }
+
+    /// The most linear memory that an instance had after a call, in bytes; 0 where none came back.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.memory.get()
     }
 
     /// Drops instances that nobody has needed for `age`.
@@ -114,9 +130,10 @@ impl Pool {
 
     fn give_back(&self, mut leased: Leased<'_>) {
         leased.instance.calls += 1;
+        let used = leased.instance.memory_used();
+        self.memory.set(self.memory.get().max(used));
         // Linear memory never shrinks: one large request would be kept for ever.
-        let worn =
-            leased.instance.calls >= MAX_CALLS || leased.instance.memory_used() > self.plugin.limits.memory / 4 * 3;
+        let worn = leased.instance.calls >= MAX_CALLS || used > self.plugin.limits.memory / 4 * 3;
         if self.plugin.isolation == Isolation::Request || worn {
             return;
         }

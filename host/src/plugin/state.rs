@@ -1,9 +1,11 @@
 //! What a store holds for its guest: limits, and one field for each capability.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::clocks::HostWallClock;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::engine::Pace;
@@ -31,6 +33,8 @@ pub(crate) struct Grounds {
     pub(crate) log: PluginLog,
     pub(crate) limiter: Arc<Buckets>,
     pub(crate) kv: kv::Granted,
+    /// What the guest's wall clock shows, where it does not show the time.
+    pub(crate) now: Option<SystemTime>,
 }
 
 impl State {
@@ -44,6 +48,9 @@ impl State {
         wasi.stdout(Stderr::new(&log)).stderr(Stderr::new(&log)).max_random_size(MAX_RANDOM);
         if let Some(seed) = seed {
             wasi.insecure_random_seed(seed);
+        }
+        if let Some(now) = grounds.now {
+            wasi.wall_clock(Stopped(now));
         }
         Self {
             limits: Memory { memory: limits.memory, table: limits.table, used: 0, refused: false },
@@ -65,6 +72,19 @@ impl State {
     /// The resources that the guest holds handles of.
     pub(super) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+}
+
+/// A wall clock that always shows the same.
+struct Stopped(SystemTime);
+
+impl HostWallClock for Stopped {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }
 

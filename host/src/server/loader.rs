@@ -15,6 +15,7 @@ use super::worker::{Command, Listening, Worker};
 use super::{Options, StartError, accept};
 use crate::capability::kv;
 use crate::capability::limiter::{Limiter, Sizes};
+use crate::cases;
 use crate::config::{self, Config, PluginSpec, Problem, Problems};
 use crate::metrics::Metrics;
 use crate::plugin::{Change, Engine, Library, LoadError, Plugin, Report, Stores};
@@ -253,7 +254,7 @@ impl Loader {
             tracing::warn!("{what} changes with the next start, not with a reload");
         }
         self.library.set_directory(config.plugins.directory.clone());
-        take_in(&mut self.library, &self.foundation.metrics);
+        take_in(&mut self.library, &self.foundation, &self.runtime);
         let known = &self.snapshot.plugins;
         let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, known);
         let snapshot = Arc::new(self.runtime.block_on(build)?);
@@ -364,12 +365,13 @@ impl Loader {
     /// Configures a component for every plugin that uses it.
     ///
     /// # Errors
-    /// Why it cannot take the place of the one before it: some plugin is not granted what it imports, or it refuses that
-    /// plugin's configuration.
+    /// Why it cannot take the place of the one before it: it does not pass its own cases, some plugin is not granted what
+    /// it imports, or it refuses that plugin's configuration.
     fn try_out(&self, change: &Change) -> Result<BTreeMap<String, Arc<Plugin>>, LoadError> {
         let mut tried = BTreeMap::new();
         let Some(Ok(component)) = &change.now else { return Ok(tried) };
         let Foundation { engine, stores, .. } = &self.foundation;
+        self.runtime.block_on(try_cases(change, engine))?;
         for spec in self.users(&change.name) {
             let plugin = self.runtime.block_on(Plugin::load(engine, component, spec, stores))?;
             tried.insert(spec.name.clone(), Arc::new(plugin));
@@ -488,18 +490,28 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let stores = Stores { limiter, kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
     let foundation = Foundation { engine: Arc::new(engine), stores, upstreams: Known::default(), metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
-    take_in(&mut library, &foundation.metrics);
+    take_in(&mut library, &foundation, &runtime);
     let none = BTreeMap::new();
     let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &none));
     let snapshot = built.map_err(StartError::Problems)?;
     Ok(Loaded { runtime, foundation, library, snapshot })
 }
 
-/// Takes what is in the plugins directory as it is, where all plugins are checked afterwards anyway.
-fn take_in(library: &mut Library, metrics: &Metrics) {
+/// Takes what is in the plugins directory, where all plugins are checked afterwards anyway. What does not pass its own
+/// cases is not taken.
+fn take_in(library: &mut Library, foundation: &Foundation, runtime: &tokio::runtime::Runtime) {
     for change in library.look() {
-        note(&change, None, metrics);
-        library.settle(change, None);
+        let problem = runtime.block_on(try_cases(&change, &foundation.engine)).err();
+        note(&change, problem.as_ref(), &foundation.metrics);
+        library.settle(change, problem);
+    }
+}
+
+/// Runs the cases that lie beside a new component.
+async fn try_cases(change: &Change, engine: &Arc<Engine>) -> Result<(), LoadError> {
+    match (&change.now, &change.cases) {
+        (Some(Ok(component)), Some(path)) => cases::pass_all(engine, component, path).await,
+        _ => Ok(()),
     }
 }
 
