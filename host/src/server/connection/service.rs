@@ -47,7 +47,10 @@ where
         self.activity.begin();
         let request = request.map(|incoming| Body::received(incoming).idle(self.body_idle));
         let pending = Pending { activity: self.activity.clone(), answered: false };
-        Carrying { carried: (self.carry)(Received::Request(request, Kinds::UNKNOWN), self.peer.clone()), pending: Some(pending) }
+        Carrying {
+            carried: (self.carry)(Received::Request(request, Kinds::UNKNOWN), self.peer.clone()),
+            pending: Some(pending),
+        }
     }
 }
 
