@@ -187,3 +187,27 @@ fn a_response_with_two_ends_is_a_502() {
         assert_eq!(proxy.get("/").status(), 502, "{answer:?}");
     }
 }
+
+#[test]
+fn an_upstream_sees_its_own_host_or_the_one_that_was_asked_for() {
+    let origin = Origin::fine();
+    let url = origin.url();
+    let proxy = Proxy::start(
+        &format!(
+            "[upstream.own]\nendpoints = [\"{url}\"]\n[upstream.kept]\nendpoints = [\"{url}\"]\npreserve-host = true\n\
+             [route.own]\npath-prefix = \"/own\"\nupstream = \"own\"\n\
+             [route.kept]\npath-prefix = \"/kept\"\nupstream = \"kept\"\n"
+        ),
+        &[],
+    );
+    let own = url.trim_start_matches("http://");
+    for (target, host) in [("/own", own), ("/kept", "api.test:81"), ("http://API.test:81/kept?x", "api.test:81")] {
+        let mut client = proxy.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nhost: API.test.:81\r\n\r\n"));
+        let response = client.response();
+        assert_eq!(response.status(), 200, "{target}: {response:?}");
+        let seen = origin.last();
+        assert_eq!(seen.header("host"), Some(host), "{target}: {seen:?}");
+        assert!(seen.target().starts_with('/'), "{seen:?}");
+    }
+}

@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// What a component is, before anybody uses it.
+mod inspect;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
 // What the documentation shows, page by page.
@@ -27,6 +29,8 @@ mod tls;
 mod http2;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
+// The same bytes to nginx and to hyper, and where they see other requests in them.
+mod readers;
 // A corpus of hostile bytes, each with its answer.
 mod hostile;
 // What must never be written anywhere.

@@ -29,6 +29,8 @@ pub enum Body {
     Empty,
     /// All of it is here.
     Full(Bytes),
+    /// All of it is here, and somebody is told when it goes.
+    Told(Told),
     /// It comes in pieces, perhaps with trailers at its end. Most requests have none of it, and a request is moved often.
     Stream(Box<Stream>),
 }
@@ -118,16 +120,22 @@ impl Body {
     /// Tells `observer` about each piece and the end, which comes together with the last piece.
     #[must_use]
     pub fn observe(self, observer: Rc<dyn Observe>) -> Self {
-        let mut stream = match self {
+        match self {
             Self::Empty => {
                 observer.end(End::Whole);
-                return Self::Empty;
+                Self::Empty
             }
-            Self::Full(bytes) => Box::new(Stream::bytes(bytes)),
-            Self::Stream(stream) => stream,
-        };
-        stream.observe(observer);
-        Self::Stream(stream)
+            Self::Full(bytes) => Self::Told(Told { bytes, observer: Some(observer) }),
+            Self::Told(told) => {
+                let mut stream = Box::new(Stream::boxed(Box::pin(Self::Told(told))));
+                stream.observe(observer);
+                Self::Stream(stream)
+            }
+            Self::Stream(mut stream) => {
+                stream.observe(observer);
+                Self::Stream(stream)
+            }
+        }
     }
 
     /// The same body in one piece, where it is known to have at most `cap` bytes; its trailers are lost then.
@@ -150,6 +158,7 @@ impl Body {
         let mut stream = match self {
             Self::Empty => return Ok(Bytes::new()),
             Self::Full(bytes) => return Ok(bytes),
+            Self::Told(mut told) => return Ok(told.take()),
             Self::Stream(stream) => stream,
         };
         let Some(first) = stream.data().await? else {
@@ -178,6 +187,37 @@ impl Body {
     }
 }
 
+/// A whole body of which somebody is told when it goes: most responses are one, and need no box for that.
+pub struct Told {
+    bytes: Bytes,
+    observer: Option<Rc<dyn Observe>>,
+}
+
+impl Told {
+    fn take(&mut self) -> Bytes {
+        let bytes = std::mem::take(&mut self.bytes);
+        if let Some(observer) = self.observer.take() {
+            observer.piece(bytes.len());
+            observer.end(End::Whole);
+        }
+        bytes
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer.take() {
+            observer.end(End::Dropped);
+        }
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
@@ -203,6 +243,10 @@ impl HttpBody for Body {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
+            Self::Told(told) => {
+                let bytes = told.take();
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
             Self::Stream(stream) => stream.poll_frame(context),
             full @ Self::Full(_) => {
                 let Self::Full(bytes) = std::mem::take(full) else {
@@ -217,6 +261,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
+            Self::Told(told) => told.bytes.is_empty(),
             Self::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -225,6 +270,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Told(told) => SizeHint::with_exact(told.bytes.len() as u64),
             Self::Stream(stream) => stream.size_hint(),
         }
     }

@@ -328,6 +328,23 @@ pub struct PluginSpec {
     pub grant: Grant,
 }
 
+impl PluginSpec {
+    /// A component under its own name, with everything else as it is where a configuration says nothing.
+    #[must_use]
+    pub fn of(component: &str) -> Self {
+        Self {
+            name: component.to_owned(),
+            component: component.to_owned(),
+            config: "{}".to_owned(),
+            places: Places::default(),
+            on_failure: OnFailure::Closed,
+            isolation: Isolation::Pooled,
+            limits: PluginLimits::default(),
+            grant: Grant::default(),
+        }
+    }
+}
+
 /// What a trap, a timeout or an overload of a plugin does to the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnFailure {
@@ -359,6 +376,18 @@ pub struct PluginLimits {
     pub instances: NonZeroU32,
     /// How long a request waits for an instance. Default 100 ms.
     pub wait: Duration,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_millis(10),
+            memory: 16 << 20,
+            table: 20_000,
+            instances: NonZeroU32::MIN.saturating_add(63),
+            wait: Duration::from_millis(100),
+        }
+    }
 }
 
 /// Which capabilities a plugin may import beside `log` and `limiter`.

@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::config::Endpoint;
 
 pub use sending::is_idempotent;
-pub use target::{Failed, Target};
+pub use target::{Failed, Target, Times};
 pub use trust::{Trust, server_name};
 
 /// How long a connection stays open without a request. nginx keeps its own for as long, and most servers close earlier.
@@ -56,7 +56,7 @@ pub struct Record {
     pub repeated: bool,
     /// Time for names, TCP and TLS, where a new connection was made.
     pub connect: Option<Duration>,
-    /// Time from the beginning to the end of the response's head.
+    /// Time from the beginning of the last try to the end of the response's head.
     pub head: Option<Duration>,
 }
 

@@ -8,6 +8,7 @@ mod component;
 mod convert;
 mod engine;
 mod image;
+mod inspect;
 mod instance;
 mod interest;
 mod library;
@@ -26,6 +27,7 @@ pub(crate) use convert::{
     Applied, Attributes, Head, Refused, describe_new_body, edit_request, edit_response, refusal, whole,
 };
 pub use engine::Engine;
+pub use inspect::Inspection;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
 pub(crate) use interest::Sight;
@@ -35,7 +37,7 @@ pub use pool::Pool;
 use state::Grounds;
 
 use crate::capability::kv;
-use crate::capability::limiter::Limiter;
+use crate::capability::limiter::{Limiter, Sizes};
 use crate::capability::log::PluginLog;
 use crate::config::{Grant, Isolation, OnFailure, PluginLimits, PluginSpec};
 
@@ -71,6 +73,13 @@ pub struct Stores {
     pub kv: Arc<kv::Stores>,
 }
 
+/// Empty ones, which nobody else has.
+impl Default for Stores {
+    fn default() -> Self {
+        Self { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) }
+    }
+}
+
 impl Plugin {
     /// Checks a component against the grants of `spec`, and configures an instance on trial.
     ///
@@ -84,13 +93,26 @@ impl Plugin {
         stores: &Stores,
     ) -> Result<Self, LoadError> {
         component.check_grants(&spec.grant)?;
+        let mut plugin = Self::unconfigured(engine, component, spec, stores);
+        let (image, interest) = match plugin.isolation {
+            // One configuration for many calls.
+            Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
+            Isolation::Request => image::take(&plugin).await?,
+        };
+        plugin.sight = Sight::new(interest, component).map_err(LoadError::Interest)?;
+        plugin.image = image;
+        Ok(plugin)
+    }
+
+    /// As it is before anything of it has run.
+    fn unconfigured(engine: &Arc<Engine>, component: &Arc<Component>, spec: &PluginSpec, stores: &Stores) -> Self {
         let grounds = Grounds {
             pace: engine.pace().clone(),
             log: PluginLog::new(&spec.name),
             limiter: Arc::new(stores.limiter.plugin(&spec.name)),
             kv: kv::Granted::new(&stores.kv, &spec.grant.kv),
         };
-        let mut plugin = Self {
+        Self {
             name: spec.name.as_str().into(),
             on_failure: spec.on_failure,
             component: component.clone(),
@@ -103,15 +125,7 @@ impl Plugin {
             grant: spec.grant.clone(),
             grounds,
             in_use: Arc::new(Semaphore::new(spec.limits.instances.get() as usize)),
-        };
-        let (image, interest) = match plugin.isolation {
-            // One configuration for many calls.
-            Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
-            Isolation::Request => image::take(&plugin).await?,
-        };
-        plugin.sight = Sight::new(interest, component).map_err(LoadError::Interest)?;
-        plugin.image = image;
-        Ok(plugin)
+        }
     }
 
     /// Whether this is what `component` and `spec` would give again, so that it and its instances can be kept.

@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use crate::authority::Scheme;
 use crate::body::{Body, End, Observe};
@@ -109,7 +110,7 @@ impl Proxy {
     /// Carries one request to its answer. Never fails: what goes wrong becomes a response.
     pub(crate) async fn carry(self: Rc<Self>, received: Received, peer: &Peer, listener: &str) -> Response<Body> {
         let request_id = self.ids.next();
-        let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began());
+        let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began(), &self.lines);
         let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
         let entry = unanswered.entry();
         let (request, kinds) = match received {
@@ -183,7 +184,8 @@ impl Proxy {
             None => body,
         };
         if !body.is_end_stream() {
-            body = body.observe(Rc::new(Counted(entry.bytes_in.clone())));
+            let bytes_in = entry.bytes_in.insert(Rc::default());
+            body = body.observe(Rc::new(Counted(bytes_in.clone())));
         } else if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) {
             // A body that is not there says so, to plugins and to the upstream alike (RFC 9110, section 8.6).
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -233,9 +235,9 @@ impl Proxy {
         let headers = request.headers_mut();
         headers::set_forwarding(headers, &caller.client, caller.scheme, &caller.authority)?;
         headers.insert(REQUEST_ID, caller.request_id.header().clone());
-        if route.upstream.config().preserve_host
-            && let Ok(host) = HeaderValue::try_from(&*caller.authority)
-        {
+        // In place of the client's, which says the same in another form, or of none where the target had it.
+        if route.upstream.config().preserve_host {
+            let host = HeaderValue::try_from(&*caller.authority).map_err(|_| Error::new(Reason::BadHost))?;
             headers.insert(HOST, host);
         }
         let method = request.method().clone();
@@ -243,8 +245,8 @@ impl Proxy {
         let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
         let asking = Asking { client: caller.client.ip, secure };
         let begun = Instant::now();
-        let answer = route.upstream.send(request, asking, &mut record).await;
-        let took = begun.elapsed();
+        let answer = route.upstream.send(request, asking, begun, &mut record).await;
+        let took = if record.asked == 1 { record.head } else { None }.unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {

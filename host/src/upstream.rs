@@ -13,17 +13,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderValue};
-use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Request, Response, header};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::body::Body;
 use crate::config::{self, Balance, Endpoint};
-use crate::connect::{self, Connector, Target, Trust, is_idempotent, server_name};
+use crate::connect::{self, Connector, Target, Times, Trust, is_idempotent, server_name};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
-use crate::headers::join_cookies;
 use crate::metrics::UpstreamMetrics;
 use crate::pem::PemError;
 
@@ -127,34 +124,36 @@ impl Upstream {
         self.prepared.config.endpoints.get(place).map(|member| &member.endpoint)
     }
 
-    /// Sends a request and waits for the head of the response; its body comes as it is read.
+    /// Sends a request, from now on (`begun`), and waits for the head of the response; its body comes as it is read.
     ///
-    /// The request's path and query are sent as they are, its headers too, apart from `Host` and what says where the
-    /// body ends. Endpoints that cannot be reached give the request to another: as long as nothing was sent, that is
-    /// safe for every method. Other failures are tried again where the method allows it, the body is whole, and the
-    /// budget lasts. The response has our version of HTTP, and a `Content-Length` only where it is true.
+    /// The request's path and query are sent as they are, its headers too, apart from what says where the body ends and,
+    /// unless the upstream is to see the client's, `Host`. Endpoints that cannot be reached give the request to another:
+    /// as long as nothing was sent, that is safe for every method. Other failures are tried again where the method
+    /// allows it, the body is whole, and the budget lasts. The response has our version of HTTP, and a
+    /// `Content-Length` only where it is true.
     ///
     /// # Errors
     /// What happened at the last endpoint that was asked.
     pub async fn send(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         asking: Asking,
+        begun: Instant,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
-        let begun = Instant::now();
         self.budget.request(begun);
         let config = &self.prepared.config;
-        let mut request = self.address(request);
+        let mut now = begun;
         let wish = self.wish(&request, asking);
         let harmless = is_idempotent(request.method());
         if harmless && config.retries.attempts > 0 && matches!(request.body(), Body::Stream(_)) {
             request = self.gather(request, begun).await?;
+            now = Instant::now();
         }
         let mut request = Some(request);
         let mut asked = Asked::default();
         let mut tries = Tries::default();
-        let mut now = begun;
+        let total = after(begun, config.timeouts.total);
         loop {
             let Some(place) = self.pick(&wish, &asked, now) else {
                 return Err(Reason::UpstreamUnavailable.into());
@@ -166,9 +165,10 @@ impl Upstream {
             record.endpoint = Some(place);
             record.asked += 1;
             let head_by = config.timeouts.once.map(|once| after(now, once));
-            let outcome = target.send(&mut request, &config.timeouts, (begun, head_by), record).await;
+            let times = Times { begun: now, total, head_by };
+            let outcome = target.send(&mut request, &config.timeouts, times, record).await;
             if let (Balance::PeakEwma, Some(took)) = (&config.balance, record.head) {
-                latency.measured(begun + took - now, begun + took);
+                latency.measured(took, now + took);
             }
             let failed = match &outcome {
                 Ok(response) if !config.retries.statuses.contains(&response.status()) => None,
@@ -194,7 +194,7 @@ impl Upstream {
                     Next::Over => None,
                 };
                 now = Instant::now();
-                if let Some(wait) = wait.filter(|wait| after(now, *wait) < after(begun, config.timeouts.total)) {
+                if let Some(wait) = wait.filter(|wait| after(now, *wait) < total) {
                     if !wait.is_zero() {
                         // What was answered is of no use any more, and must not keep a connection meanwhile.
                         drop(outcome);
@@ -241,21 +241,6 @@ impl Upstream {
             Some(place) if sight.is_open(place) => Some(place),
             _ => self.balancer.pick(wish.key, &sight),
         }
-    }
-
-    /// Brings the target into origin form, with the authority that it had in `Host`, and cookies into one line.
-    fn address(&self, request: Request<Body>) -> Request<Body> {
-        let (mut head, body) = request.into_parts();
-        let uri = std::mem::take(&mut head.uri).into_parts();
-        head.uri = Uri::from(uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        join_cookies(&mut head.headers);
-        if let Some(authority) = uri.authority.filter(|_| self.prepared.config.preserve_host) {
-            let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
-            if let Ok(host) = HeaderValue::from_str(host) {
-                head.headers.insert(header::HOST, host);
-            }
-        }
-        Request::from_parts(head, body)
     }
 }
 

@@ -508,3 +508,65 @@ fn serve(mut stream: &TcpStream, wait: impl Fn()) {
     }
     let _ = stream.write_all(b"second");
 }
+
+/// A built-in component, as a file.
+fn built_in(folder: &TempDir, name: &str) {
+    let (_, bytes) = tollgate::plugin::BUILT_IN.iter().find(|(known, _)| *known == name).expect("a built-in");
+    fs::write(folder.path().join(format!("{name}.wasm")), bytes).expect("a file");
+}
+
+#[test]
+fn inspect_shows_what_a_component_is() {
+    let folder = folder("");
+    built_in(&folder, "rate-limit");
+    let told = ends(&folder, &["plugin", "inspect", "rate-limit.wasm"]);
+    assert_eq!(told.status, Some(0), "{}", told.err);
+    for words in [
+        "rate-limit.wasm: a plugin for version 0.1.0 of the contract",
+        "on-request, on-request-body, on-response, on-response-body",
+        "tollgate:plugin/limiter@0.1.0",
+        "no grant",
+        "limit",
+    ] {
+        assert!(told.out.contains(words), "{words} in {}", told.out);
+    }
+
+    let told = ends(&folder, &["plugin", "inspect", "--json", "rate-limit.wasm"]);
+    let json: Value = serde_json::from_str(&told.out).expect("JSON on standard output");
+    assert_eq!((&json["contract"], &json["grant"]), (&"0.1.0".into(), &Value::Null), "{json}");
+    assert_eq!(json["size"], fs::metadata(folder.path().join("rate-limit.wasm")).expect("a file").len());
+    assert!(json["capabilities"].as_array().is_some_and(|names| names.contains(&"limiter".into())), "{json}");
+
+    let told = ends(&folder, &["plugin", "inspect", "--schema", "rate-limit.wasm"]);
+    let schema: Value = serde_json::from_str(&told.out).expect("JSON on standard output");
+    assert_eq!(schema, json["schema"]);
+    assert!(schema["$schema"].as_str().is_some_and(|draft| draft.contains("2020-12")), "{schema}");
+}
+
+#[test]
+fn inspect_says_why_a_file_is_no_plugin() {
+    let folder = folder("");
+    built_in(&folder, "cors");
+    let whole = fs::read(folder.path().join("cors.wasm")).expect("a file");
+    // A component that exports nothing: the preamble alone.
+    let nothing = b"\0asm\x0d\0\x01\0";
+    for (what, bytes, words) in [
+        ("empty", &b""[..], "not a WebAssembly component"),
+        ("text", b"hello", "not a WebAssembly component"),
+        ("a core module", b"\0asm\x01\0\0\0", "build it for the target wasm32-wasip2"),
+        ("cut off", &whole[..whole.len() / 2], "not a valid component"),
+        ("a component", nothing, "it is a component, but not a plugin"),
+    ] {
+        fs::write(folder.path().join("it.wasm"), bytes).expect("a file");
+        let told = ends(&folder, &["plugin", "inspect", "it.wasm"]);
+        assert_eq!((told.status, told.out.as_str()), (Some(1), ""), "{what}: {}", told.err);
+        assert!(told.err.starts_with("it.wasm: ") && told.err.contains(words), "{what}: {}", told.err);
+        let told = ends(&folder, &["plugin", "inspect", "--json", "it.wasm"]);
+        let json: Value = serde_json::from_str(&told.out).expect("JSON on standard output");
+        assert!(json["problem"].as_str().is_some_and(|problem| problem.contains(words)), "{what}: {json}");
+        assert_eq!(told.status, Some(1), "{what}");
+    }
+    let told = ends(&folder, &["plugin", "inspect", "nothing.wasm"]);
+    assert_eq!(told.status, Some(2));
+    assert!(told.err.contains("cannot read nothing.wasm"), "{}", told.err);
+}

@@ -94,8 +94,7 @@ impl fmt::Debug for Message {
 
 /// A line without its end; empty at the end of the input, too.
 fn line(input: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    input.read_line(&mut line)?;
-    line.truncate(line.trim_end_matches(['\r', '\n']).len());
-    Ok(line)
+    let mut line = Vec::new();
+    input.read_until(b'\n', &mut line)?;
+    Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -1,9 +1,11 @@
 //! Every seed through its check: those that fuzzing begins with, and those that it once found something with.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use tollgate_fuzz::{configuration, head, hide, json, path, schema, xml};
+use tollgate_fuzz::{configuration, framing, head, hide, json, path, schema, xml};
 
 /// Checks every file of a directory of the crate, and that there are at least so many.
 fn each(directory: &str, at_least: usize, check: impl Fn(&[u8])) {
@@ -26,6 +28,13 @@ fn each(directory: &str, at_least: usize, check: impl Fn(&[u8])) {
 fn configurations() {
     each("seeds/configuration", 3, configuration::check);
     each("../tests/config", 100, configuration::check);
+}
+
+#[test]
+fn framing_of_requests() {
+    let named = RefCell::new(BTreeSet::new());
+    each("seeds/framing", 60, |bytes| named.borrow_mut().extend(framing::check(bytes)));
+    assert_eq!(named.into_inner(), framing::names().collect(), "each difference from hyper has a seed that shows it");
 }
 
 #[test]

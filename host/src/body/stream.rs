@@ -26,7 +26,8 @@ pub struct Stream {
 }
 
 enum Source {
-    Bytes(Bytes),
+    /// There is no more.
+    Over,
     Incoming(Incoming),
     Receiving(Receiving),
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
@@ -41,10 +42,6 @@ struct Idle {
 }
 
 impl Stream {
-    pub(super) fn bytes(bytes: Bytes) -> Self {
-        Self::new(Source::Bytes(bytes))
-    }
-
     pub(super) fn received(incoming: Incoming) -> Self {
         Self::new(Source::Incoming(incoming))
     }
@@ -128,7 +125,7 @@ impl Stream {
 
     pub(super) fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Bytes(bytes) => bytes.is_empty(),
+            Source::Over => true,
             Source::Incoming(incoming) => incoming.is_end_stream(),
             Source::Receiving(body) => body.is_end_stream(),
             Source::Boxed(body) => body.is_end_stream(),
@@ -137,7 +134,7 @@ impl Stream {
 
     pub(super) fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Over => SizeHint::with_exact(0),
             Source::Incoming(incoming) => incoming.size_hint(),
             Source::Receiving(body) => body.size_hint(),
             Source::Boxed(body) => body.size_hint(),
@@ -147,7 +144,7 @@ impl Stream {
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.end(&End::Broken(&error));
         // What is left of it is dropped at once, which is what stops its sender.
-        self.source = Source::Bytes(Bytes::new());
+        self.source = Source::Over;
         Poll::Ready(Some(Err(error)))
     }
 
@@ -181,10 +178,7 @@ impl fmt::Debug for Stream {
 impl Source {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Bytes(bytes) => {
-                let bytes = std::mem::take(bytes);
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
-            }
+            Self::Over => Poll::Ready(None),
             Self::Receiving(body) => {
                 let next = ready!(body.poll_frame(context));
                 Poll::Ready(next.map(|frame| frame.map_err(|cause| BodyError::Broken(cause.into()))))

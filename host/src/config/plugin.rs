@@ -52,6 +52,7 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
         instances: Entry::Absent,
         wait: Entry::Absent,
     });
+    let default = PluginLimits::default();
     Some(PluginSpec {
         name: name.to_owned(),
         component: component?.value.0,
@@ -60,11 +61,11 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
         on_failure: written.on_failure.or(OnFailure::Closed),
         isolation: written.isolation.or(Isolation::Pooled),
         limits: PluginLimits {
-            time: time(reader, limits.time, Duration::from_millis(10), 60 * SECOND),
-            memory: size(reader, limits.memory, 16 << 20, 64 << 10..=4 << 30),
-            table: count(reader, limits.table, 20_000, 1..=10_000_000).0,
-            instances: count_u32(reader, limits.instances, 64, 1..=1_000_000),
-            wait: within(reader, limits.wait, Duration::from_millis(100), Duration::ZERO..=60 * SECOND, show_duration),
+            time: time(reader, limits.time, default.time, 60 * SECOND),
+            memory: size(reader, limits.memory, default.memory as u64, 64 << 10..=4 << 30),
+            table: count(reader, limits.table, default.table, 1..=10_000_000).0,
+            instances: count_u32(reader, limits.instances, default.instances.get() as usize, 1..=1_000_000),
+            wait: within(reader, limits.wait, default.wait, Duration::ZERO..=60 * SECOND, show_duration),
         },
         grant: grant(written.grant, reader),
     })

@@ -153,7 +153,7 @@ impl Arriving {
         match std::mem::replace(&mut self.driver, Driver::Gone) {
             Driver::Reader(mut live) if self.keep => {
                 live.deadline = std::mem::take(&mut self.deadline);
-                self.home.give_back(live);
+                self.home.give_back(live, Instant::now());
             }
             Driver::Both(_, task) => task.abort(),
             Driver::Reader(_) | Driver::Gone => {}

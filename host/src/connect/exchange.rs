@@ -10,10 +10,11 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::Record;
 use super::arriving::Arriving;
 use super::live::Live;
 use super::sending::Sending;
-use super::target::Target;
+use super::target::{Target, Times};
 use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
 use crate::deadline::after;
@@ -33,10 +34,7 @@ pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
     pub(super) home: &'a Rc<Target>,
     pub(super) timeouts: &'a UpstreamTimeouts,
-    /// When it has to be over.
-    pub(super) total: Instant,
-    /// When the head of the response has to be there, apart from that.
-    pub(super) head_by: Option<Instant>,
+    pub(super) times: Times,
     pub(super) reused: bool,
 }
 
@@ -67,6 +65,7 @@ impl Exchange<'_> {
     pub(super) async fn run(
         mut self,
         request: Request<Body>,
+        record: &mut Record,
     ) -> Result<(Response<Body>, Option<Box<Request<Body>>>), Failure> {
         // A connection that was closed while nobody used it.
         if self.reused && !self.live.wire.is_idle() {
@@ -76,12 +75,13 @@ impl Exchange<'_> {
         let (parts, body) = request.into_parts();
         // Streams of gRPC end when they want to; their responses are exempt in any case.
         let grpc = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
-        let end = match self.head_by {
+        let end = match self.times.head_by {
             _ if grpc => None,
-            Some(head_by) if head_by < self.total => Some((head_by, Reason::UpstreamTimeout)),
-            _ => Some((self.total, Reason::TotalTimeout)),
+            Some(head_by) if head_by < self.times.total => Some((head_by, Reason::UpstreamTimeout)),
+            _ => Some((self.times.total, Reason::TotalTimeout)),
         };
-        let begun = Instant::now();
+        // To a connection that was at hand it is the same moment.
+        let begun = if self.reused { self.times.begun } else { Instant::now() };
         let wire = &mut self.live.wire;
         let mut sending = Sending::new(wire, &parts.method, &parts.uri, &parts.headers, body, begun);
 
@@ -101,7 +101,7 @@ impl Exchange<'_> {
                 let failed = may_pass(head.response.status()) && sending.all;
                 let body = if failed { sending.whole() } else { None };
                 let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
-                let response = self.accept(head, sending);
+                let response = self.accept(head, sending, record);
                 match response {
                     Ok(response) => Ok((response, again)),
                     Err(error) => Err(Failure { error, again: None, unsent: false, dead: false }),
@@ -183,7 +183,9 @@ impl Exchange<'_> {
     }
 
     /// Makes our response of what came.
-    fn accept(mut self, head: ResponseHead, sending: Sending) -> Result<Response<Body>, Error> {
+    fn accept(mut self, head: ResponseHead, sending: Sending, record: &mut Record) -> Result<Response<Body>, Error> {
+        let now = Instant::now();
+        record.head = Some(now - self.times.begun);
         let (mut parts, ()) = head.response.into_parts();
         parts.version = Version::HTTP_11;
         if head.kinds.hop_by_hop() {
@@ -199,7 +201,7 @@ impl Exchange<'_> {
         };
         if let Some(body) = whole {
             if keep {
-                self.home.give_back(self.live);
+                self.home.give_back(self.live, now);
             }
             return Ok(Response::from_parts(parts, body.into()));
         }
@@ -208,11 +210,11 @@ impl Exchange<'_> {
         let first = decoder.next(input).map_err(|bad| self.home.error(Reason::UpstreamBody, bad))?;
         if first == Some(Piece::End) {
             if keep {
-                self.home.give_back(self.live);
+                self.home.give_back(self.live, now);
             }
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let total = (!is_endless(&parts.headers)).then_some(self.total);
+        let total = (!is_endless(&parts.headers)).then_some(self.times.total);
         let body = Arriving::new(self.live, self.home.clone(), decoder, first)
             .within(self.timeouts.idle, total)
             .reusable(keep && head.length != Length::UntilClose);

@@ -39,6 +39,13 @@ impl Live {
         Self { wire, deadline: Deadline::new(), used: Instant::now(), _counted: counted }
     }
 
+    /// Whether nothing is left to read or write of what was said. It has no buffers from now on.
+    pub(super) fn is_done(&mut self) -> bool {
+        let done = self.wire.is_empty();
+        self.wire.rest();
+        done
+    }
+
     /// Whether the connection is open and has nothing to do. Nobody is woken by it from now on.
     pub(super) fn rest(&mut self) -> bool {
         let idle = self.wire.is_idle();

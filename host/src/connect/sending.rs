@@ -90,7 +90,7 @@ impl Sending {
                 wire.push(bytes.clone());
                 return Ok(());
             }
-            Body::Stream(_) => match Pin::new(&mut self.body).poll_frame(context) {
+            Body::Stream(_) | Body::Told(_) => match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Pending => {
                     self.wanting = true;
                     return Ok(());
@@ -127,7 +127,7 @@ impl Sending {
 
     /// The body, as long as it can be sent from its beginning.
     pub(super) fn into_body(self) -> Option<Body> {
-        (!self.begun || !matches!(self.body, Body::Stream(_))).then_some(self.body)
+        (!self.begun || matches!(self.body, Body::Empty | Body::Full(_))).then_some(self.body)
     }
 }
 

@@ -38,6 +38,17 @@ pub struct Target {
     open: Rc<Cell<usize>>,
 }
 
+/// When one try began, and when it ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// When it began: now.
+    pub begun: Instant,
+    /// When the whole exchange has to be over, in which there may have been tries before this one.
+    pub total: Instant,
+    /// When the head of the response has to be there, apart from that.
+    pub head_by: Option<Instant>,
+}
+
 /// Why there is no response.
 #[derive(Debug)]
 pub struct Failed {
@@ -102,23 +113,21 @@ impl Target {
         self: &Rc<Self>,
         place: &mut Option<Request<Body>>,
         timeouts: &UpstreamTimeouts,
-        (begun, head_by): (Instant, Option<Instant>),
+        times: Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failed> {
-        let total = after(begun, timeouts.total);
         let mut repeated = false;
         record.reused = false;
-        while let Some(live) = self.take() {
+        while let Some(live) = self.take(times.begun) {
             let Some(request) = place.take() else {
                 return Err(Failed { error: Reason::Internal.into(), unsent: false });
             };
             let harmless = is_idempotent(request.method());
-            let exchange = Exchange { live, home: self, timeouts, total, head_by, reused: true };
-            let failure = match exchange.run(request).await {
+            let exchange = Exchange { live, home: self, timeouts, times, reused: true };
+            let failure = match exchange.run(request, record).await {
                 Ok((response, again)) => {
                     *place = again.map(|request| *request);
                     record.reused = true;
-                    record.head = Some(begun.elapsed());
                     return Ok(response);
                 }
                 Err(failure) => failure,
@@ -135,20 +144,20 @@ impl Target {
             }
         }
         let connecting = Instant::now();
-        let until = head_by.map_or(total, |head_by| head_by.min(total));
-        let live = match self.open(timeouts, until).await {
-            Ok(live) => Box::new(live),
+        // On its own: most requests find a connection, and are spared the room for making one.
+        let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
+        let live = match Box::pin(self.open(timeouts, until)).await {
+            Ok(live) => live,
             Err(error) => return Err(Failed { error, unsent: !repeated }),
         };
         record.connect = Some(connecting.elapsed());
         let Some(request) = place.take() else {
             return Err(Failed { error: Reason::Internal.into(), unsent: false });
         };
-        let exchange = Exchange { live, home: self, timeouts, total, head_by, reused: false };
-        match exchange.run(request).await {
+        let exchange = Exchange { live, home: self, timeouts, times, reused: false };
+        match exchange.run(request, record).await {
             Ok((response, again)) => {
                 *place = again.map(|request| *request);
-                record.head = Some(begun.elapsed());
                 Ok(response)
             }
             Err(failure) => {
@@ -159,9 +168,9 @@ impl Target {
     }
 
     /// The connection that was used last, unless it is too old.
-    fn take(&self) -> Option<Box<Live>> {
+    fn take(&self, now: Instant) -> Option<Box<Live>> {
         let live = self.idle.borrow_mut().pop()?;
-        match oldest(Instant::now()) {
+        match oldest(now) {
             Some(oldest) if live.used < oldest => {
                 // The others are older still.
                 self.idle.borrow_mut().clear();
@@ -171,12 +180,13 @@ impl Target {
         }
     }
 
-    /// Takes back a connection on which everything was said; one that is closed or not wanted is dropped.
-    pub(super) fn give_back(&self, mut live: Box<Live>) {
-        if self.keep.get() == 0 || !live.rest() {
+    /// Takes back a connection on which everything was said by `now`; one that is not wanted is dropped. Whether it was
+    /// closed meanwhile shows when it is taken, or to the sweeper.
+    pub(super) fn give_back(&self, mut live: Box<Live>, now: Instant) {
+        if self.keep.get() == 0 || !live.is_done() {
             return;
         }
-        live.used = Instant::now();
+        live.used = now;
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= self.keep.get() {
             idle.remove(0);
@@ -191,7 +201,7 @@ impl Target {
         idle.drain(..many);
     }
 
-    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Live, Error> {
+    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Box<Live>, Error> {
         let counted = Counted::new(&self.open);
         let until = after(Instant::now(), timeouts.connect).min(total);
         let stream = match timeout_at(until, self.reach(until)).await {
@@ -215,7 +225,7 @@ impl Target {
                 }
             }
         };
-        Ok(Live::new(stream, counted))
+        Ok(Box::new(Live::new(stream, counted)))
     }
 
     /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one

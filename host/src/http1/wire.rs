@@ -190,11 +190,21 @@ impl Wire {
         }
     }
 
+    /// Whether nothing was read that is not understood yet, and nothing waits to be sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.input.is_empty() && self.queued() == 0
+    }
+
     /// Whether the connection is open and silent. Nobody is woken by it from now on.
     pub fn is_idle(&mut self) -> bool {
         // Without a waker of its own an idle connection never wakes the task that used it before.
         let mut quiet = Context::from_waker(std::task::Waker::noop());
-        self.input.is_empty() && self.queued() == 0 && self.poll_read(&mut quiet).is_pending()
+        let silent = match &self.io {
+            Io::Plain(stream) => stream.poll_read_ready(&mut quiet).is_pending(),
+            Io::Tls(_) => false,
+        };
+        self.is_empty() && !self.ended && (silent || self.poll_read(&mut quiet).is_pending())
     }
 }
 

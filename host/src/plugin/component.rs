@@ -21,7 +21,7 @@ const MAX_SIZE: usize = 64 << 20;
 /// What every version of the contract begins with.
 const CONTRACT: &str = "tollgate:plugin/";
 /// The version that this host speaks, as it stands at the end of an interface's name.
-const VERSION: &str = "0.1.0";
+pub(super) const VERSION: &str = "0.1.0";
 
 /// The functions that a plugin may export, beside `configure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +78,7 @@ pub struct Component {
     pub(super) bytes: Bytes,
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
+    pub(super) schema: Option<ComponentExportIndex>,
     pub(super) hooks: [Option<ComponentExportIndex>; 4],
 }
 
@@ -117,6 +118,7 @@ impl Component {
             size: bytes.len(),
             waits,
             configure,
+            schema: function("schema"),
             hooks: Hook::ALL.map(|hook| function(hook.as_str())),
             imports,
             pre,
@@ -129,22 +131,25 @@ impl Component {
         self.hooks[hook as usize].is_some()
     }
 
-    /// The imports beside WASI and what is always granted, each with the name of its capability.
+    /// The capabilities that it imports, by name.
     pub fn capabilities(&self) -> impl Iterator<Item = &str> {
-        self.imports.iter().filter_map(|import| capability(import)).filter(|name| !matches!(*name, "log" | "limiter"))
+        self.imports.iter().filter_map(|import| capability(import))
     }
 
+    /// The line of a configuration that grants what it imports, with an example of each; none where there is no need.
+    pub fn grant_line(&self) -> Option<String> {
+        let needed: Vec<_> = self.capabilities().filter_map(|name| Some(grantable(name)?.0)).collect();
+        (!needed.is_empty()).then(|| format!("grant = {{ {} }}", needed.join(", ")))
+    }
+
+    /// Whether everything that it imports is granted; if not, with the line that grants it.
     pub(super) fn check_grants(&self, grant: &Grant) -> Result<(), LoadError> {
-        for name in self.capabilities() {
-            let granted = match name {
-                "kv" => !grant.kv.is_empty(),
-                _ => false,
-            };
-            if !granted {
-                return Err(LoadError::NotGranted(name.to_owned()));
-            }
+        let missing = |name: &&str| grantable(name).is_some_and(|(_, granted)| !granted(grant));
+        let missing: Vec<_> = self.capabilities().filter(missing).map(str::to_owned).collect();
+        match self.grant_line() {
+            Some(line) if !missing.is_empty() => Err(LoadError::NotGranted(missing, line)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -179,8 +184,8 @@ pub enum LoadError {
     NoConfigure,
     /// An export has another shape than the contract's.
     Signature(&'static str, String),
-    /// It imports a capability that the configuration does not grant.
-    NotGranted(String),
+    /// It imports capabilities that the configuration does not grant, and the line that does.
+    NotGranted(Vec<String>, String),
     /// It refuses its configuration: each complaint as its JSON Pointer and its message.
     Refused(Vec<(String, String)>),
     /// It asks for what it cannot have.
@@ -208,8 +213,9 @@ impl fmt::Display for LoadError {
             Self::NoHooks => write!(f, "exports no `{HOOKS}`: it is a component, but not a plugin"),
             Self::NoConfigure => write!(f, "`{HOOKS}` without the function `configure`"),
             Self::Signature(hook, why) => write!(f, "`{hook}` has another signature than the contract's: {why}"),
-            Self::NotGranted(name) => {
-                write!(f, "imports `{name}`, which is not granted; to grant it, add: grant = {{ {name} = [\"NAME\"] }}")
+            Self::NotGranted(names, line) => {
+                let names = names.join("` and `");
+                write!(f, "imports `{names}`, which is not granted; to grant it, add: {line}")
             }
             Self::Refused(complaints) => {
                 f.write_str("refuses its configuration")?;
@@ -235,6 +241,14 @@ impl std::error::Error for LoadError {}
 fn capability(import: &str) -> Option<&str> {
     let name = import.strip_prefix(CONTRACT)?.split('@').next()?;
     (!matches!(name, "http" | "hooks")).then_some(name)
+}
+
+/// How a capability is granted: what stands in `grant`, and whether that is there. None for those that every plugin has.
+fn grantable(capability: &str) -> Option<(&'static str, fn(&Grant) -> bool)> {
+    match capability {
+        "kv" => Some(("kv = [\"NAME\"]", |grant| !grant.kv.is_empty())),
+        _ => None,
+    }
 }
 
 /// Component Model binary format: the magic number, then a version, then the layer that tells components from modules.

@@ -80,6 +80,19 @@ impl Instance {
         Ok(instance)
     }
 
+    /// What a component that was never configured says about its configuration; none where it says nothing.
+    pub(super) async fn schema(plugin: &Plugin) -> Result<Option<String>, LoadError> {
+        let Some(index) = plugin.component.schema.as_ref() else { return Ok(None) };
+        let slot = plugin.engine.slots.clone();
+        let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
+        let Self { mut store, instance, waits, .. } = Self::start(plugin, &plugin.component, slot, None).await?;
+        let schema: TypedFunc<(), (String,)> = instance
+            .get_typed_func(&mut store, index)
+            .map_err(|error| LoadError::Signature("schema", one_line(&error)))?;
+        let told = call(&mut store, waits, &schema, (), plugin.configure_time()).await;
+        told.map(Some).map_err(|failure| LoadError::Failed(failure.detail))
+    }
+
     async fn start(
         plugin: &Plugin,
         component: &Component,

@@ -28,22 +28,30 @@ pub(super) struct Entry {
     pub(super) endpoint: Option<usize>,
     pub(super) upstream_duration: Option<std::time::Duration>,
     pub(super) status: Option<StatusCode>,
-    pub(super) bytes_in: Rc<Cell<u64>>,
+    /// None where there is no body to count.
+    pub(super) bytes_in: Option<Rc<Cell<u64>>>,
     bytes_out: Cell<u64>,
-    time: SystemTime,
     begun: Instant,
-    tls: bool,
     /// None where what came is no request.
-    asked: Option<Asked>,
+    method: Option<Method>,
+    /// None where no lines are written.
+    line: Option<Line>,
     reason: RefCell<Cow<'static, str>>,
     consumer: Option<Arc<str>>,
     active: Cell<Option<ActiveRequest>>,
 }
 
+/// What is kept for the line alone.
+struct Line {
+    time: SystemTime,
+    tls: bool,
+    /// None where what came is no request.
+    asked: Option<Asked>,
+}
+
 /// What the head of a request says.
 struct Asked {
     version: Version,
-    method: Method,
     host: Option<HeaderValue>,
     uri: Uri,
     user_agent: Option<HeaderValue>,
@@ -60,7 +68,27 @@ impl Asked {
 }
 
 impl Entry {
-    pub(super) fn new(received: &Received, peer: &Peer, request_id: RequestId, active: ActiveRequest) -> Self {
+    pub(super) fn new(
+        received: &Received,
+        peer: &Peer,
+        request_id: RequestId,
+        active: ActiveRequest,
+        lines: &AccessLines,
+    ) -> Self {
+        let request = match received {
+            Received::Request(request, _) => Some(request),
+            Received::Refused(_) => None,
+        };
+        let line = lines.is_on().then(|| Line {
+            time: SystemTime::now(),
+            tls: peer.tls,
+            asked: request.map(|request| Asked {
+                version: request.version(),
+                host: request.headers().get(HOST).cloned(),
+                uri: request.uri().clone(),
+                user_agent: request.headers().get(USER_AGENT).cloned(),
+            }),
+        });
         Self {
             request_id,
             client: Some(peer.address.ip()),
@@ -68,21 +96,11 @@ impl Entry {
             endpoint: None,
             upstream_duration: None,
             status: None,
-            bytes_in: Rc::default(),
+            bytes_in: None,
             bytes_out: Cell::default(),
-            time: SystemTime::now(),
             begun: Instant::now(),
-            tls: peer.tls,
-            asked: match received {
-                Received::Request(request, _) => Some(Asked {
-                    version: request.version(),
-                    method: request.method().clone(),
-                    host: request.headers().get(HOST).cloned(),
-                    uri: request.uri().clone(),
-                    user_agent: request.headers().get(USER_AGENT).cloned(),
-                }),
-                Received::Refused(_) => None,
-            },
+            method: request.map(|request| request.method().clone()),
+            line,
             reason: RefCell::new(Cow::Borrowed("ok")),
             consumer: None,
             active: Cell::new(Some(active)),
@@ -90,7 +108,7 @@ impl Entry {
     }
 
     pub(super) fn is_head(&self) -> bool {
-        self.asked.as_ref().is_some_and(|asked| asked.method == Method::HEAD)
+        self.method.as_ref() == Some(&Method::HEAD)
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
@@ -143,20 +161,18 @@ impl Observe for Closing {
         let took = entry.begun.elapsed();
         // The metric counts the word without the plugin's name and its code: those have series of their own.
         let word = reason.split(':').next().unwrap_or_default();
-        let asked = entry.asked.as_ref();
-        self.metrics.request_ended(asked.map(|asked| &asked.method), status, word, took);
-        if !self.lines.is_on() {
-            return;
-        }
+        self.metrics.request_ended(entry.method.as_ref(), status, word, took);
+        let Some(line) = &entry.line else { return };
+        let asked = line.asked.as_ref();
         let route = entry.route.as_ref();
         let endpoint = route.zip(entry.endpoint).and_then(|(route, place)| route.upstream.endpoint(place));
         self.lines.write(&AccessEntry {
-            time: entry.time,
+            time: line.time,
             request_id: entry.request_id.as_str(),
             client: entry.client,
             protocol: asked.map_or("-", |asked| version(asked.version)),
-            method: asked.map_or("-", |asked| asked.method.as_str()),
-            scheme: if entry.tls { "https" } else { "http" },
+            method: entry.method.as_ref().map_or("-", Method::as_str),
+            scheme: if line.tls { "https" } else { "http" },
             host: asked.map(Asked::host).unwrap_or_default(),
             path: asked.map_or(b"", |asked| asked.uri.path().as_bytes()),
             query: asked.and_then(|asked| asked.uri.query()).map(str::as_bytes),
@@ -167,7 +183,7 @@ impl Observe for Closing {
             endpoint: endpoint.and_then(|endpoint| endpoint.authority.to_str().ok()),
             duration: took,
             upstream_duration: entry.upstream_duration,
-            bytes_in: entry.bytes_in.get(),
+            bytes_in: entry.bytes_in.as_ref().map_or(0, |bytes| bytes.get()),
             bytes_out: entry.bytes_out.get(),
             consumer: entry.consumer.as_deref(),
             user_agent: asked.and_then(|asked| asked.user_agent.as_ref()).map(HeaderValue::as_bytes),

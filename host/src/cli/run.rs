@@ -1,0 +1,136 @@
+//! `tollgate run`: the life of the process.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{COMMANDS, DEFAULT, failed, refused};
+use crate::config::{self, Config};
+use crate::metrics::Metrics;
+use crate::server::{Options, Server, StartError};
+use crate::telemetry::{Redaction, Telemetry};
+use crate::{demo, key};
+
+/// The life of the process: configuration → build → announce → wait → drain.
+pub(super) fn run(path: Option<PathBuf>) -> ExitCode {
+    let path = path.or_else(|| Path::new(DEFAULT).exists().then(|| DEFAULT.into()));
+    let (config, key) = match &path {
+        Some(path) => match config::load(path) {
+            Ok(config) => (config, None),
+            Err(problems) => {
+                let exit = refused(&problems);
+                let word = path.to_str().filter(|_| problems.is_unreadable() && !path.exists());
+                if let Some(command) = word.and_then(|word| config::nearest(word, COMMANDS)) {
+                    eprintln!("help: did you mean the command `{command}`?");
+                }
+                return exit;
+            }
+        },
+        None => match demonstration() {
+            Ok((config, key)) => (config, Some(key)),
+            Err(error) => return failed(&format!("the demo cannot be prepared: {error:#}")),
+        },
+    };
+    for warning in &config.warnings {
+        eprint!("{warning}");
+    }
+    let metrics = Metrics::default();
+    let redaction = Arc::new(Redaction::new(config.secrets.iter(), []));
+    let telemetry = match Telemetry::install(&config.log, redaction, metrics.log_dropped()) {
+        Ok(telemetry) => Arc::new(telemetry),
+        Err(error) => return failed(&format!("the log cannot be set up: {error}")),
+    };
+    if key.is_some() {
+        eprintln!("tollgate: no {DEFAULT} here, so this is the demo");
+    }
+    let options = Options { path, metrics, telemetry: Some(telemetry.clone()), ..Options::default() };
+    let server = match Server::start(config, options) {
+        Ok(server) => server,
+        Err(StartError::Problems(problems)) => return refused(&problems),
+        Err(StartError::Machine(error)) => return failed(&format!("{error:#}")),
+    };
+    // Before anybody is told that we are here: a signal that came too early would kill us.
+    let signals = match Signals::receive() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&format!("signals cannot be received: {error}")),
+    };
+    for (name, address) in server.addresses() {
+        eprintln!("tollgate: listening on {address} ({name})");
+    }
+    if let Some(address) = server.admin() {
+        eprintln!("tollgate: admin on http://{address}/ (healthz, readyz, metrics, state)");
+    }
+    if let Some(key) = &key {
+        eprint!("\nTry:\n\n{}", demo::lines(key));
+    }
+    eprintln!("tollgate: ready");
+    if let Err(error) = signals.wait(&server) {
+        return failed(&format!("there is no thread for signals: {error}"));
+    }
+    eprintln!("tollgate: draining");
+    let cut = server.stop();
+    if cut > 0 {
+        eprintln!("tollgate: {cut} connections were cut");
+    }
+    telemetry.flush(std::time::Duration::from_secs(1));
+    ExitCode::SUCCESS
+}
+
+/// What operators tell a process by.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they are received, and no longer end the process by themselves.
+    fn receive() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let context = runtime.enter();
+        let reload = signal(SignalKind::hangup())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        drop(context);
+        Ok(Self { runtime, reload, terminate, interrupt })
+    }
+
+    /// Reloads on `SIGHUP`, and returns on `SIGTERM` and `SIGINT`. A second one of those ends the process at once.
+    fn wait(self, server: &Server) -> std::io::Result<()> {
+        let Self { runtime, mut reload, mut terminate, mut interrupt } = self;
+        loop {
+            let ends = runtime.block_on(async {
+                tokio::select! {
+                    _ = reload.recv() => false,
+                    _ = terminate.recv() => true,
+                    _ = interrupt.recv() => true,
+                }
+            });
+            if ends {
+                break;
+            }
+            // What is wrong is in the log already.
+            let _ = server.reload();
+        }
+        std::thread::Builder::new().name("tollgate-hurry".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            });
+            eprintln!("tollgate: told twice, ending at once");
+            std::process::exit(1);
+        })?;
+        Ok(())
+    }
+}
+
+fn demonstration() -> anyhow::Result<(Config, key::NewKey)> {
+    let key = key::new_key("demo")?;
+    let config = demo::config(&key, demo::upstream()?)?;
+    Ok((config, key))
+}

@@ -1,0 +1,26 @@
+//! What a component is told to be before anybody uses it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tollgate::plugin::{Engine, Inspection, LoadError, Origin};
+
+use crate::harness::guest;
+
+fn inspect(name: &str) -> Result<Inspection, LoadError> {
+    let engine = Arc::new(Engine::new(1, Some(env!("COMPILED").as_ref())).expect("an engine"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(Inspection::of(&engine, name, Origin::File(PathBuf::new()), guest(name).into()))
+}
+
+#[test]
+fn the_line_that_grants_what_it_imports() {
+    let told = inspect("forbidden").expect("it can be inspected without a grant");
+    assert!(told.capabilities.iter().any(|name| name == "kv"), "{told:?}");
+    assert_eq!(told.grant.as_deref(), Some("grant = { kv = [\"NAME\"] }"));
+    assert!(told.to_string().contains("needs    grant = { kv = [\"NAME\"] }"), "{told}");
+    assert!(told.to_string().contains("store (required)"), "{told}");
+    assert!(!told.waits, "{told:?}");
+    assert_eq!(inspect("trap").expect("nothing is called but its schema").grant, None);
+    assert!(inspect("stall").expect("it loads").waits);
+}
