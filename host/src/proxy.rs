@@ -243,10 +243,10 @@ impl Proxy {
         let method = request.method().clone();
         let mut record = Record::default();
         let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
-        let asking = Asking { client: caller.client.ip, secure };
         let begun = Instant::now();
-        let answer = route.upstream.send(request, asking, begun, &mut record).await;
-        let took = if record.asked == 1 { record.head } else { None }.unwrap_or_else(|| begun.elapsed());
+        let asking = Asking { client: caller.client.ip, secure, begun };
+        let answer = route.upstream.send(request, asking, &mut record).await;
+        let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {

@@ -124,7 +124,7 @@ impl Upstream {
         self.prepared.config.endpoints.get(place).map(|member| &member.endpoint)
     }
 
-    /// Sends a request, from now on (`begun`), and waits for the head of the response; its body comes as it is read.
+    /// Sends a request and waits for the head of the response; its body comes as it is read.
     ///
     /// The request's path and query are sent as they are, its headers too, apart from what says where the body ends and,
     /// unless the upstream is to see the client's, `Host`. Endpoints that cannot be reached give the request to another:
@@ -138,9 +138,9 @@ impl Upstream {
         &self,
         mut request: Request<Body>,
         asking: Asking,
-        begun: Instant,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
+        let begun = asking.begun;
         self.budget.request(begun);
         let config = &self.prepared.config;
         let mut now = begun;

@@ -6,6 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
 use sha2::Sha256;
+use tokio::time::Instant;
 
 use super::balance::hash;
 use crate::config::{self, HashKey, Member};
@@ -20,6 +21,8 @@ pub struct Asking {
     pub client: IpAddr,
     /// Whether the client came over TLS: then its cookies must, too.
     pub secure: bool,
+    /// When it was passed on: the limits on the exchange count from here.
+    pub begun: Instant,
 }
 
 /// What a consistent hash goes by; none where the request has no such thing.
@@ -105,7 +108,7 @@ mod tests {
     use crate::config::Endpoint;
 
     fn asking(client: &str) -> Asking {
-        Asking { client: client.parse().unwrap(), secure: false }
+        Asking { client: client.parse().unwrap(), secure: false, begun: Instant::now() }
     }
 
     fn request(uri: &str, fields: &[(&str, &str)]) -> Parts {

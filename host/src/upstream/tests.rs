@@ -142,10 +142,12 @@ fn get() -> Request<Body> {
 
 async fn send(upstream: &Upstream, request: Request<Body>) -> (Result<Response<Body>, Error>, Record) {
     let mut record = Record::default();
-    (upstream.send(request, ASKING, Instant::now(), &mut record).await, record)
+    (upstream.send(request, asking(), &mut record).await, record)
 }
 
-const ASKING: Asking = Asking { client: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: false };
+fn asking() -> Asking {
+    Asking { client: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: false, begun: Instant::now() }
+}
 
 async fn text(response: Response<Body>) -> String {
     String::from_utf8(response.into_body().collect(1 << 20).await.unwrap().to_vec()).unwrap()
