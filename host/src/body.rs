@@ -152,6 +152,15 @@ impl Body {
         }
     }
 
+    /// The same body in one piece, where it is known to have at most `cap` bytes; its trailers are lost then.
+    ///
+    /// # Errors
+    /// What ended it early.
+    pub async fn gather(self, cap: usize) -> Result<Self, BodyError> {
+        let known = matches!(self, Self::Stream(_)) && self.size_hint().exact().is_some_and(|size| size <= cap as u64);
+        if known { self.collect(cap).await.map(Self::from) } else { Ok(self) }
+    }
+
     /// All of it at once, without its trailers.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ use crate::request_id::RequestIds;
 use crate::router::{Asked, NoRoute};
 use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
-use crate::upstream::{Asking, Record, Upstream};
+use crate::upstream::{Asking, Prepared, Record, Upstream};
 
 use record::{Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
@@ -77,11 +77,12 @@ impl Proxy {
                 kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone(), snapshot.metrics.plugin(name))));
             pools.insert(name.clone(), pool);
         }
-        let upstreams: HashMap<&str, Rc<Upstream>> = snapshot
-            .upstreams
-            .iter()
-            .map(|prepared| (prepared.config().name.as_str(), Rc::new(Upstream::new(prepared.clone(), connector))))
-            .collect();
+        let upstream = |prepared: &Arc<Prepared>| {
+            let (name, workers) = (&prepared.config().name, snapshot.config.workers);
+            Rc::new(Upstream::new(prepared.clone(), connector, workers, snapshot.metrics.upstream(name)))
+        };
+        let upstreams: HashMap<&str, Rc<Upstream>> =
+            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), upstream(it))).collect();
         let route = |route: &config::Route| {
             let metrics = snapshot.metrics.route(&route.name);
             let link = |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name) };
@@ -246,7 +247,7 @@ impl Proxy {
         let begun = Instant::now();
         let asking = Asking { client: caller.client.ip, secure, begun };
         let answer = route.upstream.send(request, asking, &mut record).await;
-        let took = record.head.unwrap_or_else(|| begun.elapsed());
+        let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
