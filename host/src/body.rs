@@ -157,8 +157,12 @@ impl Body {
     /// # Errors
     /// What ended it early.
     pub async fn gather(self, cap: usize) -> Result<Self, BodyError> {
-        let known = matches!(self, Self::Stream(_) | Self::Told(_)) && self.size_hint().exact().is_some_and(|size| size <= cap as u64);
-        if known { self.collect(cap).await.map(Self::from) } else { Ok(self) }
+        match self {
+            Self::Told(_) | Self::Stream(_) if self.size_hint().exact().is_some_and(|size| size <= cap as u64) => {
+                self.collect(cap).await.map(Self::from)
+            }
+            body => Ok(body),
+        }
     }
 
     /// All of it at once, without its trailers.

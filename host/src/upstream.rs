@@ -146,7 +146,7 @@ impl Upstream {
         let mut now = begun;
         let wish = self.wish(&request, asking);
         let harmless = is_idempotent(request.method());
-        if harmless && config.retries.attempts > 0 && !matches!(request.body(), Body::Empty | Body::Full(_)) {
+        if harmless && config.retries.attempts > 0 && matches!(request.body(), Body::Told(_) | Body::Stream(_)) {
             request = self.gather(request, begun).await?;
             now = Instant::now();
         }

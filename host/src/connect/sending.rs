@@ -122,7 +122,7 @@ impl Sending {
 
     /// The body of a request that was sent, if it can be sent once more.
     pub(super) fn whole(&mut self) -> Option<Body> {
-        (!matches!(self.body, Body::Stream(_))).then(|| std::mem::take(&mut self.body))
+        matches!(self.body, Body::Empty | Body::Full(_)).then(|| std::mem::take(&mut self.body))
     }
 
     /// The body, as long as it can be sent from its beginning.
