@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::seats::Seat;
 use super::worker::{Command, Listening, Worker};
 use super::{Options, StartError, accept};
 use crate::capability::kv;
@@ -406,10 +407,12 @@ impl Loader {
     }
 
     fn listen(&self, bound: &Bound) -> anyhow::Result<()> {
-        for (worker, socket) in self.workers.iter().zip(&bound.sockets) {
+        let seats = Seat::all(bound.sockets.len());
+        for ((worker, socket), seat) in self.workers.iter().zip(&bound.sockets).zip(seats) {
             let listening = Listening {
                 listener: bound.listener.clone(),
                 socket: socket.try_clone()?,
+                seat,
                 certificates: bound.certificates.as_ref().map(watch::Sender::subscribe),
                 room: bound.room.clone(),
                 metrics: self.foundation.metrics.listener(&bound.listener.name),
