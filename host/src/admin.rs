@@ -94,6 +94,7 @@ fn limits() -> ListenerLimits {
         head_time: Duration::from_secs(10),
         handshake_time: Duration::from_secs(5),
         body_idle: Duration::from_secs(10),
+        body_rate: None,
         keep_alive: Duration::from_secs(60),
     }
 }

@@ -105,6 +105,12 @@ impl<'a> Authority<'a> {
     pub fn into_owned(self) -> Authority<'static> {
         Authority { text: Cow::Owned(self.text.into_owned()), host: self.host }
     }
+
+    /// [`Authority::as_str`], independent of what it was read from.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.text.into_owned()
+    }
 }
 
 /// The host, with brackets, and what follows the colon after it.
@@ -147,18 +153,24 @@ fn name(raw: &str) -> Option<Cow<'_, str>> {
     if name.is_empty() || name.len() > 253 {
         return None;
     }
-    let mut upper = false;
-    for label in name.split('.') {
-        if label.is_empty() || label.len() > 63 {
+    let (mut upper, mut label) = (false, 0);
+    for byte in name.bytes() {
+        label = match byte {
+            b'.' if label == 0 => return None,
+            b'.' => 0,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label + 1,
+            b'A'..=b'Z' => {
+                upper = true;
+                label + 1
+            }
+            _ => return None,
+        };
+        if label > 63 {
             return None;
         }
-        for byte in label.bytes() {
-            match byte {
-                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
-                b'A'..=b'Z' => upper = true,
-                _ => return None,
-            }
-        }
+    }
+    if label == 0 {
+        return None;
     }
     // A final dot in front of a port cannot be cut out of borrowed text.
     let whole = name.len() == raw.len();

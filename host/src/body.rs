@@ -3,10 +3,12 @@
 //! A [`Body`] is pulled by whoever sends it, so a slow reader slows down the writer on the other side and nothing
 //! piles up in between. A body that ends early ends with a [`BodyError`], never as if it were whole.
 
+mod pace;
 mod stream;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -40,6 +42,8 @@ pub enum Body {
 pub enum BodyError {
     /// Nothing more came for too long.
     Idle,
+    /// It came, but too slowly.
+    Slow,
     /// The time of the whole exchange is over.
     Late,
     /// It is longer than its cap.
@@ -101,6 +105,16 @@ impl Body {
         self
     }
 
+    /// Ends a body that [`idle`](Self::idle) watches with [`BodyError::Slow`] where less than this comes in a second, after
+    /// some time of grace. Only the time that its reader waits for it counts.
+    #[must_use]
+    pub fn rate(mut self, bytes: Option<NonZeroU32>) -> Self {
+        if let Self::Stream(stream) = &mut self {
+            stream.watch_rate(bytes);
+        }
+        self
+    }
+
     /// Refuses a body whose length is known and more than `cap` bytes, and ends one that turns out to be longer with
     /// [`BodyError::TooLarge`].
     ///
@@ -135,6 +149,19 @@ impl Body {
                 stream.observe(observer);
                 Self::Stream(stream)
             }
+        }
+    }
+
+    /// The same body in one piece, where it is known to have at most `cap` bytes; its trailers are lost then.
+    ///
+    /// # Errors
+    /// What ended it early.
+    pub async fn gather(self, cap: usize) -> Result<Self, BodyError> {
+        match self {
+            Self::Told(_) | Self::Stream(_) if self.size_hint().exact().is_some_and(|size| size <= cap as u64) => {
+                self.collect(cap).await.map(Self::from)
+            }
+            body => Ok(body),
         }
     }
 
@@ -272,7 +299,7 @@ impl BodyError {
     #[must_use]
     pub fn of_request(&self) -> Reason {
         match self {
-            Self::Idle => Reason::BodyTimeout,
+            Self::Idle | Self::Slow => Reason::BodyTimeout,
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge => Reason::BodyTooLarge,
             Self::Broken(_) => Reason::BadBody,
@@ -283,7 +310,7 @@ impl BodyError {
     #[must_use]
     pub fn of_response(&self) -> Reason {
         match self {
-            Self::Idle => Reason::UpstreamIdle,
+            Self::Idle | Self::Slow => Reason::UpstreamIdle,
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge | Self::Broken(_) => Reason::UpstreamBody,
         }
@@ -294,6 +321,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Idle => f.write_str("the body stopped coming"),
+            Self::Slow => f.write_str("the body came too slowly"),
             Self::Late => f.write_str("the body did not end in the time of the exchange"),
             Self::TooLarge => f.write_str("the body is too large"),
             Self::Broken(cause) => {

@@ -111,6 +111,9 @@ impl Pass<'_> {
     ///
     /// Where a plugin fails and its policy is closed, or the body that one wants cannot be had.
     pub async fn on_request(&mut self, request: Request<Body>) -> Result<Flow, Error> {
+        if self.chain.links.is_empty() {
+            return Ok(Flow::Continue(request));
+        }
         let (mut parts, mut body) = request.into_parts();
         for index in 0..self.chain.links.len() {
             if let Some(response) = self.hooks(index, &mut parts, &mut body).await? {
@@ -123,6 +126,9 @@ impl Pass<'_> {
 
     /// Takes a response back through the plugins that the request passed.
     pub async fn on_response(&mut self, response: Response<Body>) -> Response<Body> {
+        if self.reached == 0 {
+            return response;
+        }
         let (mut parts, mut body) = response.into_parts();
         while let Some(index) = self.reached.checked_sub(1) {
             self.reached = index;

@@ -33,8 +33,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Method;
 use http::header::{HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 
 pub(crate) use near::nearest;
 pub use overlap::Rank;
@@ -127,6 +127,8 @@ pub struct ListenerLimits {
     pub handshake_time: Duration,
     /// Time between two pieces of a request body, else 408. Default 30 s.
     pub body_idle: Duration,
+    /// Bytes a second of a request body, else 408. Default 500.
+    pub body_rate: Option<NonZeroU32>,
     /// Time without a request on an open connection. Default 60 s.
     pub keep_alive: Duration,
 }
@@ -178,6 +180,8 @@ pub struct Upstream {
     pub tls: UpstreamTls,
     /// How long things may take.
     pub timeouts: UpstreamTimeouts,
+    /// When a request that failed goes out once more.
+    pub retries: Retries,
     /// Replaces the bodies of 5xx responses by problem bodies. Default true.
     pub hide_errors: bool,
     /// Connections to each endpoint kept open while idle, for each worker. Default 64.
@@ -279,8 +283,31 @@ pub struct UpstreamTimeouts {
     pub response_header: Duration,
     /// Between two pieces of a body. Default 60 s.
     pub idle: Duration,
-    /// The whole exchange, for responses that end by themselves. Default 60 s.
+    /// One try, up to the response's head. Default: none.
+    pub once: Option<Duration>,
+    /// The whole exchange with all tries, for responses that end by themselves. Default 60 s.
     pub total: Duration,
+}
+
+/// When a request that failed goes out once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retries {
+    /// Tries beside the first. Default 1.
+    pub attempts: u32,
+    /// Statuses that are worth another try. Default 502, 503, 504.
+    pub statuses: Vec<StatusCode>,
+    /// The longest wait before the second try. Default 25 ms.
+    pub backoff: Duration,
+    /// What it doubles up to. Default 250 ms.
+    pub longest_backoff: Duration,
+    /// The longest `Retry-After` that is waited for. Default 2 s.
+    pub longest_wait: Duration,
+    /// Retries for a hundred requests. Default 20.
+    pub budget: u32,
+    /// Retries in a second that are allowed in any case. Default 3.
+    pub least: u32,
+    /// Bytes of a request body that are kept for another try. Default 64 KiB.
+    pub body: usize,
 }
 
 /// A component with its configuration, under the name that chains use.

@@ -22,7 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::Endpoint;
 
-pub use target::Target;
+pub use sending::is_idempotent;
+pub use target::{Failed, Target, Times};
 pub use trust::{Trust, server_name};
 
 /// How long a connection stays open without a request. nginx keeps its own for as long, and most servers close earlier.
@@ -49,11 +50,13 @@ pub struct Record {
     pub asked: u32,
     /// Whether the request went over a connection that had served others before.
     pub reused: bool,
+    /// Tries beside the first that were worth it for how the one before ended.
+    pub retries: u32,
     /// Whether it was sent a second time, because a reused connection turned out to be closed.
     pub repeated: bool,
     /// Time for names, TCP and TLS, where a new connection was made.
     pub connect: Option<Duration>,
-    /// Time from the beginning to the end of the response's head.
+    /// Time from the beginning of the last try to the end of the response's head.
     pub head: Option<Duration>,
 }
 

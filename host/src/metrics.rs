@@ -76,6 +76,8 @@ pub struct UpstreamMetrics {
     errors: Words<Histogram, ERROR_TYPES>,
     /// Responses in which something was found that tells of the backend, and was removed.
     pub leaks: Counter,
+    /// Those that went out, and those that the budget did not allow.
+    retries: [Counter; 2],
 }
 
 /// Counts for one listener.
@@ -263,6 +265,16 @@ impl UpstreamMetrics {
     pub fn failed(&self, error: &'static str, duration: Duration) {
         self.errors.of(error).observe(duration);
     }
+
+    /// Counts a request that went out once more.
+    pub fn retried(&self) {
+        self.retries[0].inc();
+    }
+
+    /// Counts one that would have, if the budget had allowed it.
+    pub fn retry_denied(&self) {
+        self.retries[1].inc();
+    }
 }
 
 impl Hook {
@@ -336,7 +348,7 @@ impl Default for PluginMetrics {
 impl Default for UpstreamMetrics {
     fn default() -> Self {
         let errors = Words::new(|| Histogram::new(&histogram::REQUESTS));
-        Self { durations: Durations::new(), errors, leaks: Counter::default() }
+        Self { durations: Durations::new(), errors, leaks: Counter::default(), retries: Default::default() }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ use crate::request_id::RequestIds;
 use crate::router::{Asked, NoRoute};
 use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
-use crate::upstream::{Asking, Record, Upstream};
+use crate::upstream::{Asking, Prepared, Record, Upstream};
 
 use record::{Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
@@ -77,11 +77,12 @@ impl Proxy {
                 kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone(), snapshot.metrics.plugin(name))));
             pools.insert(name.clone(), pool);
         }
-        let upstreams: HashMap<&str, Rc<Upstream>> = snapshot
-            .upstreams
-            .iter()
-            .map(|prepared| (prepared.config().name.as_str(), Rc::new(Upstream::new(prepared.clone(), connector))))
-            .collect();
+        let upstream = |prepared: &Arc<Prepared>| {
+            let (name, workers) = (&prepared.config().name, snapshot.config.workers);
+            Rc::new(Upstream::new(prepared.clone(), connector, workers, snapshot.metrics.upstream(name)))
+        };
+        let upstreams: HashMap<&str, Rc<Upstream>> =
+            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), upstream(it))).collect();
         let route = |route: &config::Route| {
             let metrics = snapshot.metrics.route(&route.name);
             let link = |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name) };
@@ -112,7 +113,7 @@ impl Proxy {
         let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began(), &self.lines);
         let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
         let entry = unanswered.entry();
-        let (request, kinds) = match received {
+        let (mut request, kinds) = match received {
             Received::Request(request, kinds) => (request, kinds),
             Received::Refused(error) => {
                 entry.fail(&error);
@@ -120,8 +121,8 @@ impl Proxy {
             }
         };
         let audience = Audience::of_request(&request);
-        let response = match self.admit(request, kinds, peer, listener, entry) {
-            Ok(Admitted { route, request, client, authority, only_chain }) => {
+        let response = match self.admit(&mut request, kinds, peer, listener, entry) {
+            Ok(Admitted { route, client, authority, only_chain }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 self.pass(&route, caller, request, only_chain, entry).await
             }
@@ -136,27 +137,29 @@ impl Proxy {
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
     fn admit(
         &self,
-        request: Request<Body>,
+        request: &mut Request<Body>,
         kinds: Kinds,
         peer: &Peer,
         listener: &str,
         entry: &mut Entry,
     ) -> Result<Admitted, Error> {
-        let (mut parts, body) = request.into_parts();
         let listener = self.snapshot.listener(listener).ok_or(Reason::Draining)?;
-        let authority = headers::check_request(&parts, kinds, Scheme::of(peer.tls))?.into_owned();
-        headers::check_size(&parts, listener.limits.head_fields, listener.limits.head_size)?;
-        let client = client::address(peer.address.ip(), &parts.headers, &listener.trusted_proxies);
+        let authority = headers::check_request(request, kinds, Scheme::of(peer.tls))?.into_owned();
+        // One of HTTP/1 was counted when it was read.
+        if request.version() == Version::HTTP_2 {
+            headers::check_size(request, listener.limits.head_fields, listener.limits.head_size)?;
+        }
+        let client = client::address(peer.address.ip(), request.headers(), &listener.trusted_proxies);
         entry.client = Some(client.ip);
 
         let router = &self.snapshot.router;
-        let canonical = path::canonical(parts.uri.path(), router.keeps_encoded_slash())?;
+        let canonical = path::canonical(request.uri().path(), router.keeps_encoded_slash())?;
         let asked = Asked {
-            method: &parts.method,
+            method: request.method(),
             host: authority.host(),
             path: &canonical,
-            query: parts.uri.query(),
-            headers: &parts.headers,
+            query: request.uri().query(),
+            headers: request.headers(),
         };
         let (found, only_chain) = match router.find(asked) {
             Ok(found) => (found, None),
@@ -170,26 +173,35 @@ impl Proxy {
         entry.route = Some(route.clone());
         let rewritten = match canonical {
             Cow::Borrowed(_) => None,
-            Cow::Owned(path) => Some(target(path, parts.uri.query())?),
+            Cow::Owned(path) => Some(target(path, request.uri().query())?),
         };
-        parts.uri = origin_form(parts.uri, rewritten);
+        origin_form(request.uri_mut(), rewritten);
 
-        headers::clean(&mut parts.headers, kinds, !client.hops.is_empty(), listener.underscores)?;
-        headers::remove_owned(&mut parts.headers, route.chain.owned());
+        headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
+        headers::remove_owned(request.headers_mut(), route.chain.owned());
 
-        let body = body.idle(listener.limits.body_idle);
-        let mut body = match route.body_size {
-            Some(cap) => body.limit(cap).map_err(|error| Error::from(error.of_request()))?,
-            None => body,
-        };
-        if !body.is_end_stream() {
-            let bytes_in = entry.bytes_in.insert(Rc::default());
-            body = body.observe(Rc::new(Counted(bytes_in.clone())));
+        if request.body().is_end_stream() {
+            let method = request.method().clone();
+            headers::tell_of_no_body(&method, request.headers_mut());
         } else {
-            headers::tell_of_no_body(&parts.method, &mut parts.headers);
+            // Streams of gRPC speak when they have something to say.
+            let rate = listener.limits.body_rate.filter(|_| !headers::is_grpc(request.headers()));
+            let body = std::mem::take(request.body_mut()).idle(listener.limits.body_idle).rate(rate);
+            let body = match route.body_size {
+                Some(cap) => body.limit(cap).map_err(|error| Error::from(error.of_request()))?,
+                None => body,
+            };
+            let bytes_in = entry.bytes_in.insert(Rc::default());
+            *request.body_mut() = match body {
+                // What came with its head has come.
+                Body::Full(bytes) => {
+                    bytes_in.set(bytes.len() as u64);
+                    Body::Full(bytes)
+                }
+                body => body.observe(Rc::new(Counted(bytes_in.clone()))),
+            };
         }
-        let request = Request::from_parts(parts, body);
-        Ok(Admitted { route, request, client, authority: authority.as_str().to_owned(), only_chain })
+        Ok(Admitted { route, client, authority: authority.into_string(), only_chain })
     }
 
     /// The straight line.
@@ -244,7 +256,7 @@ impl Proxy {
         let begun = Instant::now();
         let asking = Asking { client: caller.client.ip, secure, begun };
         let answer = route.upstream.send(request, asking, &mut record).await;
-        let took = record.head.unwrap_or_else(|| begun.elapsed());
+        let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
@@ -306,7 +318,6 @@ impl Drop for Unanswered<'_> {
 /// A request that has a route.
 struct Admitted {
     route: Rc<Route>,
-    request: Request<Body>,
     client: Client,
     /// In normal form.
     authority: String,
@@ -323,9 +334,12 @@ fn target(path: String, query: Option<&str>) -> Result<PathAndQuery, Error> {
 }
 
 /// The target without scheme and authority, and with another path where there is one.
-fn origin_form(uri: Uri, rewritten: Option<PathAndQuery>) -> Uri {
-    match rewritten.or_else(|| uri.into_parts().path_and_query) {
+fn origin_form(uri: &mut Uri, rewritten: Option<PathAndQuery>) {
+    if rewritten.is_none() && uri.scheme().is_none() && uri.authority().is_none() {
+        return;
+    }
+    *uri = match rewritten.or_else(|| std::mem::take(uri).into_parts().path_and_query) {
         Some(target) => Uri::from(target),
         None => Uri::default(),
-    }
+    };
 }

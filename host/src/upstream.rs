@@ -6,17 +6,22 @@ mod health;
 mod known;
 mod latency;
 mod report;
+mod retry;
 
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response, header};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::body::Body;
 use crate::config::{self, Balance, Endpoint};
-use crate::connect::{Connector, Target, Trust, server_name};
+use crate::connect::{self, Connector, Target, Times, Trust, is_idempotent, server_name};
+use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::metrics::UpstreamMetrics;
 use crate::pem::PemError;
 
 pub use crate::connect::Record;
@@ -29,6 +34,7 @@ use balance::{Balancer, Random, Sight};
 use health::Health;
 use known::Shared;
 use latency::Latency;
+use retry::{Budget, Failed, Next, Tries};
 
 /// An upstream as it was checked at load: part of the snapshot, shared by the workers.
 #[derive(Debug)]
@@ -74,6 +80,9 @@ pub struct Upstream {
     /// In the order of the endpoints.
     peers: Vec<Peer>,
     balancer: Balancer,
+    budget: Budget,
+    random: Random,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 /// A worker's side of an endpoint.
@@ -86,7 +95,12 @@ struct Peer {
 impl Upstream {
     /// Takes over the connections that `connector` already has to the same endpoints.
     #[must_use]
-    pub fn new(prepared: Arc<Prepared>, connector: &Connector) -> Self {
+    pub fn new(
+        prepared: Arc<Prepared>,
+        connector: &Connector,
+        workers: NonZeroUsize,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Self {
         let config = &prepared.config;
         let peer = |endpoint: &Endpoint| Peer {
             target: connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections),
@@ -94,7 +108,8 @@ impl Upstream {
         };
         let peers = config.endpoints().map(peer).collect();
         let balancer = Balancer::new(&config.balance, &config.endpoints, Random::new());
-        Self { prepared, peers, balancer }
+        let budget = Budget::new(u32::try_from(workers.get()).unwrap_or(u32::MAX), Instant::now());
+        Self { prepared, peers, balancer, budget, random: Random::new(), metrics }
     }
 
     /// What the operator wrote.
@@ -112,46 +127,101 @@ impl Upstream {
     /// Sends a request and waits for the head of the response; its body comes as it is read.
     ///
     /// The request's path and query are sent as they are, its headers too, apart from what says where the body ends and,
-    /// unless the upstream is to see the client's, `Host`. One endpoint that cannot be reached gives the request to
-    /// another, each at most once: as long as nothing was sent, that is safe for every method. The response has our
-    /// version of HTTP, and a `Content-Length` only where it is true.
+    /// unless the upstream is to see the client's, `Host`. Endpoints that cannot be reached give the request to another:
+    /// as long as nothing was sent, that is safe for every method. Other failures are tried again where the method
+    /// allows it, the body is whole, and the budget lasts. The response has our version of HTTP, and a
+    /// `Content-Length` only where it is true.
     ///
     /// # Errors
     /// What happened at the last endpoint that was asked.
     pub async fn send(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         asking: Asking,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let begun = asking.begun;
+        self.budget.request(begun);
         let config = &self.prepared.config;
+        let mut now = begun;
         let wish = self.wish(&request, asking);
+        let harmless = is_idempotent(request.method());
+        if harmless && config.retries.attempts > 0 && matches!(request.body(), Body::Told(_) | Body::Stream(_)) {
+            request = self.gather(request, begun).await?;
+            now = Instant::now();
+        }
         let mut request = Some(request);
         let mut asked = Asked::default();
-        let mut outcome = Err(Error::new(Reason::UpstreamUnavailable));
-        while let Some(place) = self.pick(&wish, &asked, begun) {
+        let mut tries = Tries::default();
+        let total = after(begun, config.timeouts.total);
+        loop {
+            let Some(place) = self.pick(&wish, &asked, now) else {
+                return Err(Reason::UpstreamUnavailable.into());
+            };
             let Peer { target, latency } = &self.peers[place];
             if let Some(request) = request.as_mut().filter(|_| !config.preserve_host) {
                 request.headers_mut().insert(header::HOST, target.endpoint().authority.clone());
             }
             record.endpoint = Some(place);
             record.asked += 1;
-            outcome = target.send(&mut request, &config.timeouts, begun, record).await;
+            let head_by = config.timeouts.once.map(|once| after(now, once));
+            let times = Times { begun: now, total, head_by };
+            let outcome = target.send(&mut request, &config.timeouts, times, record).await;
             if let (Balance::PeakEwma, Some(took)) = (&config.balance, record.head) {
-                latency.measured(took, begun + took);
+                latency.measured(took, now + took);
             }
-            if outcome.is_ok() || request.is_none() || begun.elapsed() >= config.timeouts.total {
-                break;
+            let failed = match &outcome {
+                Ok(response) if !config.retries.statuses.contains(&response.status()) => None,
+                Ok(response) => Some(Failed::Answered(response.headers())),
+                Err(connect::Failed { unsent: true, .. }) => Some(Failed::Unsent),
+                Err(connect::Failed { error, .. }) => Some(Failed::Silent(error.reason())),
+            };
+            if let (Some(failed), true) = (failed, request.is_some()) {
+                asked.add(place);
+                let elsewhere = self.pick(&wish, &asked, now).is_some();
+                let wait = match tries.next(&failed, harmless, elsewhere, (&config.retries, &self.budget, &self.random))
+                {
+                    Next::Elsewhere => Some(Duration::ZERO),
+                    Next::Again(wait) => {
+                        record.retries += 1;
+                        self.metrics.retried();
+                        Some(wait)
+                    }
+                    Next::Denied => {
+                        self.metrics.retry_denied();
+                        None
+                    }
+                    Next::Over => None,
+                };
+                now = Instant::now();
+                if let Some(wait) = wait.filter(|wait| after(now, *wait) < total) {
+                    if !wait.is_zero() {
+                        // What was answered is of no use any more, and must not keep a connection meanwhile.
+                        drop(outcome);
+                        sleep(wait).await;
+                        now = Instant::now();
+                    }
+                    if !elsewhere {
+                        asked = Asked::default();
+                    }
+                    continue;
+                }
             }
-            asked.add(place);
+            let mut response = outcome.map_err(|failed| failed.error)?;
+            if let Some(sticky) = self.prepared.sticky.as_ref().filter(|_| wish.place != Some(place)) {
+                sticky.set(response.headers_mut(), place, asking.secure);
+            }
+            return Ok(response);
         }
-        if let (Ok(response), Some(sticky), Some(place)) = (&mut outcome, &self.prepared.sticky, record.endpoint)
-            && wish.place != Some(place)
-        {
-            sticky.set(response.headers_mut(), place, asking.secure);
-        }
-        outcome
+    }
+
+    /// Waits for the body of a request that may be repeated, so that it can be.
+    async fn gather(&self, request: Request<Body>, begun: Instant) -> Result<Request<Body>, Error> {
+        let config = &self.prepared.config;
+        let (parts, body) = request.into_parts();
+        let gathered = timeout_at(after(begun, config.timeouts.total), body.gather(config.retries.body)).await;
+        let body = gathered.map_err(|_| Reason::TotalTimeout)?.map_err(|error| error.of_request())?;
+        Ok(Request::from_parts(parts, body))
     }
 
     /// Where a request would like to go.

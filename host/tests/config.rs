@@ -4,6 +4,7 @@
 //! meant, `BLESS=1 cargo test --test config` writes the reports again.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -223,7 +224,7 @@ workers = 2
 address = "127.0.0.1:0"
 trusted-proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.1"]
 underscores = "keep"
-limits = { connections = 5, head-size = "8KiB", head-fields = 50, head-time = "1s", handshake-time = "2s", body-idle = "3s", keep-alive = "4s" }
+limits = { connections = 5, head-size = "8KiB", head-fields = 50, head-time = "1s", handshake-time = "2s", body-idle = "3s", body-rate = "1KiB", keep-alive = "4s" }
 [admin]
 [plugins]
 cache = "cache"
@@ -269,6 +270,7 @@ fn everything_can_be_said() {
     let listener = &config.listeners[0];
     assert_eq!(listener.trusted_proxies.len(), 3);
     assert_eq!((listener.limits.head_size, listener.limits.keep_alive), (8 << 10, Duration::from_secs(4)));
+    assert_eq!(listener.limits.body_rate.map(NonZeroU32::get), Some(1 << 10));
     assert_eq!(config.admin.unwrap().address.to_string(), "127.0.0.1:9901");
     assert_eq!(config.upstreams[0].timeouts.total, Duration::from_secs(300));
     assert_eq!(config.upstreams[0].tls.name.as_deref(), Some("a.internal"));

@@ -20,10 +20,11 @@ pub fn check(bytes: &[u8]) {
     for (name, value) in &parts.headers {
         plugin_field(name.as_str(), value.as_bytes());
     }
+    let request = Request::from_parts(parts.clone(), ());
     for scheme in [Scheme::Http, Scheme::Https] {
-        let Ok(authority) = headers::check_request(&parts, Kinds::UNKNOWN, scheme) else { continue };
+        let Ok(authority) = headers::check_request(&request, Kinds::UNKNOWN, scheme) else { continue };
         checked(&parts, scheme, &authority);
-        let _ = headers::check_size(&parts, 100, 65536);
+        let _ = headers::check_size(&request, 100, 65536);
         for trusted in [&[][..], &TRUSTED] {
             let client = client(&parts.headers, trusted);
             forwarded(&parts, scheme, &authority, &client);

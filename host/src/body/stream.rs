@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,16 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
+use super::pace::Pace;
 use super::{BodyError, End, Observe};
-use crate::deadline::{Deadline, after};
 use crate::http1::incoming::Receiving;
 
 /// A body in pieces, with what is watched while they pass.
 pub struct Stream {
     source: Source,
-    idle: Option<Idle>,
+    pace: Option<Pace>,
     /// Bytes that may still come, where the length was not known beforehand.
     left: Option<u64>,
     observer: Option<Rc<dyn Observe>>,
@@ -31,14 +31,6 @@ enum Source {
     Incoming(Incoming),
     Receiving(Receiving),
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
-}
-
-/// The time between two pieces.
-struct Idle {
-    after: Duration,
-    /// Since when the reader waits for the next piece.
-    since: Option<Instant>,
-    deadline: Deadline,
 }
 
 impl Stream {
@@ -55,11 +47,17 @@ impl Stream {
     }
 
     fn new(source: Source) -> Self {
-        Self { source, idle: None, left: None, observer: None }
+        Self { source, pace: None, left: None, observer: None }
     }
 
     pub(super) fn watch_idle(&mut self, after: Duration) {
-        self.idle = Some(Idle { after, since: None, deadline: Deadline::new() });
+        self.pace = Some(Pace::new(after));
+    }
+
+    pub(super) fn watch_rate(&mut self, rate: Option<NonZeroU32>) {
+        if let Some(pace) = &mut self.pace {
+            pace.at_least(rate);
+        }
     }
 
     pub(super) fn cap(&mut self, bytes: u64) {
@@ -79,15 +77,15 @@ impl Stream {
                 return Poll::Ready(None);
             }
             Poll::Pending => {
-                let Some(idle) = &mut self.idle else {
+                let Some(pace) = &mut self.pace else {
                     return Poll::Pending;
                 };
-                ready!(idle.poll(context));
-                return self.fail(BodyError::Idle);
+                let error = ready!(pace.poll(context));
+                return self.fail(error);
             }
         };
-        if let Some(idle) = &mut self.idle {
-            idle.since = None;
+        if let Some(pace) = &mut self.pace {
+            pace.came(frame.data_ref().map_or(0, Bytes::len));
         }
         let Some(data) = frame.data_ref() else {
             // Trailers are the last frame, and nobody asks for another one.
@@ -200,11 +198,4 @@ impl Source {
 /// has that for responses). Sent on, half a body would look whole.
 fn is_cut(incoming: &Incoming) -> bool {
     incoming.size_hint().lower() > 0 || !incoming.is_end_stream()
-}
-
-impl Idle {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        self.deadline.poll(context, after(since, self.after))
-    }
 }

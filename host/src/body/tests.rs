@@ -117,3 +117,68 @@ async fn an_observer_hears_of_every_piece_and_of_one_end() {
     drop(empty);
     assert_eq!(*notes.0.borrow(), ["Whole"]);
 }
+
+/// A body of which so many bytes come after each of these seconds.
+struct Drip(VecDeque<(u64, usize)>, Pin<Box<tokio::time::Sleep>>);
+
+fn drip(pieces: impl IntoIterator<Item = (u64, usize)>) -> Body {
+    let pieces: VecDeque<_> = pieces.into_iter().collect();
+    let first = Duration::from_secs(pieces[0].0);
+    Body::stream(Drip(pieces, Box::pin(tokio::time::sleep(first))))
+}
+
+impl HttpBody for Drip {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        std::task::ready!(self.1.as_mut().poll(context));
+        let Some((_, bytes)) = self.0.pop_front() else { return Poll::Ready(None) };
+        if let Some((pause, _)) = self.0.front() {
+            self.1 = Box::pin(tokio::time::sleep(Duration::from_secs(*pause)));
+        }
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![0; bytes])))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_its_rate_beyond_its_grace() {
+    const RATE: Option<NonZeroU32> = NonZeroU32::new(500);
+    let read = async |pieces: Vec<(u64, usize)>, rate| {
+        let begun = Instant::now();
+        let read = drip(pieces).idle(Duration::from_secs(30)).rate(rate).collect(usize::MAX).await;
+        (read.map(|bytes| bytes.len()), begun.elapsed().as_secs())
+    };
+    let slow =
+        |(read, seconds): &(Result<usize, BodyError>, u64)| matches!(read, Err(BodyError::Slow)) && *seconds == 10;
+    // One byte a second: nothing of it is idle, and it could go on for a week.
+    assert!(slow(&read(vec![(1, 1); 1000], RATE).await), "a drip");
+    assert!(slow(&read(vec![(11, 5000)], RATE).await), "silence at the beginning");
+    let (dripped, _) = read(vec![(1, 1); 1000], None).await;
+    assert_eq!(dripped.unwrap(), 1000, "no rate, no end");
+    // Exactly the rate, for as long as it takes.
+    let (whole, seconds) = read(vec![(9, 4500); 100], RATE).await;
+    assert_eq!((whole.unwrap(), seconds), (450_000, 900));
+    // What came fast makes up for a pause, and never for more than the longest that there may be.
+    let (whole, seconds) = read(vec![(1, 1 << 20), (29, 1)], RATE).await;
+    assert_eq!((whole.unwrap(), seconds), ((1 << 20) + 1, 30));
+    let mut pieces = vec![(1, 1 << 20)];
+    pieces.extend([(1, 1); 1000]);
+    let (dripped, seconds) = read(pieces, RATE).await;
+    assert!(matches!(dripped, Err(BodyError::Slow)) && (31..=32).contains(&seconds), "{dripped:?} after {seconds}");
+    let (idle, seconds) = read(vec![(1, 1 << 20), (31, 1)], RATE).await;
+    assert!(matches!(idle, Err(BodyError::Idle)) && seconds == 31, "{idle:?} after {seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_the_reader_takes_is_not_the_senders() {
+    let mut body = drip([(0, 1), (0, 1), (9, 1)]).idle(Duration::from_secs(30)).rate(NonZeroU32::new(500));
+    for _ in 0..3 {
+        assert!(frame(&mut body).await.unwrap().is_ok());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert!(frame(&mut body).await.is_none());
+}

@@ -9,7 +9,7 @@ use tracing::Level;
 
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
-use super::upstream::values::{BalanceWord, CookieName, WrittenEndpoint};
+use super::upstream::values::{BalanceWord, CookieName, RetryStatus, WrittenEndpoint};
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
     Priority, Reference, Size, Text,
@@ -103,6 +103,10 @@ table! {
         "handshake-time" handshake_time: Duration,
         /// Time between two pieces of a request body, else 408. Default `"30s"`.
         "body-idle" body_idle: Duration,
+        /// Bytes of a request body that come at least in each second that they are waited for, else 408; up to 1MiB, and
+        /// `"0B"` for no such limit. The first 10 s are free, bodies of gRPC always, and what came faster makes up for
+        /// pauses. Default `"500B"`.
+        "body-rate" body_rate: Size,
         /// Time without a request on an open connection. Default `"60s"`.
         "keep-alive" keep_alive: Duration,
     }
@@ -156,8 +160,33 @@ table! {
         "idle-connections" idle_connections: Count,
         /// How long things may take.
         "timeouts" timeouts: Timeouts,
+        /// When a request that failed goes out once more.
+        "retries" retries: Retries,
         /// How `https` endpoints are verified.
         "tls" tls: UpstreamTls,
+    }
+}
+
+table! {
+    /// `retries` of an upstream. Only requests that may be repeated are, by their method, and whose body is whole.
+    "a table" "{ attempts = 2 }"
+    pub(crate) struct Retries {
+        /// Tries beside the first, up to 10. Default 1.
+        "attempts" attempts: Count,
+        /// Statuses that are worth another try: of 408, 425, 429 and 500 to 599. Default `[502, 503, 504]`.
+        "statuses" statuses: Vec<At<RetryStatus>>,
+        /// The longest wait before the second try; it doubles with each further one. Default `"25ms"`.
+        "backoff" backoff: Duration,
+        /// What it doubles up to. Default `"250ms"`.
+        "longest-backoff" longest_backoff: Duration,
+        /// The longest `Retry-After` that is waited for, where there is no other endpoint. Default `"2s"`.
+        "longest-wait" longest_wait: Duration,
+        /// Retries for a hundred requests, 0 to 100. Default 20.
+        "budget" budget: Count,
+        /// Retries in a second that are allowed in any case. Default 3.
+        "least" least: Count,
+        /// The longest request body of known length that is kept for another try; up to 16MiB. Default `"64KiB"`.
+        "body" body: Size,
     }
 }
 
@@ -199,7 +228,9 @@ table! {
         "response-header" response_header: Duration,
         /// Between two pieces of a body. Default `"60s"`.
         "idle" idle: Duration,
-        /// The whole exchange, for responses that end by themselves. Default `"60s"`.
+        /// One try, from its beginning to the end of the response's head; another one may follow. Default: none.
+        "try" once: Duration,
+        /// The whole exchange with all tries, for responses that end by themselves. Default `"60s"`.
         "total" total: Duration,
     }
 }

@@ -1,5 +1,7 @@
 //! Listeners: those for clients, and the one for operators.
 
+use std::num::NonZeroU32;
+
 use super::bounds::{DAY, SECOND, count, size, time};
 use super::pem::pem;
 use super::reader::{At, Entry, OneOrMore, Reader};
@@ -49,6 +51,7 @@ fn listener_limits(written: Option<file::ListenerLimits>, reader: &mut Reader<'_
         head_time: Entry::Absent,
         handshake_time: Entry::Absent,
         body_idle: Entry::Absent,
+        body_rate: Entry::Absent,
         keep_alive: Entry::Absent,
     });
     ListenerLimits {
@@ -58,6 +61,7 @@ fn listener_limits(written: Option<file::ListenerLimits>, reader: &mut Reader<'_
         head_time: time(reader, written.head_time, 10 * SECOND, DAY),
         handshake_time: time(reader, written.handshake_time, 5 * SECOND, DAY),
         body_idle: time(reader, written.body_idle, 30 * SECOND, DAY),
+        body_rate: NonZeroU32::new(size(reader, written.body_rate, 500, 0..=1 << 20) as u32),
         keep_alive: time(reader, written.keep_alive, 60 * SECOND, DAY),
     }
 }

@@ -1,6 +1,7 @@
 //! Upstreams.
 
 mod balance;
+mod retries;
 pub(crate) mod values;
 
 use std::num::NonZeroU32;
@@ -54,6 +55,20 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         Entry::Absent | Entry::Wrong => UpstreamTls::default(),
     };
     let timeouts = written.timeouts.or(file::Timeouts::default());
+    let total = time(reader, timeouts.total, 60 * SECOND, DAY);
+    let once = match timeouts.once {
+        Entry::Absent | Entry::Wrong => None,
+        once => {
+            let at = once.get().cloned();
+            let once = time(reader, once, DAY, DAY);
+            if let Some(at) = at.filter(|_| once >= total) {
+                let problem =
+                    reader.warning(&at, "one try may take as long as all of them: there is never a second one");
+                reader.report(problem.help(format!("total is {}", show_duration(total))));
+            }
+            Some(once)
+        }
+    };
     Some(Upstream {
         name: name.to_owned(),
         endpoints,
@@ -67,8 +82,10 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
             tls: time(reader, timeouts.tls, 5 * SECOND, DAY),
             response_header: time(reader, timeouts.response_header, 15 * SECOND, DAY),
             idle: time(reader, timeouts.idle, 60 * SECOND, DAY),
-            total: time(reader, timeouts.total, 60 * SECOND, DAY),
+            once,
+            total,
         },
+        retries: retries::retries(written.retries, reader),
         hide_errors: written.hide_errors.or(true),
         idle_connections: count(reader, written.idle_connections, 64, 0..=100_000).0,
     })

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::Record;
 use super::arriving::Arriving;
 use super::live::Live;
-use super::sending::{Sending, is_idempotent};
-use super::target::Target;
+use super::sending::Sending;
+use super::target::{Target, Times};
 use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
 use crate::deadline::after;
@@ -34,20 +34,19 @@ pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
     pub(super) home: &'a Rc<Target>,
     pub(super) timeouts: &'a UpstreamTimeouts,
-    /// When the upstream began to be asked.
-    pub(super) begun: Instant,
-    /// When it has to be over.
-    pub(super) total: Instant,
+    pub(super) times: Times,
     pub(super) reused: bool,
 }
 
 /// An exchange that ended without the head of a response.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// The request, if it is still whole and may go out on another connection.
+    /// The request, if it is still whole.
     pub(super) again: Option<Box<Request<Body>>>,
     /// Nothing of it was sent, so not even this server can have seen it.
     pub(super) unsent: bool,
+    /// The connection had served others before, and was closed without a word: in all likelihood before it came.
+    pub(super) dead: bool,
 }
 
 /// Why no head came.
@@ -62,18 +61,27 @@ enum Fault {
 }
 
 impl Exchange<'_> {
-    pub(super) async fn run(mut self, request: Request<Body>, record: &mut Record) -> Result<Response<Body>, Failure> {
+    /// The response; and the request, where that may be worth another try and the request is still whole.
+    pub(super) async fn run(
+        mut self,
+        request: Request<Body>,
+        record: &mut Record,
+    ) -> Result<(Response<Body>, Option<Box<Request<Body>>>), Failure> {
         // A connection that was closed while nobody used it.
         if self.reused && !self.live.wire.is_idle() {
             let error = self.home.error(Reason::UpstreamReset, "closed the connection while it was idle");
-            return Err(Failure { error, again: Some(Box::new(request)), unsent: true });
+            return Err(Failure { error, again: Some(Box::new(request)), unsent: true, dead: true });
         }
         let (parts, body) = request.into_parts();
         // Streams of gRPC end when they want to; their responses are exempt in any case.
         let grpc = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
-        let total = (!grpc).then_some(self.total);
+        let end = match self.times.head_by {
+            _ if grpc => None,
+            Some(head_by) if head_by < self.times.total => Some((head_by, Reason::UpstreamTimeout)),
+            _ => Some((self.times.total, Reason::TotalTimeout)),
+        };
         // To a connection that was at hand it is the same moment.
-        let begun = if self.reused { self.begun } else { Instant::now() };
+        let begun = if self.reused { self.times.begun } else { Instant::now() };
         let wire = &mut self.live.wire;
         let mut sending = Sending::new(wire, &parts.method, &parts.uri, &parts.headers, body, begun);
 
@@ -84,23 +92,28 @@ impl Exchange<'_> {
             }
             match self.poll_head(context, &parts, &mut scan, &mut interim, &mut heard) {
                 Poll::Ready(outcome) => Poll::Ready(outcome),
-                Poll::Pending => self.deadline(context, &sending, total).map(|reason| Err(Fault::Late(reason))),
+                Poll::Pending => self.deadline(context, &sending, end.as_ref()).map(|reason| Err(Fault::Late(reason))),
             }
         })
         .await;
         match outcome {
             Ok(head) => {
-                self.accept(head, sending, record).map_err(|error| Failure { error, again: None, unsent: false })
+                let failed = may_pass(head.response.status()) && sending.all;
+                let body = if failed { sending.whole() } else { None };
+                let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
+                let response = self.accept(head, sending, record);
+                match response {
+                    Ok(response) => Ok((response, again)),
+                    Err(error) => Err(Failure { error, again: None, unsent: false, dead: false }),
+                }
             }
             Err(fault) => {
                 let error = self.explain(&fault);
                 // Over a reused connection that was closed without a word, it was in all likelihood never seen.
                 let silent = !heard && matches!(fault, Fault::Ended);
-                let unsent = silent && !sending.begun;
-                let again = unsent || (silent && self.reused && is_idempotent(&parts.method));
-                let body = if again { sending.into_body() } else { None };
-                let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
-                Err(Failure { error, again, unsent })
+                let (unsent, dead) = (silent && !sending.begun, silent && self.reused);
+                let again = sending.into_body().map(|body| Box::new(Request::from_parts(parts, body)));
+                Err(Failure { error, again, unsent, dead })
             }
         }
     }
@@ -144,7 +157,12 @@ impl Exchange<'_> {
     }
 
     /// Ready with the limit that was passed.
-    fn deadline(&mut self, context: &mut Context<'_>, sending: &Sending, total: Option<Instant>) -> Poll<Reason> {
+    fn deadline(
+        &mut self,
+        context: &mut Context<'_>,
+        sending: &Sending,
+        end: Option<&(Instant, Reason)>,
+    ) -> Poll<Reason> {
         let (at, reason) = match sending {
             // Where it takes no more, its answer is all that we wait for.
             _ if sending.all || sending.refused => {
@@ -154,12 +172,12 @@ impl Exchange<'_> {
             _ if sending.waits_for_client(&self.live.wire) => (None, Reason::UpstreamIdle),
             _ => (Some(after(sending.at, self.timeouts.idle)), Reason::UpstreamIdle),
         };
-        match (at, total) {
-            (Some(at), Some(total)) if total < at => {
-                self.live.deadline.poll(context, total).map(|()| Reason::TotalTimeout)
+        match (at, end) {
+            (Some(at), Some((end, reason))) if *end < at => {
+                self.live.deadline.poll(context, *end).map(|()| reason.clone())
             }
             (Some(at), _) => self.live.deadline.poll(context, at).map(|()| reason),
-            (None, Some(total)) => self.live.deadline.poll(context, total).map(|()| Reason::TotalTimeout),
+            (None, Some((end, reason))) => self.live.deadline.poll(context, *end).map(|()| reason.clone()),
             (None, None) => Poll::Pending,
         }
     }
@@ -167,7 +185,7 @@ impl Exchange<'_> {
     /// Makes our response of what came.
     fn accept(mut self, head: ResponseHead, sending: Sending, record: &mut Record) -> Result<Response<Body>, Error> {
         let now = Instant::now();
-        record.head = Some(now - self.begun);
+        record.head = Some(now - self.times.begun);
         let (mut parts, ()) = head.response.into_parts();
         parts.version = Version::HTTP_11;
         if head.kinds.hop_by_hop() {
@@ -196,7 +214,7 @@ impl Exchange<'_> {
             }
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let total = (!is_endless(&parts.headers)).then_some(self.total);
+        let total = (!is_endless(&parts.headers)).then_some(self.times.total);
         let body = Arriving::new(self.live, self.home.clone(), decoder, first)
             .within(self.timeouts.idle, total)
             .reusable(keep && head.length != Length::UntilClose);
@@ -216,6 +234,11 @@ impl Exchange<'_> {
             Fault::Body(error) => Error::because(error.of_request(), error.to_string()),
         }
     }
+}
+
+/// Whether the same request may well be answered otherwise a moment later.
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 /// Whether a body by its nature ends when it wants to, and not soon.

@@ -120,6 +120,11 @@ impl Sending {
         self.wanting && wire.queued() == 0
     }
 
+    /// The body of a request that was sent, if it can be sent once more.
+    pub(super) fn whole(&mut self) -> Option<Body> {
+        matches!(self.body, Body::Empty | Body::Full(_)).then(|| std::mem::take(&mut self.body))
+    }
+
     /// The body, as long as it can be sent from its beginning.
     pub(super) fn into_body(self) -> Option<Body> {
         (!self.begun || matches!(self.body, Body::Empty | Body::Full(_))).then_some(self.body)
@@ -131,7 +136,8 @@ fn broken(cause: BadLength) -> BodyError {
 }
 
 /// Whether a request that may have had its effect can be sent once more (RFC 9110, section 9.2.2).
-pub(super) fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
-        || matches!(*method, Method::OPTIONS | Method::TRACE)
+#[must_use]
+pub fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE)
+        || method.as_str() == "QUERY"
 }

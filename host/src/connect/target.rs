@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::exchange::Exchange;
 use super::live::{Counted, Live};
+use super::sending::is_idempotent;
 use super::trust::Trust;
 use super::{Record, oldest};
 use crate::body::Body;
@@ -35,6 +36,26 @@ pub struct Target {
     keep: Cell<usize>,
     /// Connections that are there or being made, idle ones included.
     open: Rc<Cell<usize>>,
+}
+
+/// When one try began, and when it ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// When it began: now.
+    pub begun: Instant,
+    /// When the whole exchange has to be over, in which there may have been tries before this one.
+    pub total: Instant,
+    /// When the head of the response has to be there, apart from that.
+    pub head_by: Option<Instant>,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub struct Failed {
+    /// What happened.
+    pub error: Error,
+    /// Nothing of the request was sent: not even this endpoint can have seen it.
+    pub unsent: bool,
 }
 
 struct Tls {
@@ -82,9 +103,9 @@ impl Target {
 
     /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
     ///
-    /// The request is taken from its place when it is sent, and put back when it is certain that nothing of it was:
-    /// then it can go to another endpoint. A reused connection that turns out to be closed costs a request that may be
-    /// repeated (RFC 9110, section 9.2.2) nothing: it goes out once more, on a new connection.
+    /// The request is taken from its place when it is sent, and put back where it is still whole and the outcome may be
+    /// worth another try. A reused connection that turns out to be closed costs a request that may be repeated (RFC
+    /// 9110, section 9.2.2) nothing: it goes out once more, on a new connection.
     ///
     /// # Errors
     /// Every way of [`Reason`] that speaks of an upstream, and those of request bodies.
@@ -92,43 +113,58 @@ impl Target {
         self: &Rc<Self>,
         place: &mut Option<Request<Body>>,
         timeouts: &UpstreamTimeouts,
-        begun: Instant,
+        times: Times,
         record: &mut Record,
-    ) -> Result<Response<Body>, Error> {
-        let total = after(begun, timeouts.total);
+    ) -> Result<Response<Body>, Failed> {
+        let mut repeated = false;
         record.reused = false;
-        while let Some(live) = self.take(begun) {
+        while let Some(live) = self.take(times.begun) {
             let Some(request) = place.take() else {
-                return Err(Reason::Internal.into());
+                return Err(Failed { error: Reason::Internal.into(), unsent: false });
             };
-            let exchange = Exchange { live, home: self, timeouts, begun, total, reused: true };
+            let harmless = is_idempotent(request.method());
+            let exchange = Exchange { live, home: self, timeouts, times, reused: true };
             let failure = match exchange.run(request, record).await {
-                Ok(response) => {
+                Ok((response, again)) => {
+                    *place = again.map(|request| *request);
                     record.reused = true;
                     return Ok(response);
                 }
                 Err(failure) => failure,
             };
-            let Some(request) = failure.again else { return Err(failure.error) };
-            *place = Some(*request);
+            *place = failure.again.map(|request| *request);
+            if place.is_none() || !(failure.unsent || (failure.dead && harmless)) {
+                return Err(Failed { error: failure.error, unsent: failure.unsent });
+            }
             // This one had been closed already: the next.
             if !failure.unsent {
+                repeated = true;
                 record.repeated = true;
                 break;
             }
         }
         let connecting = Instant::now();
         // On its own: most requests find a connection, and are spared the room for making one.
-        let live = Box::pin(self.open(timeouts, total)).await?;
+        let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
+        let live = match Box::pin(self.open(timeouts, until)).await {
+            Ok(live) => live,
+            Err(error) => return Err(Failed { error, unsent: !repeated }),
+        };
         record.connect = Some(connecting.elapsed());
         let Some(request) = place.take() else {
-            return Err(Reason::Internal.into());
+            return Err(Failed { error: Reason::Internal.into(), unsent: false });
         };
-        let exchange = Exchange { live, home: self, timeouts, begun, total, reused: false };
-        exchange.run(request, record).await.map_err(|failure| {
-            *place = failure.again.map(|request| *request);
-            failure.error
-        })
+        let exchange = Exchange { live, home: self, timeouts, times, reused: false };
+        match exchange.run(request, record).await {
+            Ok((response, again)) => {
+                *place = again.map(|request| *request);
+                Ok(response)
+            }
+            Err(failure) => {
+                *place = failure.again.map(|request| *request);
+                Err(Failed { error: failure.error, unsent: failure.unsent && !repeated })
+            }
+        }
     }
 
     /// The connection that was used last, unless it is too old.

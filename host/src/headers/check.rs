@@ -1,8 +1,7 @@
 //! What is wrong with a request's head although it could be parsed.
 
 use http::header::{self, HeaderMap, HeaderName};
-use http::request::Parts;
-use http::{Method, Version};
+use http::{Method, Request, Version};
 
 use super::Kinds;
 use crate::authority::{Authority, Scheme};
@@ -16,34 +15,34 @@ use crate::error::{Error, Reason};
 ///
 /// # Errors
 /// What exactly is wrong, each with the reason that sets its status.
-pub fn check_request(parts: &Parts, kinds: Kinds, scheme: Scheme) -> Result<Authority<'_>, Error> {
-    if !matches!(parts.version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
+pub fn check_request<B>(request: &Request<B>, kinds: Kinds, scheme: Scheme) -> Result<Authority<'_>, Error> {
+    if !matches!(request.version(), Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
         return Err(Reason::HttpVersion.into());
     }
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Reason::MethodRefused.into());
     }
-    target(parts)?;
+    target(request)?;
     if kinds.about_the_body() {
-        let has_body = framing(parts)?;
-        expectation(parts)?;
-        upgrade(&parts.headers, has_body)?;
+        let has_body = framing(request)?;
+        expectation(request)?;
+        upgrade(request.headers(), has_body)?;
     }
-    authority(parts, scheme)
+    authority(request, scheme)
 }
 
 /// Refuses a head of more than `fields` fields, or more than `bytes` bytes of target, names and values.
 ///
 /// # Errors
 /// [`Reason::HeadTooLarge`].
-pub fn check_size(parts: &Parts, fields: usize, bytes: usize) -> Result<(), Error> {
-    let headers = &parts.headers;
+pub fn check_size<B>(request: &Request<B>, fields: usize, bytes: usize) -> Result<(), Error> {
+    let headers = request.headers();
     if headers.len() > fields {
         return Err(Error::because(Reason::HeadTooLarge, format!("{} fields, {fields} allowed", headers.len())));
     }
     // What a field costs on an HTTP/1.1 connection beside its name and value: a colon, a space and a line end.
     let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let size = lines + target;
     if size > bytes {
         return Err(Error::because(Reason::HeadTooLarge, format!("{size} bytes, {bytes} allowed")));
@@ -52,23 +51,23 @@ pub fn check_size(parts: &Parts, fields: usize, bytes: usize) -> Result<(), Erro
 }
 
 /// The form of the target: a path, an absolute URI of HTTP, or `*` for `OPTIONS` alone.
-fn target(parts: &Parts) -> Result<(), Error> {
+fn target<B>(request: &Request<B>) -> Result<(), Error> {
     let refuse = |why: &'static str| Err(Error::because(Reason::BadRequest, why));
-    match (parts.uri.scheme_str(), parts.uri.authority()) {
+    match (request.uri().scheme_str(), request.uri().authority()) {
         (None, Some(_)) => return refuse("the target is an authority, which only CONNECT has"),
         (Some("http" | "https"), _) | (None, None) => {}
         (Some(_), _) => return refuse("the target is neither a path nor an HTTP URI"),
     }
-    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+    if request.uri().path() == "*" && *request.method() != Method::OPTIONS {
         return refuse("the target * is only for OPTIONS");
     }
     Ok(())
 }
 
 /// One way alone to say where the body ends. Answers whether there may be a body.
-fn framing(parts: &Parts) -> Result<bool, Error> {
+fn framing<B>(request: &Request<B>) -> Result<bool, Error> {
     let refuse = |why: &'static str| Err(Error::because(Reason::BadFraming, why));
-    let headers = &parts.headers;
+    let headers = request.headers();
     let length = match single(headers, &header::CONTENT_LENGTH) {
         Lines::None => None,
         Lines::One(value) => match content_length(value) {
@@ -85,7 +84,7 @@ fn framing(parts: &Parts) -> Result<bool, Error> {
     if length.is_some() {
         return refuse("Content-Length and Transfer-Encoding are both there");
     }
-    if parts.version != Version::HTTP_11 {
+    if request.version() != Version::HTTP_11 {
         return refuse("Transfer-Encoding is only for HTTP/1.1");
     }
     if !coding.eq_ignore_ascii_case(b"chunked") {
@@ -103,11 +102,11 @@ fn content_length(value: &[u8]) -> Option<u64> {
 }
 
 /// A client of HTTP/1.0 cannot wait for a 100, and what it expects is ignored (RFC 9110, section 10.1.1).
-fn expectation(parts: &Parts) -> Result<(), Error> {
-    if parts.version == Version::HTTP_10 {
+fn expectation<B>(request: &Request<B>) -> Result<(), Error> {
+    if request.version() == Version::HTTP_10 {
         return Ok(());
     }
-    match single(&parts.headers, &header::EXPECT) {
+    match single(request.headers(), &header::EXPECT) {
         Lines::None => Ok(()),
         Lines::One(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(()),
         Lines::One(_) | Lines::Several => Err(Reason::ExpectationFailed.into()),
@@ -126,19 +125,19 @@ fn upgrade(headers: &HeaderMap, has_body: bool) -> Result<(), Error> {
 
 /// Whom the request is for. A target that names an authority overrules `Host` in HTTP/1.1 (RFC 9112, section 3.2.2); in
 /// HTTP/2 the two must be the same (RFC 9113, section 8.3.1).
-fn authority(parts: &Parts, scheme: Scheme) -> Result<Authority<'_>, Error> {
-    let host = match single(&parts.headers, &header::HOST) {
+fn authority<B>(request: &Request<B>, scheme: Scheme) -> Result<Authority<'_>, Error> {
+    let host = match single(request.headers(), &header::HOST) {
         Lines::None => None,
         Lines::One(value) => Some(Authority::parse(value, scheme)?),
         Lines::Several => return Err(Error::because(Reason::BadHost, "Host is there several times")),
     };
-    let target = match parts.uri.authority() {
+    let target = match request.uri().authority() {
         Some(target) => Some(Authority::parse(target.as_str().as_bytes(), scheme)?),
         None => None,
     };
     match (target, host) {
-        (Some(target), None) if parts.version == Version::HTTP_2 => Ok(target),
-        (Some(target), Some(host)) if parts.version == Version::HTTP_2 && target != host => {
+        (Some(target), None) if request.version() == Version::HTTP_2 => Ok(target),
+        (Some(target), Some(host)) if request.version() == Version::HTTP_2 && target != host => {
             Err(Error::because(Reason::BadHost, "Host and :authority are not the same"))
         }
         (Some(target), Some(_)) => Ok(target),

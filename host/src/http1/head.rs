@@ -143,8 +143,8 @@ impl Scan {
     /// # Errors
     /// Bare line feeds, and more than `most` bytes.
     pub fn find(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, BadHead> {
-        while let Some(found) = memchr::memchr(b'\n', &bytes[self.at..]) {
-            let feed = self.at + found;
+        let from = self.at;
+        for feed in memchr::memchr_iter(b'\n', &bytes[from..]).map(|found| from + found) {
             if feed == self.line || bytes[feed - 1] != b'\r' {
                 return Err(BadHead::LineEnd);
             }

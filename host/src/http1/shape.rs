@@ -21,6 +21,9 @@ const MOST_FIELDS: usize = 48;
 /// Heads with longer names, all together, are made anew each time.
 const MOST_BYTES: usize = 1024;
 
+/// Room for fields that are added on the way, so that the map is not hashed anew for them.
+const ADDED: usize = 6;
+
 thread_local! {
     static SEEN: RefCell<[Slot; SHAPES]> = const { RefCell::new([const { Slot { last: 0, shape: None } }; SHAPES]) };
 }
@@ -74,7 +77,7 @@ fn fingerprint(fields: &[Header<'_>]) -> u64 {
 
 /// Makes the map field by field.
 fn make(head: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Said, Kinds), BadHead> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+    let mut headers = HeaderMap::with_capacity(fields.len() + ADDED);
     let (mut said, mut kinds) = (Said::default(), Kinds::default());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadHead::Name)?;

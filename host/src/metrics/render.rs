@@ -180,6 +180,15 @@ impl Metrics {
         for (upstream, metrics) in &upstreams {
             write_counter(&mut series, &[("upstream", &**upstream)], &metrics.leaks)?;
         }
+        let mut series = out.counter(
+            "tollgate_upstream_retries",
+            "Requests that went out once more, or would have within the budget.",
+        )?;
+        for (upstream, metrics) in &upstreams {
+            for (result, count) in ["sent", "denied"].iter().zip(&metrics.retries) {
+                write_counter(&mut series, &[("upstream", &**upstream), ("result", *result)], count)?;
+            }
+        }
         Ok(())
     }
 

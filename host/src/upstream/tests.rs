@@ -1,6 +1,7 @@
 //! Against real sockets, with origins by script. Everything runs on one thread with the clock stopped: it moves only
 //! when nobody can go on, and then straight to the next deadline.
 
+mod retries;
 mod strict;
 mod time;
 mod tls;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +23,8 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::*;
 use crate::body::BodyError;
-use crate::config::{Member, UpstreamTimeouts, UpstreamTls};
+use crate::config::{Member, Retries, UpstreamTimeouts, UpstreamTls};
+use crate::metrics::Metrics;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -52,16 +54,35 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
             tls: Duration::from_secs(5),
             response_header: Duration::from_secs(15),
             idle: Duration::from_secs(20),
+            once: None,
             total: Duration::from_secs(60),
+        },
+        retries: Retries {
+            attempts: 0,
+            statuses: vec![StatusCode::SERVICE_UNAVAILABLE],
+            backoff: Duration::from_millis(25),
+            longest_backoff: Duration::from_millis(250),
+            longest_wait: Duration::from_secs(2),
+            budget: 20,
+            least: 3,
+            body: 64 << 10,
         },
         hide_errors: true,
         idle_connections: 4,
     }
 }
 
+fn prepared(config: config::Upstream) -> Arc<Prepared> {
+    Arc::new(Prepared::load(config, &Known::default()).unwrap())
+}
+
 fn upstream(config: config::Upstream) -> Upstream {
     // The sweeper ends with its connector, and only one test needs it.
-    Upstream::new(Arc::new(Prepared::load(config, &Known::default()).unwrap()), &Connector::new())
+    with(prepared(config), &Connector::new())
+}
+
+fn with(prepared: Arc<Prepared>, connector: &Connector) -> Upstream {
+    Upstream::new(prepared, connector, NonZeroUsize::MIN, Metrics::default().upstream("test"))
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {
@@ -285,7 +306,7 @@ fn a_connection_closed_while_idle_is_not_used() {
             assert_eq!(upstream.peers[0].target.idle(), 1);
             drop(stream);
             // Lets the runtime look at its sockets.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
     });
 }
@@ -359,6 +380,7 @@ fn a_request_body_that_fails_is_the_clients_fault() {
         for (error, reason) in [
             (BodyError::TooLarge, Reason::BodyTooLarge),
             (BodyError::Idle, Reason::BodyTimeout),
+            (BodyError::Slow, Reason::BodyTimeout),
             (BodyError::Broken("cut".into()), Reason::BadBody),
         ] {
             let (listener, address) = listen().await;

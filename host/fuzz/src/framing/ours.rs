@@ -33,10 +33,9 @@ fn next(input: &mut BytesMut, messages: &mut Vec<Message>) -> Result<bool, End> 
     let Some((skip, length)) = found else { return Err(End::Open) };
     let _ = input.split_to(skip);
     let head = head::request(&input.split_to(length).freeze(), LIMITS).map_err(|bad| refused(&bad))?;
-    let (request, ()) = head.request.into_parts();
+    let request = head.request;
     check_request(&request, head.kinds, Scheme::Http)
         .map_err(|error| End::Refused(error.reason().code().to_owned()))?;
-    let request = http::Request::from_parts(request, ());
     let mut message = Message {
         line: line(&request),
         fields: fields(request.headers()),

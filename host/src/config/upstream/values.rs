@@ -1,9 +1,11 @@
 //! The types that single values of upstreams have.
 
+use http::StatusCode;
 use http::header::HeaderName;
 use toml::de::DeValue;
 
-use crate::config::reader::{Key, Node, Read, Reader, Wrong, no_word, words};
+use crate::config::reader::{At, Key, Node, Read, Reader, Wrong, no_word, words};
+use crate::config::value::Count;
 use crate::config::{Endpoint, HashKey, file};
 
 /// [`Balance`](crate::config::Balance) without the key of the hash.
@@ -81,5 +83,27 @@ fn cookie_name(text: &str) -> Result<CookieName, Wrong> {
     match HeaderName::from_bytes(text.as_bytes()) {
         Ok(_) => Ok(CookieName(text.to_owned())),
         Err(_) => Err(Wrong::because("it is not a token of RFC 9110")),
+    }
+}
+
+/// A status that may be worth another try.
+#[derive(Debug)]
+pub(crate) struct RetryStatus(pub(crate) StatusCode);
+
+impl Read for RetryStatus {
+    const NOUN: &'static str = "a status";
+    const EXAMPLE: &'static str = "503";
+
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let number = Count::read(node, reader)?.0;
+        let status = u16::try_from(number).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let worth = |status: &StatusCode| status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+        let status = status.filter(worth);
+        if status.is_none() {
+            let at = At { value: (), span: node.span.clone(), path: node.path.clone() };
+            let problem = reader.problem(&at, format!("another try does not help where the status is {number}"));
+            reader.report(problem.help("these are taken: 408, 425, 429 and 500 to 599"));
+        }
+        status.map(Self)
     }
 }

@@ -12,17 +12,17 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-fn parts(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> Parts {
+fn request(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> Request<()> {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let mut parts = Request::builder().version(version).method(method).uri(target).body(()).unwrap().into_parts().0;
-    parts.headers = headers(lines);
-    parts
+    let mut request = Request::builder().version(version).method(method).uri(target).body(()).unwrap();
+    *request.headers_mut() = headers(lines);
+    request
 }
 
 /// The code of the refusal, or the authority.
 fn check(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> String {
-    let parts = parts(version, method, target, lines);
-    match check_request(&parts, Kinds::UNKNOWN, Scheme::Http) {
+    let request = request(version, method, target, lines);
+    match check_request(&request, Kinds::UNKNOWN, Scheme::Http) {
         Ok(authority) => authority.as_str().to_owned(),
         Err(error) => error.reason().code().to_owned(),
     }
@@ -104,9 +104,9 @@ fn heads_are_checked() {
 
 #[test]
 fn heads_have_a_size() {
-    let parts = parts(Version::HTTP_11, "GET", "/abc?de", &[("host", "a"), ("x", "12345")]);
+    let request = request(Version::HTTP_11, "GET", "/abc?de", &[("host", "a"), ("x", "12345")]);
     // 7 of the target, 4 + 1 + 4 and 1 + 5 + 4 of the fields.
-    assert!(check_size(&parts, 2, 26).is_ok());
-    assert_eq!(*check_size(&parts, 2, 25).unwrap_err().reason(), Reason::HeadTooLarge);
-    assert_eq!(*check_size(&parts, 1, 1000).unwrap_err().reason(), Reason::HeadTooLarge);
+    assert!(check_size(&request, 2, 26).is_ok());
+    assert_eq!(*check_size(&request, 2, 25).unwrap_err().reason(), Reason::HeadTooLarge);
+    assert_eq!(*check_size(&request, 1, 1000).unwrap_err().reason(), Reason::HeadTooLarge);
 }

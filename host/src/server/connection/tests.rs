@@ -33,6 +33,7 @@ fn limits() -> ListenerLimits {
         head_time: Duration::from_secs(10),
         handshake_time: Duration::from_secs(5),
         body_idle: Duration::from_secs(30),
+        body_rate: std::num::NonZeroU32::new(500),
         keep_alive: Duration::from_secs(60),
     }
 }

@@ -59,7 +59,7 @@ fn each_time_limit_has_its_own_reason() {
         );
         let (feed, body) = fed();
         spawn_local(async move {
-            tokio::time::sleep(seconds(30)).await;
+            sleep(seconds(30)).await;
             feed.send(piece("last")).unwrap();
         });
         is(
@@ -78,7 +78,7 @@ fn a_head_that_drips_is_late_all_the_same() {
             let mut stream = accept(&listener).await;
             for byte in HELLO.bytes() {
                 stream.write_all(&[byte]).await.unwrap();
-                tokio::time::sleep(seconds(1)).await;
+                sleep(seconds(1)).await;
             }
         });
         is(fails(config([endpoint(address, false)]), get()).await, Reason::UpstreamTimeout, seconds(15));
@@ -95,7 +95,7 @@ fn a_body_has_limits_between_its_pieces_and_in_all() {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
             stream.write_all(head.as_bytes()).await.unwrap();
             for _ in 0..10 {
-                tokio::time::sleep(pause).await;
+                sleep(pause).await;
                 let _ = stream.write_all(b"1\r\nx\r\n").await;
             }
         });
@@ -121,12 +121,8 @@ fn idle_connections_are_few_and_do_not_grow_old() {
     run(async {
         let (listener, address) = listen().await;
         let connector = Connector::new();
-        let prepared = Prepared::load(
-            config::Upstream { idle_connections: 2, ..config([endpoint(address, false)]) },
-            &Known::default(),
-        );
-        let prepared = Arc::new(prepared.unwrap());
-        let upstream = Rc::new(Upstream::new(prepared.clone(), &connector));
+        let prepared = prepared(config::Upstream { idle_connections: 2, ..config([endpoint(address, false)]) });
+        let upstream = Rc::new(with(prepared.clone(), &connector));
         let mut streams = Vec::new();
         let mut tasks = Vec::new();
         for _ in 0..3 {
@@ -141,14 +137,14 @@ fn idle_connections_are_few_and_do_not_grow_old() {
         }
         assert_eq!(upstream.peers[0].target.idle(), 2);
         // A reload finds them.
-        let after = Upstream::new(prepared.clone(), &connector);
+        let after = with(prepared.clone(), &connector);
         assert!(Rc::ptr_eq(&after.peers[0].target, &upstream.peers[0].target));
 
         // The sweeper finds the one that the other side closed, and in the end the one that is too old.
         drop(streams.pop());
-        tokio::time::sleep(seconds(6)).await;
+        sleep(seconds(6)).await;
         assert_eq!(upstream.peers[0].target.idle(), 1);
-        tokio::time::sleep(seconds(61)).await;
+        sleep(seconds(61)).await;
         assert_eq!(upstream.peers[0].target.idle(), 0);
     });
 }

@@ -56,7 +56,7 @@ fn tls_is_verified() {
         // The system does not know it.
         let by_system = config::Upstream { tls: UpstreamTls::default(), ..by(&file, "origin.test") };
         if let Ok(prepared) = Prepared::load(by_system, &Known::default()) {
-            let upstream = Upstream::new(Arc::new(prepared), &Connector::new());
+            let upstream = with(Arc::new(prepared), &Connector::new());
             assert_eq!(*send(&upstream, get()).await.0.unwrap_err().reason(), Reason::UpstreamTls);
         }
         // Plain HTTP where TLS is expected.

@@ -50,6 +50,29 @@ fn a_body_that_is_late_or_too_long_is_refused_and_the_client_can_read_why() {
 }
 
 #[test]
+fn a_body_that_drips_is_refused_and_its_connection_ends() {
+    run(async {
+        let rate = limits().body_rate;
+        let served =
+            Served::new(move |request: Request<Body>, peer| echo(request.map(|body| body.rate(rate)), peer), None);
+        for (fields, piece) in [("Content-Length: 8", "x"), ("Transfer-Encoding: chunked", "1\r\nx\r\n")] {
+            let begun = Instant::now();
+            let mut client = served.connect().await;
+            write(&mut client, &format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n")).await;
+            let (mut reading, mut writing) = client.into_split();
+            spawn_local(async move {
+                while writing.write_all(piece.as_bytes()).await.is_ok() {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
+            });
+            let answer = response(&mut reading).await;
+            assert!(status_of(&answer) == "408" && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+            assert!((9..=11).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        }
+    });
+}
+
+#[test]
 fn a_broken_response_never_looks_whole() {
     run(async {
         let (feeds, mut feed) = mpsc::unbounded_channel();
