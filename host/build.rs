@@ -20,6 +20,7 @@ fn main() {
     let target = out.join("plugins");
     build(&workspace, &target);
     embed(&out, &target.join(TARGET).join("plugin"));
+    sources(&workspace, &out);
 }
 
 fn build(workspace: &Path, target: &Path) {
@@ -58,6 +59,31 @@ fn embed(out: &Path, components: &Path) {
     table.push_str("]\n");
     if let Err(error) = std::fs::write(out.join("built_in.rs"), table) {
         fail(&format!("the table of built-in plugins cannot be written: {error}"));
+    }
+}
+
+/// Writes the table of sources that `cli/new.rs` includes: what a new plugin's project is made of.
+fn sources(workspace: &Path, out: &Path) {
+    let mut table = String::from("[\n");
+    for folder in ["wit", "sdk/src"] {
+        let entries =
+            std::fs::read_dir(workspace.join(folder)).unwrap_or_else(|error| fail(&format!("{folder}: {error}")));
+        let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        files.sort();
+        for file in files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                table,
+                "    ({:?}, include_str!({:?})),",
+                format!("{folder}/{name}"),
+                file.display().to_string()
+            );
+        }
+    }
+    table.push_str("]\n");
+    if let Err(error) = std::fs::write(out.join("sources.rs"), table) {
+        fail(&format!("the table of sources cannot be written: {error}"));
     }
 }
 

@@ -136,6 +136,34 @@ fn stores_are_filled_and_have_to_be_granted() {
 }
 
 #[test]
+fn servers_that_a_plugin_asks_say_what_the_case_has_them_say() {
+    let plugin = "plugin.grant.http = [\"https://idp.test\"]\n[case.a]\nconfig.urls = [\"https://idp.test/a\", \"https://idp.test/a\", \"https://idp.test/b\"]\n";
+    let answers = r#"
+        [[case.a.http]]
+        method = "POST"
+        url = "https://idp.test/a"
+        status = 404
+        json = { active = false }
+        [[case.a.http]]
+        method = "POST"
+        url = "https://idp.test/b"
+        with.x-asks = "somebody"
+        [[case.a.http]]
+        method = "POST"
+        url = "https://idp.test/b"
+        with.x-asks = "plugin"
+        error = "timeout"
+    "#;
+    // Each answer is given once, and the second of the same nobody answers.
+    let expected =
+        "[case.a.expect]\nrequest.headers.x-answers = '404 application/json {\"active\":false}, Connect, Timeout'\n";
+    assert_eq!(differences("ask", &format!("{plugin}{answers}{expected}")), [""; 0]);
+    let told =
+        differences("ask", &format!("{plugin}expect.flow = \"edit\"\n").replace("idp.test\"]\n[", "other.test\"]\n["));
+    assert_eq!(told, [""; 0], "it is told that the origin is not granted, and goes on");
+}
+
+#[test]
 fn cases_know_nothing_of_each_other() {
     let text = "plugin.config = {}\n[case.a]\nexpect.request.headers.x-calls = \"1\"\n[case.b]\ntimes = 3\nexpect.request.headers.x-calls = \"3\"\n";
     assert!(run("echo-state", text).iter().all(|outcome| outcome.passed));

@@ -13,6 +13,10 @@ mod guests;
 mod inspect;
 // Files of cases, which a plugin has to pass.
 mod cases;
+// Plugins that ask servers of their own.
+mod asking;
+// Capabilities that every plugin has.
+mod capabilities;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
 // What the documentation shows, page by page.

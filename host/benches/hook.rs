@@ -17,8 +17,6 @@ use http::Request;
 
 use tollgate::authority::Scheme;
 use tollgate::body::Body;
-use tollgate::capability::kv;
-use tollgate::capability::limiter::{Limiter, Sizes};
 use tollgate::chain::{Caller, Chain, Flow, Link};
 use tollgate::client::Client;
 use tollgate::config;
@@ -64,8 +62,7 @@ fn hooks(criterion: &mut Criterion) {
     };
     let engine = Arc::new(Engine::new(100, None).expect("an engine"));
     let mut library = Library::new(engine.clone(), None);
-    let stores =
-        Stores { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+    let stores = Stores::default();
     let metrics = Metrics::default();
     let ids = RequestIds::new();
     let mut group = criterion.benchmark_group("one hook call");

@@ -20,17 +20,26 @@ mod generated {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "plugin",
-        imports: { default: trappable },
+        imports: {
+            // What waits.
+            "tollgate:plugin/http-client.send": async | trappable,
+            "tollgate:plugin/http-client.[static]pending.wait": async | trappable,
+            default: trappable,
+        },
         with: {
             "tollgate:plugin/limiter.bucket": crate::capability::limiter::BucketHandle,
             "tollgate:plugin/kv.store": crate::capability::kv::StoreHandle,
+            "tollgate:plugin/http-client.pending": crate::capability::http_client::PendingHandle,
+            "tollgate:plugin/metrics.counter": crate::capability::metrics::CounterHandle,
+            "tollgate:plugin/metrics.gauge": crate::capability::metrics::GaugeHandle,
+            "tollgate:plugin/metrics.histogram": crate::capability::metrics::HistogramHandle,
         },
     });
 }
 
 pub(crate) use generated::exports::tollgate::plugin::hooks::{BodyInterest, Complaint, Interest, Names, Parts};
 pub(crate) use generated::tollgate::plugin::http::{BodyFlow, Edits, Fault, Flow, Header, Problem, Response};
-pub(crate) use generated::tollgate::plugin::{kv, limiter, log};
+pub(crate) use generated::tollgate::plugin::{crypto, http_client, kv, limiter, log, metrics};
 
 /// The name of the interface that every plugin exports.
 pub(crate) const HOOKS: &str = "tollgate:plugin/hooks@0.1.0";

@@ -21,12 +21,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, request, response};
 
 use crate::body;
-use crate::capability::kv::{self, Store};
+use crate::capability::http_client::{Answer, Error as NoAnswerAtAll, Script, Scripted};
+use crate::capability::kv::Store;
 use crate::capability::limiter::{Clock, Limiter, Sizes};
 use crate::chain::{Caller, Chain, Ended, Link};
 use crate::client::Client;
 use crate::config::Problems;
-use crate::config::cases::{Body, Case, CaseFile, Flow, Source};
+use crate::config::cases::{Answered, Body, Case, CaseFile, Flow, NoAnswer, Response as Given, Source};
 use crate::error::Audience;
 use crate::headers;
 use crate::metrics::Metrics;
@@ -174,7 +175,7 @@ async fn pass(
 ) -> Result<Seen, LoadError> {
     // Both before the plugin takes hold of them, which keeps them from being forgotten.
     let advanced = Arc::new(AtomicU64::new(0));
-    let stores = Stores { limiter: limiter(&advanced), kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+    let stores = Stores { limiter: limiter(&advanced), ..Stores::default() };
     let names = case.kv.iter().map(|(name, _)| name).chain(case.expect.kv.iter().map(|(name, _)| name));
     let held: BTreeMap<_, _> = names.map(|name| (name.clone(), stores.kv.open(name))).collect();
     for (name, entries) in &case.kv {
@@ -183,7 +184,8 @@ async fn pass(
             set.map_err(|error| LoadError::Failed(format!("the entry {key:?} of the store {name:?}: {error}")))?;
         }
     }
-    let scene = Scene { now: case.now };
+    let scene =
+        Scene { now: case.now, http: Some(Arc::new(Script(Mutex::new(case.http.iter().map(scripted).collect())))) };
     let plugin = Arc::new(Plugin::load_in(engine, component, &case.plugin, &stores, &scene).await?);
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
@@ -297,6 +299,31 @@ fn answered(case: &Case) -> Response<body::Body> {
     *response.status_mut() = StatusCode::from_u16(given.status).unwrap_or_default();
     *response.headers_mut() = fields(&given.headers, given.body.as_ref(), &bytes);
     response
+}
+
+/// What a server answers that the plugin asks.
+fn scripted(given: &Answered) -> Scripted {
+    let answer = |given: &Given| {
+        let body = body_of(given.body.as_ref());
+        let mut headers = fields(&given.headers, given.body.as_ref(), &body);
+        headers.remove(CONTENT_LENGTH);
+        // The file was checked: 200 to 599.
+        Answer { status: StatusCode::from_u16(given.status).unwrap_or_default(), headers, body }
+    };
+    Scripted {
+        method: given.method.clone(),
+        url: given.url.clone(),
+        headers: given.with.clone(),
+        answer: given.answer.as_ref().map(answer).map_err(|why| match why {
+            NoAnswer::Connect => NoAnswerAtAll::Connect,
+            NoAnswer::Resolve => NoAnswerAtAll::Resolve,
+            NoAnswer::Tls => NoAnswerAtAll::Tls,
+            NoAnswer::Timeout => NoAnswerAtAll::Timeout,
+            NoAnswer::Protocol => NoAnswerAtAll::Protocol,
+            NoAnswer::TooLarge => NoAnswerAtAll::TooLarge,
+            NoAnswer::AddressNotAllowed => NoAnswerAtAll::AddressNotAllowed,
+        }),
+    }
 }
 
 /// The fields that the file names, and those that every message with a body has.

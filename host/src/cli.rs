@@ -3,6 +3,7 @@
 mod check;
 mod inspect;
 mod key;
+mod new;
 mod plugins;
 mod run;
 mod test;
@@ -73,6 +74,14 @@ enum Command {
 
 #[derive(Subcommand)]
 enum PluginCommand {
+    /// Make a project to begin a plugin from, in a folder of its name
+    New {
+        /// Of the component, such as my-plugin
+        name: String,
+        /// What it is written in
+        #[arg(long, value_enum, default_value_t = new::Language::Rust)]
+        language: new::Language,
+    },
     /// Show what a component is: hooks, imports, what must be granted. Exit status 1 where it is no plugin
     Inspect {
         /// The component, a .wasm file
@@ -108,6 +117,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain { config, method, url, headers }) => check::explain(&config, &method, &url, &headers),
         Some(Command::Plugins { config, json }) => plugins::plugins(config, json),
         Some(Command::Plugin(PluginCommand::Inspect { file, json, schema })) => inspect::inspect(&file, json, schema),
+        Some(Command::Plugin(PluginCommand::New { name, language })) => new::new(&name, language),
         Some(Command::Plugin(PluginCommand::Test(asked))) => test::test(&asked),
         Some(Command::Key(KeyCommand::New { consumer })) => key::new(&consumer),
     }

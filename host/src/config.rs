@@ -134,7 +134,7 @@ pub struct ListenerLimits {
 }
 
 /// An address block, for example `10.0.0.0/8`. A single address is a block of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
     /// Its bits behind the prefix are zero.
     pub address: IpAddr,
@@ -393,11 +393,24 @@ impl Default for PluginLimits {
     }
 }
 
-/// Which capabilities a plugin may import beside `log` and `limiter`.
+/// Which capabilities a plugin may import beside those that every plugin has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Grant {
     /// Names of key-value stores.
     pub kv: Vec<String>,
+    /// Origins that it may send requests to.
+    pub http: Vec<HttpOrigin>,
+}
+
+/// An origin that a plugin may send requests to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HttpOrigin {
+    /// Scheme, host and port.
+    pub endpoint: Endpoint,
+    /// Addresses that its name may stand for although they are not public.
+    pub addresses: Vec<Network>,
+    /// A PEM file of roots in place of the system's.
+    pub roots: Option<PathBuf>,
 }
 
 /// A match, a chain, an upstream.

@@ -8,6 +8,7 @@
 //! its handles before the old ones are dropped goes on counting, and what it no longer names disappears with the last
 //! request that used it.
 
+mod custom;
 mod histogram;
 mod render;
 mod words;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
+pub use custom::{Custom, Family, FamilyError, Kind};
 use histogram::{Durations, Histogram};
 use words::Words;
 
@@ -128,6 +130,11 @@ impl Metrics {
     /// The instances of a plugin, for its load.
     pub fn plugin(&self, name: &str) -> Arc<PluginInstances> {
         self.0.plugins.find_or_make(name)
+    }
+
+    /// The numbers of a plugin's own, for its load.
+    pub fn custom(&self, name: &str) -> Arc<Custom> {
+        self.0.custom.find_or_make(name)
     }
 
     /// The handle of an upstream, for its load.
@@ -320,6 +327,7 @@ struct All {
     log_dropped: Counter,
     routes: Named<RouteMetrics>,
     plugins: Named<PluginInstances>,
+    custom: Named<Custom>,
     upstreams: Named<UpstreamMetrics>,
     listeners: Named<ListenerMetrics>,
 }

@@ -36,10 +36,11 @@ pub(crate) use pool::BodyCall;
 pub use pool::Pool;
 use state::Grounds;
 
-use crate::capability::kv;
 use crate::capability::limiter::{Limiter, Sizes};
 use crate::capability::log::PluginLog;
+use crate::capability::{http_client, kv};
 use crate::config::{Grant, Isolation, OnFailure, PluginLimits, PluginSpec};
+use crate::metrics::Metrics;
 
 /// The least time that `configure` is given, whatever a hook call may take.
 const CONFIGURE_TIME: Duration = Duration::from_secs(1);
@@ -71,6 +72,8 @@ pub struct Stores {
     pub limiter: Arc<Limiter>,
     /// Behind `kv`.
     pub kv: Arc<kv::Stores>,
+    /// Where numbers of plugins are shown.
+    pub metrics: Metrics,
 }
 
 /// What a plugin finds in place of the world, when it is tried.
@@ -78,12 +81,18 @@ pub struct Stores {
 pub struct Scene {
     /// What its wall clock shows; none for the time.
     pub now: Option<SystemTime>,
+    /// What answers its requests; none for the network.
+    pub http: Option<Arc<http_client::Script>>,
 }
 
 /// Empty ones, which nobody else has.
 impl Default for Stores {
     fn default() -> Self {
-        Self { limiter: Limiter::new(Sizes::default()), kv: Arc::new(kv::Stores::new(kv::Quota::default())) }
+        Self {
+            limiter: Limiter::new(Sizes::default()),
+            kv: Arc::new(kv::Stores::new(kv::Quota::default())),
+            metrics: Metrics::default(),
+        }
     }
 }
 
@@ -115,7 +124,7 @@ impl Plugin {
         scene: &Scene,
     ) -> Result<Self, LoadError> {
         component.check_grants(&spec.grant)?;
-        let mut plugin = Self::unconfigured(engine, component, spec, stores, scene);
+        let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
         let (image, interest) = match plugin.isolation {
             // One configuration for many calls.
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
@@ -133,15 +142,18 @@ impl Plugin {
         spec: &PluginSpec,
         stores: &Stores,
         scene: &Scene,
-    ) -> Self {
+    ) -> Result<Self, LoadError> {
+        let http = http_client::Granted::load(&spec.grant.http, scene.http.clone());
         let grounds = Grounds {
             pace: engine.pace().clone(),
             log: PluginLog::new(&spec.name),
             limiter: Arc::new(stores.limiter.plugin(&spec.name)),
             kv: kv::Granted::new(&stores.kv, &spec.grant.kv),
+            http: http.map_err(|error| LoadError::Roots(error.to_string()))?,
+            custom: stores.metrics.custom(&spec.name),
             now: scene.now,
         };
-        Self {
+        Ok(Self {
             name: spec.name.as_str().into(),
             on_failure: spec.on_failure,
             component: component.clone(),
@@ -154,7 +166,7 @@ impl Plugin {
             grant: spec.grant.clone(),
             grounds,
             in_use: Arc::new(Semaphore::new(spec.limits.instances.get() as usize)),
-        }
+        })
     }
 
     /// Whether this is what `component` and `spec` would give again, so that it and its instances can be kept.

@@ -650,3 +650,94 @@ fn test_watches() {
     child.kill().expect("it runs");
     child.wait().expect("it ran");
 }
+
+/// Runs a tool in a folder, and answers whether it could be started. One that fails is shown.
+fn run_there(folder: &Path, program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    // What cargo says about this build must not reach the one that is begun here.
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO") && name != "CARGO_HOME" || name.starts_with("RUST") && name != "RUSTUP_HOME" {
+            command.env_remove(&name);
+        }
+    }
+    match command.output() {
+        Ok(output) => {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert!(output.status.success(), "{program}: {}{}", text(&output.stdout), text(&output.stderr));
+            true
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => panic!("{program}: {error}"),
+    }
+}
+
+/// A new project, and its folder.
+fn new_plugin(language: &str) -> (TempDir, std::path::PathBuf) {
+    let folder = folder("");
+    let made = ends(&folder, &["plugin", "new", "my-plugin", "--language", language]);
+    assert_eq!((made.status, made.out.as_str()), (Some(0), ""), "{}", made.err);
+    let project = folder.path().join("my-plugin");
+    let page = fs::read_to_string(project.join("README.md")).expect("a page");
+    assert!(page.starts_with("# my-plugin\n") && !page.contains("NAME") && !page.contains("SNAKE"), "{page}");
+    (folder, project)
+}
+
+/// That a project's component passes the project's cases.
+fn passes(folder: &TempDir) {
+    let told = ends(folder, &["plugin", "test", "my-plugin/my-plugin.test.toml"]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    assert!(told.out.contains("4 of 4 cases passed"), "{}", told.out);
+    let told = ends(folder, &["plugin", "inspect", "my-plugin/my-plugin.wasm"]);
+    assert!(told.status == Some(0) && told.out.contains("no grant"), "{}{}", told.out, told.err);
+}
+
+#[test]
+fn a_new_plugin_in_rust_builds_and_passes() {
+    let (folder, project) = new_plugin("rust");
+    // The versions of this workspace, which are here already.
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+    fs::copy(lock, project.join("Cargo.lock")).expect("a file");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-plugin");
+    let target = target.to_str().expect("UTF-8");
+    assert!(run_there(&project, "cargo", &["build", "--release", "--offline", "--target-dir", target]));
+    let built = Path::new(target).join("wasm32-wasip2/release/my_plugin.wasm");
+    fs::copy(built, project.join("my-plugin.wasm")).expect("a component");
+    passes(&folder);
+}
+
+/// Where `componentize-py` is installed, as the page of the project says.
+#[test]
+fn a_new_plugin_in_python_builds_and_passes() {
+    let (folder, project) = new_plugin("python");
+    let build =
+        ["-d", "wit", "-w", "local:plugin/plugin", "componentize", "--stub-wasi", "app", "-o", "my-plugin.wasm"];
+    if run_there(&project, "componentize-py", &build) {
+        passes(&folder);
+    }
+}
+
+/// Where `componentize-js` is on the path. Otherwise `npm install` would fetch it.
+#[test]
+fn a_new_plugin_in_javascript_builds_and_passes() {
+    let (folder, project) = new_plugin("javascript");
+    if run_there(&project, "componentize-js", &["--version"]) {
+        assert!(run_there(&project, "npm", &["run", "build"]));
+        passes(&folder);
+    }
+}
+
+#[test]
+fn a_new_plugin_writes_over_nothing() {
+    let (folder, project) = new_plugin("rust");
+    fs::write(project.join("README.md"), "mine").expect("a file");
+    let again = ends(&folder, &["plugin", "new", "my-plugin"]);
+    assert_eq!(again.status, Some(2), "{}", again.err);
+    assert!(again.err.contains("cannot make the folder my-plugin"), "{}", again.err);
+    assert_eq!(fs::read_to_string(project.join("README.md")).expect("a file"), "mine");
+    for name in ["My-plugin", "../x", "a/b", "", "1a", "a--b", "-a", "a_b", &"a".repeat(65)] {
+        let refused = ends(&folder, &["plugin", "new", "--", name]);
+        assert_eq!(refused.status, Some(2), "{name}: {}", refused.err);
+    }
+    assert_eq!(ends(&folder, &["plugin", "new", "x", "--language", "cobol"]).status, Some(2));
+}

@@ -33,7 +33,7 @@
 //!
 //! Built with `cargo build --release --target wasm32-wasip2` and `crate-type = ["cdylib"]`, that is a component to drop
 //! into the plugins directory. The same crate compiles natively, where `cargo test` runs its logic without WebAssembly:
-//! [`limiter`], [`kv`] and [`log`] are then small stand-ins in memory.
+//! [`limiter`], [`kv`] and [`log`] are then small stand-ins in memory, and so are the others as far as they say.
 //!
 //! A panic is a trap: the instance is dropped with all that is in it, and the plugin's `on-failure` decides about the
 //! request, as it does where a hook runs longer than its limit or answers what no plugin may. So say what is wrong with a
@@ -49,9 +49,12 @@ mod message;
 /// Generated from the contract. Used by [`plugin!`]; not meant for plugins.
 #[doc(hidden)]
 pub mod bindings;
+pub mod crypto;
+pub mod http_client;
 pub mod kv;
 pub mod limiter;
 pub mod log;
+pub mod metrics;
 pub mod units;
 
 pub use edits::{BodyFlow, Edits, Flow, Problem};

@@ -163,7 +163,7 @@ fn named<'a>(headers: &'a [wit::Header], name: &'a str) -> impl Iterator<Item = 
     headers.iter().filter(move |header| header.name == name).map(|header| header.value.as_slice())
 }
 
-fn map(headers: &[wit::Header]) -> HeaderMap {
+pub(crate) fn map(headers: &[wit::Header]) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         // The host sends nothing else than names and values that the `http` crate takes.

@@ -59,7 +59,7 @@ pub(super) fn test(asked: &Asked) -> ExitCode {
         let Some(before) = before else { return ExitCode::from(verdict as u8) };
         eprintln!("tollgate: waiting for a change");
         while stamps(asked) == before {
-            runtime.block_on(tokio::time::sleep(LOOK));
+            runtime.block_on(async { tokio::time::sleep(LOOK).await });
         }
     }
 }

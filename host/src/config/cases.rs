@@ -67,6 +67,8 @@ pub struct Case {
     pub now: Option<SystemTime>,
     /// What is in each store before.
     pub kv: Vec<(String, Vec<(String, String)>)>,
+    /// What servers answer that the plugin asks.
+    pub http: Vec<Answered>,
     /// What the client sends.
     pub request: Request,
     /// What the upstream answers.
@@ -111,6 +113,38 @@ pub struct Response {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: Option<Body>,
+}
+
+/// What a server answers that the plugin asks.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The method that is answered.
+    pub method: Method,
+    /// The URL that is answered.
+    pub url: String,
+    /// Header fields that the request has to have.
+    pub with: Vec<(HeaderName, HeaderValue)>,
+    /// The answer, or why there is none.
+    pub answer: Result<Response, NoAnswer>,
+}
+
+/// Why a server does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It cannot be reached.
+    Connect,
+    /// It has no address.
+    Resolve,
+    /// It does not prove who it is.
+    Tls,
+    /// It takes too long.
+    Timeout,
+    /// It does not speak HTTP.
+    Protocol,
+    /// It says too much.
+    TooLarge,
+    /// Its address is none that may be dialled.
+    AddressNotAllowed,
 }
 
 /// A body of a request or a response.
@@ -288,6 +322,7 @@ fn case(name: String, at: At<file::Case>, spec: &PluginSpec, reader: &mut Reader
         plugin,
         now: written.now.value().map(|now| now.0),
         kv: stores(written.kv.or(Named::default())),
+        http: written.http.or(Vec::new()).into_iter().filter_map(|at| answered(at, reader)).collect(),
         request: request(written.request, reader),
         response: response(written.response, reader),
         times: count(reader, written.times, 1, 1..=MOST_TIMES).0,
@@ -347,6 +382,25 @@ fn request(entry: Entry<file::Request>, reader: &mut Reader<'_>) -> Request {
     let json = written.json.value().map(|json| Body::Json(json.0));
     request.body = written.body.value().map(|text| Body::Text(text.0)).or(json);
     request
+}
+
+fn answered(at: At<file::Answer>, reader: &mut Reader<'_>) -> Option<Answered> {
+    let here = At { value: (), span: at.span, path: at.path };
+    let written = at.value;
+    both(&written.body, &written.json, "`body` and `json`", reader);
+    let url = reader.require(written.url, "url", &here)?.value.0;
+    let json = written.json.value().map(|json| Body::Json(json.0));
+    let response = Response {
+        status: status(written.status, reader).unwrap_or(200),
+        headers: written.headers.value().unwrap_or_default().0,
+        body: written.body.value().map(|text| Body::Text(text.0)).or(json),
+    };
+    Some(Answered {
+        method: written.method.value().map_or(Method::GET, |method| method.0),
+        url,
+        with: written.with.value().unwrap_or_default().0,
+        answer: written.error.value().map_or(Ok(response), |word| Err(word.0)),
+    })
 }
 
 fn response(entry: Entry<file::Response>, reader: &mut Reader<'_>) -> Response {
@@ -446,4 +500,17 @@ fn status(entry: Entry<crate::config::value::Count>, reader: &mut Reader<'_>) ->
         Entry::Is(_) => u16::try_from(count(reader, entry, 200, 200..=599).0).ok(),
         Entry::Absent | Entry::Wrong => None,
     }
+}
+
+/// An origin as a grant has it, for tests of what may be reached.
+#[cfg(test)]
+pub(crate) fn origin(text: &str) -> Option<super::HttpOrigin> {
+    let endpoint = super::address::endpoint(text).ok()?;
+    Some(super::HttpOrigin { endpoint, addresses: Vec::new(), roots: None })
+}
+
+/// A network, likewise.
+#[cfg(test)]
+pub(crate) fn network(text: &str) -> super::Network {
+    super::address::network(text).expect("a network")
 }

@@ -11,7 +11,7 @@ use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
 use super::upstream::values::{BalanceWord, CookieName, RetryStatus, WrittenEndpoint};
 use super::value::{
-    BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, MethodName, NotYet, Path,
+    BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
     Priority, Reference, Size, Text,
 };
 use super::{AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores};
@@ -262,7 +262,7 @@ table! {
         "isolation" isolation: Isolation,
         /// What one call and one instance may cost.
         "limits" limits: PluginLimits,
-        /// Which capabilities it may import beside `log` and `limiter`.
+        /// Which capabilities it may import beside `log`, `limiter`, `crypto` and `metrics`, which all plugins have.
         "grant" grant: Grant,
     }
 }
@@ -291,8 +291,22 @@ table! {
     pub(crate) struct Grant {
         /// Names of key-value stores. Plugins that are granted the same name share the store.
         "kv" kv: Vec<At<Grants>>,
-        /// Hosts that it may send requests to. This version has no such capability: the key is always an error.
-        "http" http: NotYet,
+        /// Origins that it may send requests to: `"https://idp.example.com"`, or a table. Where the name stands for an
+        /// address that is not public, nothing is sent, unless the table names the address.
+        "http" http: Vec<At<HttpGrant>>,
+    }
+}
+
+table! {
+    /// An origin of `grant.http`, as a table.
+    "an origin" "{ origin = \"https://idp.example.com\" }"
+    pub(crate) struct HttpOrigin {
+        /// As `http://host:port` or `https://host:port`. Required.
+        "origin" origin: Endpoint,
+        /// Addresses and networks that the name may stand for although they are not public. Default: none.
+        "addresses" addresses: Vec<At<Network>>,
+        /// A PEM file of trusted roots, in place of the system's.
+        "roots" roots: FilePath,
     }
 }
 

@@ -7,7 +7,7 @@ use super::bounds::{SECOND, count, count_u32, size, time, within};
 use super::place::Places;
 use super::reader::{At, Entry, Reader};
 use super::units::show_duration;
-use super::{Grant, Isolation, OnFailure, PluginLimits, PluginSettings, PluginSpec, file};
+use super::{Grant, HttpOrigin, Isolation, OnFailure, PluginLimits, PluginSettings, PluginSpec, file};
 
 /// `[plugins]`
 pub(crate) fn settings(entry: Entry<file::Plugins>, reader: &mut Reader<'_>) -> PluginSettings {
@@ -79,10 +79,6 @@ pub(crate) fn grant(entry: Entry<file::Grant>, reader: &mut Reader<'_>) -> Grant
     let Entry::Is(At { value: written, .. }) = entry else {
         return Grant::default();
     };
-    if let Entry::Is(http) = &written.http {
-        let problem = reader.problem(http, "plugins cannot send requests in this version: there is no such capability");
-        reader.report(problem.help("remove the key; kv can be granted"));
-    }
     let mut kv: Vec<String> = Vec::new();
     for store in written.kv.or(Vec::new()) {
         if kv.contains(&store.value.0) {
@@ -91,5 +87,13 @@ pub(crate) fn grant(entry: Entry<file::Grant>, reader: &mut Reader<'_>) -> Grant
             kv.push(store.value.0);
         }
     }
-    Grant { kv }
+    let mut http: Vec<HttpOrigin> = Vec::new();
+    for origin in written.http.or(Vec::new()) {
+        if http.iter().any(|known| known.endpoint == origin.value.0.endpoint) {
+            reader.error(&origin, format!("the origin {} is granted twice", reader.written(&origin)));
+        } else {
+            http.push(origin.value.0);
+        }
+    }
+    Grant { kv, http }
 }

@@ -11,9 +11,11 @@ use tracing::Level;
 
 pub(crate) use quantity::{BodySize, Count, Priority, Size};
 
-use super::file::{AccessFile, Matcher};
+use super::file::{self, AccessFile, Matcher};
 use super::reader::{At, Entry, Key, Node, Read, Reader, Wrong, join, words};
-use super::{AccessLog, Endpoint, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores, ValueMatch};
+use super::{
+    AccessLog, Endpoint, HostMatch, HttpOrigin, Isolation, LogFormat, Network, OnFailure, Underscores, ValueMatch,
+};
 use super::{address, pattern};
 
 words!(Underscores, "a treatment of underscores", "drop" => Underscores::Drop, "reject" => Underscores::Reject, "keep" => Underscores::Keep);
@@ -203,16 +205,26 @@ impl Read for bool {
     }
 }
 
-/// A key that a later version will have.
+/// An origin that is granted, with what goes with it.
 #[derive(Debug)]
-pub(crate) struct NotYet;
+pub(crate) struct HttpGrant(pub(crate) HttpOrigin);
 
-impl Read for NotYet {
-    const NOUN: &'static str = "nothing";
-    const EXAMPLE: &'static str = "nothing";
+impl Read for HttpGrant {
+    const NOUN: &'static str = "an origin";
+    const EXAMPLE: &'static str = "\"https://idp.example.com\"";
+    const KEYS: &'static [Key] = file::HttpOrigin::KEYS;
 
-    fn read(_: &Node<'_, '_>, _: &mut Reader<'_>) -> Option<Self> {
-        Some(Self)
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        if !matches!(node.value, DeValue::Table(_)) {
+            let endpoint = Endpoint::read(node, reader)?;
+            return Some(Self(HttpOrigin { endpoint, addresses: Vec::new(), roots: None }));
+        }
+        let table = file::HttpOrigin::read(node, reader)?;
+        let at = At { value: (), span: node.span.clone(), path: node.path.clone() };
+        let endpoint = reader.require(table.origin, "origin", &at)?.value;
+        let addresses = table.addresses.or(Vec::new()).into_iter().map(|at| at.value).collect();
+        let roots = table.roots.value().map(|path| reader.locate(&path.0));
+        Some(Self(HttpOrigin { endpoint, addresses, roots }))
     }
 }
 

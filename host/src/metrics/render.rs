@@ -1,12 +1,15 @@
 //! Every series, by name: the one place where metrics have names and help.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::{MetricType, counter::Counter};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::custom::{Family, Kind, Number};
 use super::histogram::{Histogram, Snapshot};
 use super::{Hook, Metrics, PluginError, lock};
 
@@ -23,6 +26,7 @@ impl Collector for Metrics {
         let mut out = Out(encoder);
         self.encode_server(&mut out)?;
         self.encode_plugins(&mut out)?;
+        self.encode_custom(&mut out)?;
         self.encode_upstreams(&mut out)?;
         self.encode_process(&mut out)
     }
@@ -103,6 +107,52 @@ impl Metrics {
             for (result, count) in RESULTS.iter().zip(counts) {
                 write_counter(&mut series, &[("component", &**component), ("result", *result)], count)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Those of one name and kind together, whatever plugins they are of, as the format asks for.
+    fn encode_custom(&self, out: &mut Out<'_>) -> fmt::Result {
+        let plugins = self.0.custom.alive();
+        let mut families: BTreeMap<String, Vec<(&str, Arc<Family>)>> = BTreeMap::new();
+        for (plugin, custom) in &plugins {
+            for (name, family) in custom.families() {
+                let name = format!("tollgate_plugin_{}_{name}", family.kind.as_str());
+                families.entry(name).or_default().push((plugin, family));
+            }
+        }
+        for (name, families) in &families {
+            let Some((_, first)) = families.first() else { continue };
+            let kind = match first.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram(_) => MetricType::Histogram,
+            };
+            let mut series = out.0.encode_descriptor(name, &first.help, None, kind)?;
+            for (plugin, family) in families {
+                for (values, number) in family.series() {
+                    let own = family.labels.iter().zip(&values).map(|(label, value)| (&**label, &**value));
+                    let labels: Vec<_> = std::iter::once(("plugin", *plugin)).chain(own).collect();
+                    let mut series = series.encode_family(&labels)?;
+                    match (number, &family.kind) {
+                        (Number::Count(count), _) => series.encode_counter::<NoLabelSet, _, u64>(&count, None)?,
+                        (Number::Level(level), _) => series.encode_gauge(&level)?,
+                        (Number::Spread(counts, sum), Kind::Histogram(bounds)) => {
+                            let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+                            let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
+                            series.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
+                        }
+                        (Number::Spread(..), _) => {}
+                    }
+                }
+            }
+        }
+        let mut series =
+            out.counter("tollgate_plugin_metrics_dropped", "Numbers of a plugin that could not be kept.")?;
+        for (plugin, custom) in &plugins {
+            let count = Counter::<u64>::default();
+            count.inc_by(custom.dropped());
+            write_counter(&mut series, &[("plugin", &**plugin)], &count)?;
         }
         Ok(())
     }

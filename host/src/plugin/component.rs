@@ -191,6 +191,8 @@ pub enum LoadError {
     Interest(String),
     /// It failed while it was configured.
     Failed(String),
+    /// What the servers that it may ask are verified by cannot be read.
+    Roots(String),
     /// The cases beside it do not pass, or could not be run.
     Cases(String),
 }
@@ -232,6 +234,7 @@ impl fmt::Display for LoadError {
             }
             Self::Interest(why) => write!(f, "declares an interest that cannot be: {why}"),
             Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
+            Self::Roots(why) => write!(f, "cannot verify the origins that it is granted: {why}"),
             Self::Cases(why) => write!(f, "does not pass its cases: {why}"),
         }
     }
@@ -249,6 +252,7 @@ fn capability(import: &str) -> Option<&str> {
 fn grantable(capability: &str) -> Option<&'static str> {
     match capability {
         "kv" => Some("kv = [\"NAME\"]"),
+        "http-client" => Some("http = [\"https://HOST\"]"),
         _ => None,
     }
 }
@@ -257,6 +261,7 @@ fn grantable(capability: &str) -> Option<&'static str> {
 fn granted(capability: &str, grant: &Grant) -> bool {
     match capability {
         "kv" => !grant.kv.is_empty(),
+        "http-client" => !grant.http.is_empty(),
         _ => true,
     }
 }
@@ -278,7 +283,7 @@ fn check_import(import: &str) -> Result<(), LoadError> {
             return Err(LoadError::Version(import.to_owned()));
         }
         return match name {
-            "http" | "log" | "limiter" | "kv" => Ok(()),
+            "http" | "log" | "limiter" | "kv" | "http-client" | "crypto" | "metrics" => Ok(()),
             _ => Err(LoadError::Import(import.to_owned())),
         };
     }

@@ -32,6 +32,9 @@ pub(crate) const MAX_TABLE: usize = 200_000;
 /// Bytes of native stack for a guest: recursion beyond it traps. Half of the smallest stack of our threads.
 const GUEST_STACK: usize = 512 << 10;
 
+/// Core modules that one component may be made of.
+const CORES: u32 = 64;
+
 /// The folder of compiled code in the directory for caches. It has to be one that nobody else uses: wasmtime cleans up
 /// there from time to time, and removes every file and folder that it does not know.
 const COMPILED: &str = "tollgate-compiled";
@@ -117,16 +120,18 @@ fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
 
     let mut pool = PoolingAllocationConfig::new();
-    // A component may be several core modules (an adapter beside the main one), each with tables of its own.
-    let cores = instances.saturating_mul(4);
+    // A component may be several core modules (an adapter beside the main one), each with tables of its own. What is
+    // linked together of a language's runtime and its libraries is more of them, 38 for Python, around one memory. They
+    // are counted and not set aside; tables are.
+    let cores = instances.saturating_mul(CORES);
     pool.total_component_instances(instances)
         .total_core_instances(cores)
         .total_memories(instances)
-        .total_tables(cores)
+        .total_tables(instances.saturating_mul(4))
         .total_stacks(instances)
         .max_memories_per_component(1)
         .max_tables_per_component(4)
-        .max_core_instances_per_component(8)
+        .max_core_instances_per_component(CORES)
         .max_memory_size(MAX_MEMORY)
         .table_elements(MAX_TABLE)
         // One `madvise` for many slots: each interrupts every other thread of the process.

@@ -45,7 +45,7 @@ impl Inspection {
     pub async fn of(engine: &Arc<Engine>, name: &str, origin: Origin, bytes: Bytes) -> Result<Self, LoadError> {
         let component = Arc::new(Component::compile(engine, name, origin, bytes)?);
         let spec = PluginSpec::of(name);
-        let plugin = Plugin::unconfigured(engine, &component, &spec, &Stores::default(), &Scene::default());
+        let plugin = Plugin::unconfigured(engine, &component, &spec, &Stores::default(), &Scene::default())?;
         let schema = Instance::schema(&plugin).await?;
         let schema = schema.map(|text| {
             serde_json::from_str(&text).map_err(|error| LoadError::Failed(format!("its schema is no JSON: {error}")))

@@ -138,7 +138,9 @@ impl Instance {
         let configure: TypedFunc<(&str,), (Result<Interest, Vec<Complaint>>,)> = instance
             .get_typed_func(&mut *store, component.configure)
             .map_err(|error| LoadError::Signature("configure", one_line(&error)))?;
+        store.data_mut().calls.configuring = true;
         let answer = call(store, *waits, &configure, (&plugin.config,), plugin.configure_time()).await;
+        store.data_mut().calls.configuring = false;
         let complaint = |one: Complaint| (one.pointer, one.message);
         answer
             .map_err(|failure| LoadError::Failed(failure.detail))?
@@ -251,6 +253,7 @@ where
     } else {
         hook.call(&mut *store, input)
     };
+    store.data_mut().calls.end();
     match answer {
         Ok((answer,)) => Ok(answer),
         Err(error) => Err(failure(store, &error)),

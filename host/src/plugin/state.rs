@@ -12,8 +12,9 @@ use super::engine::Pace;
 use super::wasi::Stderr;
 use crate::capability::limiter::Buckets;
 use crate::capability::log::PluginLog;
-use crate::capability::{Capabilities, kv, limiter};
+use crate::capability::{Capabilities, http_client, kv, limiter, metrics};
 use crate::config::PluginLimits;
+use crate::metrics::Custom;
 
 /// The `T` of every `Store<T>`. Lives and dies with one instance.
 pub(crate) struct State {
@@ -22,6 +23,10 @@ pub(crate) struct State {
     log: PluginLog,
     limiter: Arc<Buckets>,
     kv: kv::Granted,
+    http: http_client::Granted,
+    /// What the guest has asked of others in this call.
+    pub(super) calls: http_client::Calls,
+    custom: Arc<Custom>,
     table: ResourceTable,
     wasi: WasiCtx,
 }
@@ -33,6 +38,8 @@ pub(crate) struct Grounds {
     pub(crate) log: PluginLog,
     pub(crate) limiter: Arc<Buckets>,
     pub(crate) kv: kv::Granted,
+    pub(crate) http: http_client::Granted,
+    pub(crate) custom: Arc<Custom>,
     /// What the guest's wall clock shows, where it does not show the time.
     pub(crate) now: Option<SystemTime>,
 }
@@ -58,6 +65,9 @@ impl State {
             log,
             limiter: grounds.limiter.clone(),
             kv: grounds.kv.clone(),
+            http: grounds.http.clone(),
+            calls: http_client::Calls::default(),
+            custom: grounds.custom.clone(),
             table,
             wasi: wasi.build(),
         }
@@ -66,6 +76,7 @@ impl State {
     /// A call begins: what is counted for each call starts again.
     pub(super) fn begin_call(&mut self) {
         self.log.begin_call();
+        self.calls.begin();
         self.limits.refused = false;
     }
 
@@ -105,6 +116,14 @@ impl Capabilities for State {
 
     fn kv(&mut self) -> kv::Guest<'_> {
         kv::Guest { granted: &self.kv, table: &mut self.table }
+    }
+
+    fn http_client(&mut self) -> http_client::Guest<'_> {
+        http_client::Guest { granted: &self.http, calls: &mut self.calls, table: &mut self.table }
+    }
+
+    fn metrics(&mut self) -> metrics::Guest<'_> {
+        metrics::Guest { custom: &self.custom, table: &mut self.table }
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn waits(interface: &str, function: &str) -> bool {
                 | "[method]output-stream.blocking-write-zeroes-and-flush"
                 | "[method]output-stream.blocking-splice"
         ),
+        "tollgate:plugin/http-client" => true,
         // Nothing can be opened, but wasmtime-wasi's functions for it are asynchronous.
         "wasi:filesystem/types" => function.starts_with("[method]"),
         _ => false,

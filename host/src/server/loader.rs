@@ -490,7 +490,8 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let runtime = runtime.map_err(|error| StartError::Machine(error.into()))?;
     let cache = config.plugins.cache.clone();
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
-    let stores = Stores { limiter, kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
+    let kv = Arc::new(kv::Stores::new(kv::Quota::default()));
+    let stores = Stores { limiter, kv, metrics: metrics.clone() };
     let foundation = Foundation { engine: Arc::new(engine), stores, upstreams: Known::default(), metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     take_in(&mut library, &foundation, &runtime);

@@ -16,6 +16,7 @@ use super::accept;
 use super::connection::{Certificates, Connections};
 use super::drain::Drain;
 use super::seats::Seat;
+use crate::capability::http_client;
 use crate::config::Listener;
 use crate::connect::Connector;
 use crate::metrics::ListenerMetrics;
@@ -71,6 +72,7 @@ impl Worker {
 
 async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
     let connector = Connector::new();
+    let _open = http_client::open();
     let drain = Drain::new();
     let ids = Rc::new(RequestIds::new());
     let current: Rc<RefCell<Option<Rc<Proxy>>>> = Rc::default();

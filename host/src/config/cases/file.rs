@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::value::{FlowWord, Given, Json, Moment, SchemeWord, Texts, Wanted, WantedValue};
+use super::value::{ErrorWord, FlowWord, Given, Json, Moment, SchemeWord, Texts, Wanted, WantedValue};
 use crate::config::file::{Grant, PluginLimits};
 use crate::config::json::PluginConfig;
 use crate::config::reader::{At, Named, table};
@@ -51,6 +51,10 @@ table! {
         "now" now: Moment,
         /// What is in the stores before, as `{ STORE = { key = "value" } }`. A store has to be granted.
         "kv" kv: Named<Texts>,
+        /// What the servers answer that the plugin asks, each to one request: the first in the list that fits. What
+        /// nothing fits is a server that cannot be reached. Nothing goes out into the network. An origin has to be
+        /// granted.
+        "http" http: Vec<At<Answer>>,
         /// What the client sends. Default: `GET /`.
         "request" request: Request,
         /// What the upstream answers. Default: 200 without a body.
@@ -103,6 +107,30 @@ table! {
         "body" body: Text,
         /// The body as JSON, in place of `body`.
         "json" json: Json,
+    }
+}
+
+table! {
+    /// One of `http` of a case.
+    "an answer" "{ url = \"https://idp.example.com/\", status = 200 }"
+    pub(crate) struct Answer {
+        /// The method that is answered. Default `"GET"`.
+        "method" method: MethodName,
+        /// The URL that is answered, as the plugin writes it. Required.
+        "url" url: Text,
+        /// Header fields that the request has to have.
+        "with" with: Given,
+        /// Default 200.
+        "status" status: Count,
+        /// Header fields: a value, or a list of several.
+        "headers" headers: Given,
+        /// The body as text.
+        "body" body: Text,
+        /// The body as JSON, in place of `body`.
+        "json" json: Json,
+        /// In place of an answer, why there is none: `"connect"`, `"resolve"`, `"tls"`, `"timeout"`, `"protocol"`,
+        /// `"too-large"` or `"address-not-allowed"`.
+        "error" error: ErrorWord,
     }
 }
 

@@ -7,7 +7,7 @@ use regex::Regex;
 use toml::de::DeValue;
 use toml::value::{Datetime, Offset};
 
-use super::{Flow, Want};
+use super::{Flow, NoAnswer, Want};
 use crate::authority::Scheme;
 use crate::config::json;
 use crate::config::problem::Problem;
@@ -23,6 +23,17 @@ words!(SchemeWord, "a scheme", "https" => SchemeWord(Scheme::Https), "http" => S
 
 #[derive(Debug)]
 pub(crate) struct FlowWord(pub(crate) Flow);
+
+words!(
+    ErrorWord, "a failure",
+    "connect" => ErrorWord(NoAnswer::Connect), "resolve" => ErrorWord(NoAnswer::Resolve),
+    "tls" => ErrorWord(NoAnswer::Tls), "timeout" => ErrorWord(NoAnswer::Timeout),
+    "protocol" => ErrorWord(NoAnswer::Protocol), "too-large" => ErrorWord(NoAnswer::TooLarge),
+    "address-not-allowed" => ErrorWord(NoAnswer::AddressNotAllowed),
+);
+
+#[derive(Debug)]
+pub(crate) struct ErrorWord(pub(crate) NoAnswer);
 
 #[derive(Debug)]
 pub(crate) struct SchemeWord(pub(crate) Scheme);
