@@ -167,6 +167,14 @@ impl Target {
         }
     }
 
+    /// Makes a connection, with TLS where the endpoint has it, and closes it.
+    ///
+    /// # Errors
+    /// Why there is none by then.
+    pub async fn reachable(&self, timeouts: &UpstreamTimeouts, until: Instant) -> Result<(), Error> {
+        self.open(timeouts, until).await.map(drop)
+    }
+
     /// The connection that was used last, unless it is too old.
     fn take(&self, now: Instant) -> Option<Box<Live>> {
         let live = self.idle.borrow_mut().pop()?;

@@ -386,6 +386,9 @@ impl Loader {
 
     /// Hands the snapshot to every worker, and waits until all serve it.
     fn install(&self) {
+        for upstream in &self.snapshot.upstreams {
+            upstream.start(&self.foundation.upstreams);
+        }
         let config = &self.snapshot.config;
         let redaction = Arc::new(Redaction::new(config.secrets.iter(), []));
         if let Some(telemetry) = &self.telemetry {
@@ -488,7 +491,7 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let cache = config.plugins.cache.clone();
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
     let stores = Stores { limiter, kv: Arc::new(kv::Stores::new(kv::Quota::default())) };
-    let foundation = Foundation { engine: Arc::new(engine), stores, upstreams: Known::default(), metrics };
+    let foundation = Foundation { engine: Arc::new(engine), stores, upstreams: Known::new(metrics.clone()), metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     take_in(&mut library, &foundation, &runtime);
     let none = BTreeMap::new();
