@@ -190,7 +190,14 @@ impl Proxy {
                 None => body,
             };
             let bytes_in = entry.bytes_in.insert(Rc::default());
-            *request.body_mut() = body.observe(Rc::new(Counted(bytes_in.clone())));
+            *request.body_mut() = match body {
+                // What came with its head has come.
+                Body::Full(bytes) => {
+                    bytes_in.set(bytes.len() as u64);
+                    Body::Full(bytes)
+                }
+                body => body.observe(Rc::new(Counted(bytes_in.clone()))),
+            };
         }
         Ok(Admitted { route, client, authority: authority.into_string(), only_chain })
     }
