@@ -179,6 +179,8 @@ pub struct Upstream {
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
     pub tls: UpstreamTls,
+    /// How often the names of endpoints are looked up again. Default 30 s.
+    pub resolve: Duration,
     /// How long things may take.
     pub timeouts: UpstreamTimeouts,
     /// When a request that failed goes out once more.

@@ -64,7 +64,7 @@ impl Upstream {
     pub fn new(prepared: Arc<Prepared>, connector: &Connector, workers: NonZeroUsize) -> Self {
         let config = &prepared.config;
         let peer = |endpoint: &Endpoint| Peer {
-            target: connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections),
+            target: connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections, config.resolve),
             latency: Latency::new(),
         };
         let peers = config.endpoints().map(peer).collect();

@@ -158,6 +158,8 @@ table! {
         "hide-errors" hide_errors: bool,
         /// Connections to each endpoint kept open while idle, for each worker. Default 64.
         "idle-connections" idle_connections: Count,
+        /// How often the names of endpoints are looked up again, 5s to 1d. Default `"30s"`.
+        "resolve" resolve: Duration,
         /// How long things may take.
         "timeouts" timeouts: Timeouts,
         /// When a request that failed goes out once more.

@@ -79,6 +79,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         slow_start: within(reader, written.slow_start, Duration::ZERO, Duration::ZERO..=DAY, show_duration),
         preserve_host: written.preserve_host.or(false),
         tls,
+        resolve: within(reader, written.resolve, 30 * SECOND, 5 * SECOND..=DAY, show_duration),
         timeouts: UpstreamTimeouts {
             connect: time(reader, timeouts.connect, 3 * SECOND, DAY),
             tls: time(reader, timeouts.tls, 5 * SECOND, DAY),

@@ -33,7 +33,7 @@ async fn watch(upstream: Weak<Prepared>, place: usize, config: HealthCheck) {
     let Some(target) = upstream.upgrade().and_then(|upstream| {
         let endpoint = upstream.config.endpoints.get(place)?;
         // No connection is kept: that a new one comes about is part of what is asked.
-        Some(connector.target(&endpoint.endpoint, upstream.trust.as_ref(), 0))
+        Some(connector.target(&endpoint.endpoint, upstream.trust.as_ref(), 0, upstream.config.resolve))
     }) else {
         return;
     };

@@ -2,6 +2,7 @@
 //! when nobody can go on, and then straight to the next deadline.
 
 mod health;
+mod names;
 mod retries;
 mod strict;
 mod time;
@@ -49,6 +50,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
         slow_start: Duration::ZERO,
         preserve_host: false,
         tls: UpstreamTls::default(),
+        resolve: Duration::from_secs(30),
         timeouts: UpstreamTimeouts {
             connect: Duration::from_secs(3),
             tls: Duration::from_secs(5),
