@@ -387,6 +387,9 @@ impl Loader {
 
     /// Hands the snapshot to every worker, and waits until all serve it.
     fn install(&self) {
+        for upstream in &self.snapshot.upstreams {
+            upstream.start(&self.foundation.upstreams);
+        }
         let config = &self.snapshot.config;
         let redaction = Arc::new(Redaction::new(config.secrets.iter(), []));
         if let Some(telemetry) = &self.telemetry {
@@ -492,7 +495,8 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
     let kv = Arc::new(kv::Stores::new(kv::Quota::default()));
     let stores = Stores { limiter, kv, metrics: metrics.clone() };
-    let foundation = Foundation { engine: Arc::new(engine), stores, upstreams: Known::default(), metrics };
+    let upstreams = Known::new(metrics.clone());
+    let foundation = Foundation { engine: Arc::new(engine), stores, upstreams, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     take_in(&mut library, &foundation, &runtime);
     let none = BTreeMap::new();
