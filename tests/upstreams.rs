@@ -2,6 +2,7 @@
 
 mod balance;
 mod health;
+mod paths;
 mod retries;
 
 use crate::harness::{Origin, answer};

@@ -492,8 +492,33 @@ pub struct Route {
     pub chain: Vec<String>,
     /// The name of the upstream.
     pub upstream: String,
+    /// What the upstream sees in place of the client's path. None: the same.
+    pub rewrite: Option<Rewrite>,
     /// The longest request body, else 413. Default 1 MiB; `"unlimited"` is written `None`.
     pub body_size: Option<u64>,
+}
+
+/// How a path is rewritten. What comes out is canonical, or the request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewrite {
+    /// By its begin. Both are canonical, without a final slash, and perhaps empty.
+    Prefix {
+        /// What is taken away.
+        strip: String,
+        /// What is put before the rest.
+        add: String,
+    },
+    /// As a whole. The route has a [`PathMatch::Regex`] with all of these groups.
+    Template(Vec<TemplatePart>),
+}
+
+/// A part of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// As it is.
+    Text(String),
+    /// What the group of this name took.
+    Group(String),
 }
 
 /// Which requests a route takes.

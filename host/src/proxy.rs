@@ -28,6 +28,7 @@ use crate::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::path;
 use crate::plugin::Pool;
 use crate::request_id::RequestIds;
+use crate::rewrite::Rewrite;
 use crate::router::{Asked, NoRoute};
 use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
@@ -58,6 +59,7 @@ struct Route {
     upstream_metrics: Arc<UpstreamMetrics>,
     metrics: Arc<RouteMetrics>,
     body_size: Option<u64>,
+    rewrite: Option<Rewrite>,
 }
 
 impl Proxy {
@@ -91,6 +93,7 @@ impl Proxy {
                 upstream_metrics: snapshot.metrics.upstream(&route.upstream),
                 metrics,
                 body_size: route.body_size,
+                rewrite: Rewrite::new(route),
             })
         };
         let routes = snapshot.config.routes.iter().map(route).collect();
@@ -248,6 +251,11 @@ impl Proxy {
             let host = HeaderValue::try_from(&*caller.authority).map_err(|_| Error::new(Reason::BadHost))?;
             headers.insert(HOST, host);
         }
+        if let Some(rewrite) = &route.rewrite {
+            let mut target = std::mem::take(request.uri_mut());
+            rewrite.request(&mut target, request.headers_mut())?;
+            *request.uri_mut() = target;
+        }
         let method = request.method().clone();
         let mut record = Record::default();
         let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
@@ -258,7 +266,10 @@ impl Proxy {
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
-            Ok(response) => {
+            Ok(mut response) => {
+                if let Some(rewrite) = &route.rewrite {
+                    rewrite.response(response.headers_mut(), &route.upstream.config().endpoints);
+                }
                 route.upstream_metrics.answered(&method, response.status(), took);
                 if response.status().is_server_error() && route.upstream.config().hide_errors {
                     return Err(Error::new(Reason::UpstreamStatus(response.status())));

@@ -24,7 +24,8 @@ use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::config::{Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
-use crate::connect::{Connector, Record, Target, Trust};
+use crate::connect::{Connector, Failed, Record, Target, Times, Trust};
+use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
 use crate::pem::PemError;
@@ -214,15 +215,19 @@ impl Outgoing {
         let mut request = Request::new(Body::from(body));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
         request.headers_mut().insert(HOST, origin.granted.endpoint.authority.clone());
-        let timeouts = UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time };
+        let (connect, tls, response_header, idle, total) = (time, time, time, time, time);
+        let timeouts = UpstreamTimeouts { connect, tls, response_header, idle, once: None, total };
         let begun = Instant::now();
+        let times = Times { begun, total: after(begun, time), head_by: None };
         let mut request = Some(request);
         let mut outcome = Err(Failure::new(Reason::UpstreamResolve));
         for address in self.resolve(&origin.granted).await? {
             let target = self.target(origin, address);
-            outcome = target.send(&mut request, &timeouts, begun, &mut Record::default()).await;
+            let sent = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
             // What may have been seen by one server is not told to another.
-            if outcome.is_ok() || request.is_none() {
+            let elsewhere = matches!(sent, Err(Failed { unsent: true, .. })) && request.is_some();
+            outcome = sent.map_err(|failed| failed.error);
+            if !elsewhere {
                 break;
             }
         }
@@ -255,7 +260,7 @@ impl Outgoing {
 
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
-        let target = self.connector.target(&endpoint, origin.trust.as_ref(), IDLE);
+        let target = self.connector.target(&endpoint, origin.trust.as_ref(), IDLE, Duration::MAX);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));
         kept.push_back(target.clone());

@@ -9,6 +9,7 @@ use tracing::Level;
 
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
+use super::route::rewrite::Template;
 use super::upstream::values::{BalanceWord, CheckPath, CookieName, RetryStatus, Status, WhenDown, WrittenEndpoint};
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
@@ -404,6 +405,13 @@ table! {
         "chain" chain: Vec<At<Reference>>,
         /// The name of the upstream. Required.
         "upstream" upstream: Reference,
+        /// Is taken away from the begin of paths before they go to the upstream, and put back before those that it answers.
+        "strip-prefix" strip_prefix: Path,
+        /// Is put before paths that go to the upstream, after `strip-prefix`, and taken away from those that it answers.
+        "add-prefix" add_prefix: Path,
+        /// The path that the upstream sees in place of the client's: text with `{NAME}` for groups `(?<NAME>…)` of
+        /// `path-regex`.
+        "rewrite" rewrite: Template,
         /// The longest request body, else 413; or `"unlimited"`. Default `"1MiB"`.
         "body-size" body_size: BodySize,
         /// `"keep"` lets `%2F` in paths through as it is; `"reject"` answers 400. Default `"reject"`.

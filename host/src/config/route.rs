@@ -1,5 +1,7 @@
 //! Routes: from what is written to what they match.
 
+pub(crate) mod rewrite;
+
 use std::collections::BTreeSet;
 
 use http::header::{HeaderName, HeaderValue};
@@ -37,8 +39,9 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
     if let Some(upstream) = &upstream {
         check_name(upstream, "upstream", known.upstreams, reader);
     }
-    let matches =
-        Match { host: written.host.or(HostMatch::Any), path: path?, methods, headers, query, encoded_slash: keep };
+    let path = path?;
+    let rewrite = rewrite::rewrite(written.strip_prefix, written.add_prefix, written.rewrite, &path, keep, reader);
+    let matches = Match { host: written.host.or(HostMatch::Any), path, methods, headers, query, encoded_slash: keep };
     Some(Route {
         name: name.to_owned(),
         place: Some(place),
@@ -46,6 +49,7 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         priority: written.priority.or(Priority(0)).0,
         chain,
         upstream: upstream?.value.0,
+        rewrite,
         body_size: written.body_size.or(BodySize(Some(BODY_SIZE))).0,
     })
 }

@@ -51,6 +51,7 @@ fn route(text: &str) -> Route {
         priority,
         chain: Vec::new(),
         upstream: "u".into(),
+        rewrite: None,
         body_size: None,
     }
 }
