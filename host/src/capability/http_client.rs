@@ -24,7 +24,8 @@ use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::config::{Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
-use crate::connect::{Connector, Record, Target, Trust};
+use crate::connect::{Connector, Record, Target, Times, Trust};
+use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
 use crate::pem::PemError;
@@ -214,15 +215,19 @@ impl Outgoing {
         let mut request = Request::new(Body::from(body));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
         request.headers_mut().insert(HOST, origin.granted.endpoint.authority.clone());
-        let timeouts = UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time };
+        let timeouts =
+            UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, once: None, total: time };
         let begun = Instant::now();
+        let times = Times { begun, total: after(begun, time), head_by: None };
         let mut request = Some(request);
         let mut outcome = Err(Failure::new(Reason::UpstreamResolve));
         for address in self.resolve(&origin.granted).await? {
             let target = self.target(origin, address);
-            outcome = target.send(&mut request, &timeouts, begun, &mut Record::default()).await;
+            let sent = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
             // What may have been seen by one server is not told to another.
-            if outcome.is_ok() || request.is_none() {
+            let next = sent.as_ref().is_err_and(|failed| failed.unsent) && request.is_some();
+            outcome = sent.map_err(|failed| failed.error);
+            if !next {
                 break;
             }
         }
