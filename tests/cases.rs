@@ -131,6 +131,9 @@ fn stores_are_filled_and_have_to_be_granted() {
         "plugin.grant.kv = [\"s\"]\n{case}expect = {{ request.headers.x-store = \"opened\", kv.s = {{ \"a key\" = \"v\" }} }}\n"
     );
     assert_eq!(differences("forbidden", &text), [""; 0]);
+    let listed = case.replace("{ \"a key\" = \"v\" }", "{ d = \"4\", a = \"1\", c = \"3\", b = \"2\" }");
+    let listed = format!("plugin.grant.kv = [\"s\"]\n{listed}expect.request.headers.x-keys = 'Ok([\"b\", \"c\"])'\n");
+    assert_eq!(differences("forbidden", &listed), [""; 0]);
     let told = differences("forbidden", &format!("{case}expect.flow = \"edit\"\n"));
     assert!(told[0].contains("to grant it, add: grant = { kv = [\"NAME\"] }"), "{told:?}");
 }
