@@ -1,6 +1,7 @@
 //! Several servers behind one name: which of them gets a request, and what happens when one of them is gone.
 
 mod balance;
+mod health;
 mod retries;
 
 use crate::harness::{Origin, answer};

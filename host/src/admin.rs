@@ -23,6 +23,7 @@ use crate::error::Audience;
 use crate::metrics;
 use crate::server::connection::{Connections, Received};
 use crate::server::drain::Drain;
+use crate::server::seats::Seat;
 use crate::server::{Request as ToLoader, View, accept};
 
 /// Connections of operators at once.
@@ -79,7 +80,8 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
     let connections = Rc::new(Connections::new(carry, limits(), None, Drain::new()));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     // The connections of operators are no traffic: they are counted where nobody reads it.
-    accept::run(socket, connections, room, Arc::default(), async {
+    let Some(seat) = Seat::all(1).pop() else { return };
+    accept::run(socket, connections, seat, room, Arc::default(), async {
         // Dropped, not sent: both mean the end.
         let _ = stopped.await;
     })

@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
 pub(crate) use near::nearest;
@@ -178,10 +179,20 @@ pub struct Upstream {
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
     pub tls: UpstreamTls,
+    /// How often the names of endpoints are looked up again. Default 30 s.
+    pub resolve: Duration,
     /// How long things may take.
     pub timeouts: UpstreamTimeouts,
     /// When a request that failed goes out once more.
     pub retries: Retries,
+    /// Asks each endpoint whether it is well. Default: none.
+    pub health: Option<HealthCheck>,
+    /// When an endpoint whose requests fail gets none for a while.
+    pub ejection: Ejection,
+    /// Sends nothing for a while when too many requests fail. Default: none.
+    pub breaker: Option<Breaker>,
+    /// Sends requests all the same when the checks of all endpoints fail. Default false.
+    pub try_all_when_down: bool,
     /// Replaces the bodies of 5xx responses by problem bodies. Default true.
     pub hide_errors: bool,
     /// Connections to each endpoint kept open while idle, for each worker. Default 64.
@@ -308,6 +319,59 @@ pub struct Retries {
     pub least: u32,
     /// Bytes of a request body that are kept for another try. Default 64 KiB.
     pub body: usize,
+}
+
+/// How an endpoint is asked whether it is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for. None: that a connection comes about is enough.
+    pub path: Option<PathAndQuery>,
+    /// What means that it is well. Empty: 200 to 299.
+    pub statuses: Vec<StatusCode>,
+    /// The time between two checks. Default 10 s.
+    pub interval: Duration,
+    /// How long a check may take. Default 2 s.
+    pub timeout: Duration,
+    /// Successes in a row before it gets requests again. Default 2.
+    pub healthy: u32,
+    /// Failures in a row before it gets none. Default 3.
+    pub unhealthy: u32,
+}
+
+/// When an endpoint whose requests fail gets none for a while. A failure is no response at all, or a 5xx.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row; 0 does not eject for that. Default 5.
+    pub failures: u32,
+    /// Failures of a hundred requests; 0 does not eject for that. Default 0.
+    pub ratio: u32,
+    /// The least requests for that. Default 100.
+    pub volume: u32,
+    /// The time in which they are counted. Default 10 s.
+    pub window: Duration,
+    /// How long the first ejection lasts. Default 30 s.
+    pub time: Duration,
+    /// The longest one. Default 5 min.
+    pub longest: Duration,
+    /// Endpoints of a hundred that are ejected at once. Default 50.
+    pub most: u32,
+}
+
+/// A circuit breaker. A failure is no response at all, or a 5xx.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures of a hundred requests at which it opens. Default 50.
+    pub ratio: u32,
+    /// The least requests for that. Default 20.
+    pub volume: u32,
+    /// The time in which they are counted. Default 10 s.
+    pub window: Duration,
+    /// How long it stays open the first time. Default 5 s.
+    pub time: Duration,
+    /// The longest time that it stays open. Default 1 min.
+    pub longest: Duration,
+    /// Requests that it lets pass then. Default 1.
+    pub probes: u32,
 }
 
 /// A component with its configuration, under the name that chains use.

@@ -8,6 +8,7 @@
 mod arriving;
 mod exchange;
 mod live;
+mod names;
 mod sending;
 mod target;
 mod trust;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::Endpoint;
 
+use names::Lookup;
 pub use sending::is_idempotent;
 pub use target::{Failed, Target, Times};
 pub use trust::{Trust, server_name};
@@ -37,6 +39,7 @@ pub struct Connector {
     /// Those in use by some upstream; a reload finds the connections of an endpoint here.
     targets: Rc<Targets>,
     sweeper: AbortHandle,
+    lookup: Lookup,
 }
 
 type Targets = RefCell<HashMap<Endpoint, Vec<Weak<Target>>>>;
@@ -64,25 +67,41 @@ impl Connector {
     /// Needs a runtime of one thread around it that takes local tasks.
     #[must_use]
     pub fn new() -> Self {
-        let targets = Rc::new(Targets::default());
-        let sweeper = spawn_local(sweep(Rc::downgrade(&targets))).abort_handle();
-        Self { targets, sweeper }
+        Self::with(names::system())
     }
 
-    /// The connections to an endpoint, of which `idle` are kept while nobody uses them. Endpoints with the same address
+    fn with(lookup: Lookup) -> Self {
+        let targets = Rc::new(Targets::default());
+        let sweeper = spawn_local(sweep(Rc::downgrade(&targets))).abort_handle();
+        Self { targets, sweeper, lookup }
+    }
+
+    /// Asks this in place of the system's resolver.
+    #[cfg(test)]
+    pub(crate) fn resolving(
+        lookup: impl Fn(String, u16) -> std::io::Result<Vec<std::net::SocketAddr>> + 'static,
+    ) -> Self {
+        Self::with(Rc::new(move |host, port| {
+            let answer = lookup(host, port);
+            Box::pin(async move { answer })
+        }))
+    }
+
+    /// The connections to an endpoint, of which `idle` are kept while nobody uses them, and whose name is looked up
+    /// again each `resolve`. Endpoints with the same address
     /// and the same trust share them, before and after a reload.
     #[must_use]
-    pub fn target(&self, endpoint: &Endpoint, trust: Option<&Trust>, idle: usize) -> Rc<Target> {
+    pub fn target(&self, endpoint: &Endpoint, trust: Option<&Trust>, idle: usize, resolve: Duration) -> Rc<Target> {
         let mut targets = self.targets.borrow_mut();
         let known = targets.entry(endpoint.clone()).or_default();
         known.retain(|target| target.strong_count() > 0);
         let same = known.iter().filter_map(Weak::upgrade).find(|target| target.is_trusted_by(trust));
         let target = same.unwrap_or_else(|| {
-            let target = Rc::new(Target::new(endpoint.clone(), trust.cloned()));
+            let target = Rc::new(Target::new(endpoint.clone(), trust.cloned(), &self.lookup));
             known.push(Rc::downgrade(&target));
             target
         });
-        target.keep(idle);
+        target.keep(idle, resolve);
         target
     }
 }
@@ -110,6 +129,7 @@ async fn sweep(targets: Weak<Targets>) {
             known.retain(|target| match target.upgrade() {
                 Some(target) => {
                     target.sweep(oldest(now));
+                    target.renew(now);
                     true
                 }
                 None => false,

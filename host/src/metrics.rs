@@ -80,6 +80,13 @@ pub struct UpstreamMetrics {
     pub leaks: Counter,
     /// Those that went out, and those that the budget did not allow.
     retries: [Counter; 2],
+    /// Those that are up, ejected, down.
+    endpoints: [Gauge; 3],
+    ejections: Counter,
+    /// Those that succeeded, and those that did not.
+    checks: [Counter; 2],
+    /// How often the breaker opened, and what it did not let pass.
+    breaker: [Counter; 2],
 }
 
 /// Counts for one listener.
@@ -284,6 +291,33 @@ impl UpstreamMetrics {
         self.retries[0].inc();
     }
 
+    /// Shows how many endpoints are up, ejected and down.
+    pub fn show_endpoints(&self, counts: [usize; 3]) {
+        for (gauge, count) in self.endpoints.iter().zip(counts) {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts an ejection of an endpoint.
+    pub fn ejected(&self) {
+        self.ejections.inc();
+    }
+
+    /// Counts a check of an endpoint.
+    pub fn checked(&self, succeeded: bool) {
+        self.checks[usize::from(!succeeded)].inc();
+    }
+
+    /// Counts that the breaker opened.
+    pub fn breaker_opened(&self) {
+        self.breaker[0].inc();
+    }
+
+    /// Counts a request that the breaker did not let pass.
+    pub fn breaker_refused(&self) {
+        self.breaker[1].inc();
+    }
+
     /// Counts one that would have, if the budget had allowed it.
     pub fn retry_denied(&self) {
         self.retries[1].inc();
@@ -361,7 +395,16 @@ impl Default for PluginMetrics {
 impl Default for UpstreamMetrics {
     fn default() -> Self {
         let errors = Words::new(|| Histogram::new(&histogram::REQUESTS));
-        Self { durations: Durations::new(), errors, leaks: Counter::default(), retries: Default::default() }
+        Self {
+            durations: Durations::new(),
+            errors,
+            leaks: Counter::default(),
+            retries: Default::default(),
+            endpoints: Default::default(),
+            ejections: Counter::default(),
+            checks: Default::default(),
+            breaker: Default::default(),
+        }
     }
 }
 

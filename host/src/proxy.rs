@@ -77,10 +77,8 @@ impl Proxy {
                 kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone(), snapshot.metrics.plugin(name))));
             pools.insert(name.clone(), pool);
         }
-        let upstream = |prepared: &Arc<Prepared>| {
-            let (name, workers) = (&prepared.config().name, snapshot.config.workers);
-            Rc::new(Upstream::new(prepared.clone(), connector, workers, snapshot.metrics.upstream(name)))
-        };
+        let upstream =
+            |prepared: &Arc<Prepared>| Rc::new(Upstream::new(prepared.clone(), connector, snapshot.config.workers));
         let upstreams: HashMap<&str, Rc<Upstream>> =
             snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), upstream(it))).collect();
         let route = |route: &config::Route| {

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod connection;
 pub mod drain;
 mod loader;
+pub(crate) mod seats;
 pub mod tls;
 mod worker;
 

@@ -1,12 +1,18 @@
 //! `Upstream::send`: pick, connect, send, time out, retry.
 
 mod affinity;
+mod background;
 mod balance;
+mod breaker;
+mod check;
 mod health;
 mod known;
 mod latency;
+mod prepared;
 mod report;
 mod retry;
+mod visit;
+mod window;
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -18,60 +24,21 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::body::Body;
 use crate::config::{self, Balance, Endpoint};
-use crate::connect::{self, Connector, Target, Times, Trust, is_idempotent, server_name};
+use crate::connect::{self, Connector, Target, Times, is_idempotent};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
-use crate::metrics::UpstreamMetrics;
-use crate::pem::PemError;
 
 pub use crate::connect::Record;
 pub use affinity::Asking;
 pub use known::Known;
+pub use prepared::Prepared;
 pub use report::Report;
 
-use affinity::Sticky;
 use balance::{Balancer, Random, Sight};
-use health::Health;
-use known::Shared;
+use health::State;
 use latency::Latency;
 use retry::{Budget, Failed, Next, Tries};
-
-/// An upstream as it was checked at load: part of the snapshot, shared by the workers.
-#[derive(Debug)]
-pub struct Prepared {
-    config: config::Upstream,
-    /// Read only where an endpoint has TLS.
-    trust: Option<Trust>,
-    shared: Arc<Shared>,
-    /// In the order of the endpoints.
-    health: Vec<Arc<Health>>,
-    sticky: Option<Sticky>,
-}
-
-impl Prepared {
-    /// Reads what TLS endpoints are verified by, and finds what is known of an upstream of this name.
-    ///
-    /// # Errors
-    /// Roots that cannot be read, or an endpoint whose name no certificate can be for.
-    pub fn load(config: config::Upstream, known: &Known) -> Result<Self, PemError> {
-        let trust = match config.endpoints().find(|endpoint| endpoint.tls) {
-            None => None,
-            Some(_) => Some(Trust::load(&config.tls)?),
-        };
-        if config.tls.name.is_none() {
-            config.endpoints().filter(|endpoint| endpoint.tls).try_for_each(|it| server_name(it).map(drop))?;
-        }
-        let (shared, health) = known.find(&config);
-        let sticky = config.sticky.as_ref().map(|sticky| Sticky::new(sticky, &config.name, &config.endpoints));
-        Ok(Self { config, trust, shared, health, sticky })
-    }
-
-    /// What the operator wrote.
-    #[must_use]
-    pub fn config(&self) -> &config::Upstream {
-        &self.config
-    }
-}
+use visit::{Entered, Visit};
 
 /// A worker's side of an upstream: its connections, and which endpoint is next.
 #[derive(Debug)]
@@ -82,7 +49,6 @@ pub struct Upstream {
     balancer: Balancer,
     budget: Budget,
     random: Random,
-    metrics: Arc<UpstreamMetrics>,
 }
 
 /// A worker's side of an endpoint.
@@ -95,21 +61,16 @@ struct Peer {
 impl Upstream {
     /// Takes over the connections that `connector` already has to the same endpoints.
     #[must_use]
-    pub fn new(
-        prepared: Arc<Prepared>,
-        connector: &Connector,
-        workers: NonZeroUsize,
-        metrics: Arc<UpstreamMetrics>,
-    ) -> Self {
+    pub fn new(prepared: Arc<Prepared>, connector: &Connector, workers: NonZeroUsize) -> Self {
         let config = &prepared.config;
         let peer = |endpoint: &Endpoint| Peer {
-            target: connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections),
+            target: connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections, config.resolve),
             latency: Latency::new(),
         };
         let peers = config.endpoints().map(peer).collect();
         let balancer = Balancer::new(&config.balance, &config.endpoints, Random::new());
         let budget = Budget::new(u32::try_from(workers.get()).unwrap_or(u32::MAX), Instant::now());
-        Self { prepared, peers, balancer, budget, random: Random::new(), metrics }
+        Self { prepared, peers, balancer, budget, random: Random::new() }
     }
 
     /// What the operator wrote.
@@ -143,6 +104,7 @@ impl Upstream {
         let begun = asking.begun;
         self.budget.request(begun);
         let config = &self.prepared.config;
+        let entered = Entered::new(&self.prepared, begun)?;
         let mut now = begun;
         let wish = self.wish(&request, asking);
         let harmless = is_idempotent(request.method());
@@ -155,9 +117,10 @@ impl Upstream {
         let mut tries = Tries::default();
         let total = after(begun, config.timeouts.total);
         loop {
-            let Some(place) = self.pick(&wish, &asked, now) else {
+            let Some((place, probe)) = self.pick(&wish, &asked, now, harmless) else {
                 return Err(Reason::UpstreamUnavailable.into());
             };
+            let visit = Visit::new(&self.prepared, place, probe);
             let Peer { target, latency } = &self.peers[place];
             if let Some(request) = request.as_mut().filter(|_| !config.preserve_host) {
                 request.headers_mut().insert(header::HOST, target.endpoint().authority.clone());
@@ -170,6 +133,11 @@ impl Upstream {
             if let (Balance::PeakEwma, Some(took)) = (&config.balance, record.head) {
                 latency.measured(took, now + took);
             }
+            let verdict = visit::verdict(&outcome);
+            if verdict == Some(true) {
+                now = Instant::now();
+            }
+            visit.ended(verdict, now);
             let failed = match &outcome {
                 Ok(response) if !config.retries.statuses.contains(&response.status()) => None,
                 Ok(response) => Some(Failed::Answered(response.headers())),
@@ -178,22 +146,22 @@ impl Upstream {
             };
             if let (Some(failed), true) = (failed, request.is_some()) {
                 asked.add(place);
-                let elsewhere = self.pick(&wish, &asked, now).is_some();
+                let elsewhere = self.is_elsewhere(&asked, now);
+                let harmless = harmless && !entered.decides();
                 let wait = match tries.next(&failed, harmless, elsewhere, (&config.retries, &self.budget, &self.random))
                 {
                     Next::Elsewhere => Some(Duration::ZERO),
                     Next::Again(wait) => {
                         record.retries += 1;
-                        self.metrics.retried();
+                        self.prepared.metrics.retried();
                         Some(wait)
                     }
                     Next::Denied => {
-                        self.metrics.retry_denied();
+                        self.prepared.metrics.retry_denied();
                         None
                     }
                     Next::Over => None,
                 };
-                now = Instant::now();
                 if let Some(wait) = wait.filter(|wait| after(now, *wait) < total) {
                     if !wait.is_zero() {
                         // What was answered is of no use any more, and must not keep a connection meanwhile.
@@ -207,6 +175,7 @@ impl Upstream {
                     continue;
                 }
             }
+            entered.ended(verdict, now);
             let mut response = outcome.map_err(|failed| failed.error)?;
             if let Some(sticky) = self.prepared.sticky.as_ref().filter(|_| wish.place != Some(place)) {
                 sticky.set(response.headers_mut(), place, asking.secure);
@@ -235,12 +204,45 @@ impl Upstream {
         Wish { place, key }
     }
 
-    fn pick(&self, wish: &Wish, asked: &Asked, now: Instant) -> Option<usize> {
-        let sight = Sighting { upstream: self, asked, now };
-        match wish.place {
-            Some(place) if sight.is_open(place) => Some(place),
-            _ => self.balancer.pick(wish.key, &sight),
+    /// The endpoint that is asked next, and whether this request decides if it gets others again.
+    fn pick(&self, wish: &Wish, asked: &Asked, now: Instant, harmless: bool) -> Option<(usize, bool)> {
+        if self.peers.len() > 1
+            && let Some(place) = self.due(asked, now, harmless)
+        {
+            return Some((place, true));
         }
+        let mut sight = Sighting { upstream: self, asked, now, worst: State::Up };
+        let mut pick = |worst| {
+            sight.worst = worst;
+            match wish.place {
+                Some(place) if sight.is_open(place) => Some(place),
+                _ => self.balancer.pick(wish.key, &sight),
+            }
+        };
+        // Where the checks of all the others fail, those that are ejected are all that there is.
+        let picked = pick(State::Up).or_else(|| pick(State::Ejected));
+        let picked = picked.or_else(|| if self.prepared.config.try_all_when_down { pick(State::Down) } else { None });
+        picked.map(|place| (place, false))
+    }
+
+    /// An endpoint whose ejection is over. It is asked once before it gets more, rather with a request that may be
+    /// repeated; one that may not is taken when none of the others has come for as long as a first ejection lasts.
+    fn due(&self, asked: &Asked, now: Instant, harmless: bool) -> Option<usize> {
+        let Prepared { config, health, .. } = &*self.prepared;
+        let due = |place: &usize| {
+            if health[*place].state() != State::Ejected || asked.0.contains(place) {
+                return false;
+            }
+            let late = if harmless { now } else { now.checked_sub(config.ejection.time).unwrap_or(now) };
+            health[*place].probe(self.prepared.at(late))
+        };
+        (0..health.len()).find(due)
+    }
+
+    /// Whether there is an endpoint that was not asked yet.
+    fn is_elsewhere(&self, asked: &Asked, now: Instant) -> bool {
+        let sight = Sighting { upstream: self, asked, now, worst: State::Up };
+        (0..self.peers.len()).any(|place| sight.is_open(place))
     }
 }
 
@@ -267,11 +269,18 @@ struct Sighting<'a> {
     upstream: &'a Upstream,
     asked: &'a Asked,
     now: Instant,
+    /// How bad it may be to be picked.
+    worst: State,
 }
 
 impl Sight for Sighting<'_> {
     fn is_open(&self, place: usize) -> bool {
-        !self.asked.0.contains(&place)
+        let fit = match self.upstream.prepared.health[place].state() {
+            State::Up => true,
+            State::Ejected | State::Probed => self.worst != State::Up,
+            State::Down => self.worst == State::Down,
+        };
+        fit && !self.asked.0.contains(&place)
     }
 
     fn busy(&self, place: usize) -> u64 {
@@ -279,8 +288,8 @@ impl Sight for Sighting<'_> {
     }
 
     fn warmth(&self, place: usize) -> u64 {
-        let Prepared { config, shared, health, .. } = &*self.upstream.prepared;
-        health[place].warmth(shared.clock().at(self.now), config.slow_start)
+        let Prepared { config, health, .. } = &*self.upstream.prepared;
+        health[place].warmth(self.upstream.prepared.at(self.now), config.slow_start)
     }
 
     fn latency(&self, place: usize) -> f64 {

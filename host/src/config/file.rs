@@ -9,7 +9,7 @@ use tracing::Level;
 
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
-use super::upstream::values::{BalanceWord, CookieName, RetryStatus, WrittenEndpoint};
+use super::upstream::values::{BalanceWord, CheckPath, CookieName, RetryStatus, Status, WhenDown, WrittenEndpoint};
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
     Priority, Reference, Size, Text,
@@ -158,10 +158,21 @@ table! {
         "hide-errors" hide_errors: bool,
         /// Connections to each endpoint kept open while idle, for each worker. Default 64.
         "idle-connections" idle_connections: Count,
+        /// How often the names of endpoints are looked up again, 5s to 1d. Default `"30s"`.
+        "resolve" resolve: Duration,
         /// How long things may take.
         "timeouts" timeouts: Timeouts,
         /// When a request that failed goes out once more.
         "retries" retries: Retries,
+        /// Asks each endpoint again and again whether it is well. Default: nobody asks.
+        "health" health: HealthCheck,
+        /// When an endpoint whose requests fail gets none for a while. The last one is never ejected.
+        "ejection" ejection: Ejection,
+        /// Sends nothing for a while when too many requests to the whole upstream fail. Default: there is none.
+        "breaker" breaker: Breaker,
+        /// What happens when the checks of all endpoints fail: `"refuse"` answers 503 at once, `"try"` sends requests all
+        /// the same. Default `"refuse"`.
+        "when-down" when_down: WhenDown,
         /// How `https` endpoints are verified.
         "tls" tls: UpstreamTls,
     }
@@ -213,6 +224,65 @@ table! {
         "key" key: Text,
         /// How long a browser keeps the cookie. Default: until it is closed.
         "lifetime" lifetime: Duration,
+    }
+}
+
+table! {
+    /// `health` of an upstream.
+    "a table" "{ path = \"/healthz\" }"
+    pub(crate) struct HealthCheck {
+        /// What is asked for, by a GET. Default: that a connection comes about is enough.
+        "path" path: CheckPath,
+        /// Statuses that mean that it is well. Default: 200 to 299.
+        "statuses" statuses: Vec<At<Status>>,
+        /// The time between two checks, a tenth more or less. Default `"10s"`.
+        "interval" interval: Duration,
+        /// How long a check may take. Default `"2s"`.
+        "timeout" timeout: Duration,
+        /// Checks in a row that must succeed before it gets requests again, 1 to 100. Default 2.
+        "healthy" healthy: Count,
+        /// Checks in a row that must fail before it gets none, 1 to 100. Default 3.
+        "unhealthy" unhealthy: Count,
+    }
+}
+
+table! {
+    /// `ejection` of an upstream. A failure is no response at all, or a 5xx.
+    "a table" "{ failures = 5 }"
+    pub(crate) struct Ejection {
+        /// Failures in a row; 0 does not eject for that. Default 5.
+        "failures" failures: Count,
+        /// Failures of a hundred requests, of at least `volume` in `window`; 0 does not eject for that. Default 0.
+        "ratio" ratio: Count,
+        /// The least requests for `ratio`, 1 to 1000000. Default 100.
+        "volume" volume: Count,
+        /// The time in which failures are counted for `ratio`. Default `"10s"`.
+        "window" window: Duration,
+        /// How long the first ejection lasts; the second one twice, the third one three times. Default `"30s"`.
+        "time" time: Duration,
+        /// The longest ejection, and the time after which earlier ones are forgotten. Default `"5m"`.
+        "longest" longest: Duration,
+        /// Endpoints of a hundred that are ejected at once, but always one, and never the last. Default 50.
+        "most" most: Count,
+    }
+}
+
+table! {
+    /// `breaker` of an upstream. A failure is no response at all, or a 5xx.
+    "a table" "{ ratio = 50, volume = 20 }"
+    pub(crate) struct Breaker {
+        /// Failures of a hundred requests at which it opens, 1 to 100. Default 50.
+        "ratio" ratio: Count,
+        /// Requests in `window` that it takes to open it, 1 to 1000000. Default 20.
+        "volume" volume: Count,
+        /// The time in which failures are counted. Default `"10s"`.
+        "window" window: Duration,
+        /// How long it stays open the first time; each time that it opens again, twice as long. Default `"5s"`.
+        "time" time: Duration,
+        /// The longest time that it stays open. Default `"1m"`.
+        "longest" longest: Duration,
+        /// Requests that it lets pass after that, and that must all succeed to close it; 1 to 1000. Default 1.
+        "probes" probes: Count,
     }
 }
 

@@ -1,19 +1,21 @@
 //! Upstreams.
 
 mod balance;
+mod health;
 mod retries;
 pub(crate) mod values;
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::bounds::{DAY, SECOND, count, count_u32, time, within};
 use super::pem::pem;
 use super::reader::{At, Entry, Reader};
 use super::units::show_duration;
-use super::value::Priority;
+use super::value::{Count, Priority};
 use super::{Member, Upstream, UpstreamTimeouts, UpstreamTls, file};
-use values::WrittenEndpoint;
+use values::{WhenDown, WrittenEndpoint};
 
 /// An upstream, or none after its problems were reported.
 pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'_>) -> Option<Upstream> {
@@ -77,6 +79,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         slow_start: within(reader, written.slow_start, Duration::ZERO, Duration::ZERO..=DAY, show_duration),
         preserve_host: written.preserve_host.or(false),
         tls,
+        resolve: within(reader, written.resolve, 30 * SECOND, 5 * SECOND..=DAY, show_duration),
         timeouts: UpstreamTimeouts {
             connect: time(reader, timeouts.connect, 3 * SECOND, DAY),
             tls: time(reader, timeouts.tls, 5 * SECOND, DAY),
@@ -86,6 +89,10 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
             total,
         },
         retries: retries::retries(written.retries, reader),
+        health: health::health(written.health, reader),
+        ejection: health::ejection(written.ejection, reader),
+        breaker: health::breaker(written.breaker, reader),
+        try_all_when_down: matches!(written.when_down.or(WhenDown::Refuse), WhenDown::Try),
         hide_errors: written.hide_errors.or(true),
         idle_connections: count(reader, written.idle_connections, 64, 0..=100_000).0,
     })
@@ -95,4 +102,8 @@ fn member(written: file::EndpointTable, here: &At<()>, reader: &mut Reader<'_>) 
     let endpoint = reader.require(written.url, "url", here);
     let weight = count_u32(reader, written.weight, 1, 1..=1000);
     Some(Member { endpoint: endpoint?.value, weight, priority: written.priority.or(Priority(0)).0 })
+}
+
+fn number(reader: &mut Reader<'_>, entry: Entry<Count>, default: usize, range: RangeInclusive<usize>) -> u32 {
+    u32::try_from(count(reader, entry, default, range).0).unwrap_or(u32::MAX)
 }

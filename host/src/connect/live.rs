@@ -1,6 +1,7 @@
 //! One open connection.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -14,6 +15,8 @@ pub(super) struct Live {
     pub(super) wire: Wire,
     pub(super) deadline: Deadline,
     pub(super) used: Instant,
+    /// Which address of its name this is; none where the host is an address.
+    pub(super) peer: Option<SocketAddr>,
     _counted: Counted,
 }
 
@@ -34,9 +37,9 @@ impl Drop for Counted {
 }
 
 impl Live {
-    pub(super) fn new(io: Io, counted: Counted) -> Self {
+    pub(super) fn new(io: Io, peer: Option<SocketAddr>, counted: Counted) -> Self {
         let wire = Wire::new(io, BytesMut::new());
-        Self { wire, deadline: Deadline::new(), used: Instant::now(), _counted: counted }
+        Self { wire, deadline: Deadline::new(), used: Instant::now(), peer, _counted: counted }
     }
 
     /// Whether nothing is left to read or write of what was said. It has no buffers from now on.

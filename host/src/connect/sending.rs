@@ -10,11 +10,8 @@ use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::http1::framing::Length;
-use crate::http1::wire::Wire;
+use crate::http1::wire::{Window, Wire};
 use crate::http1::write::{self, BadLength, Encoder};
-
-/// What waits in memory for an upstream that takes it slowly.
-const WAITING: usize = 64 * 1024;
 
 /// A request of which the head is written, and the body is not, or not all.
 pub(super) struct Sending {
@@ -30,6 +27,7 @@ pub(super) struct Sending {
     pub(super) begun: bool,
     /// The upstream takes more than the client sends.
     wanting: bool,
+    window: Window,
     /// When the upstream took something last.
     pub(super) at: Instant,
 }
@@ -52,14 +50,24 @@ impl Sending {
         write::request(wire.tail(), method, target, headers, length);
         let trailers = matches!(body, Body::Stream(_)) && crate::headers::takes_trailers(headers);
         let encoder = Encoder::new(length, trailers);
-        Self { body, encoder, taken: false, all: false, refused: false, begun: false, wanting: false, at }
+        Self {
+            body,
+            encoder,
+            taken: false,
+            all: false,
+            refused: false,
+            begun: false,
+            wanting: false,
+            window: Window::new(),
+            at,
+        }
     }
 
     /// Sends what can be sent now.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, wire: &mut Wire) -> Result<(), BodyError> {
         while !self.all && !self.refused {
             self.wanting = false;
-            while !self.taken && !self.wanting && wire.queued() < WAITING {
+            while !self.taken && !self.wanting && self.window.is_open(wire) {
                 self.take(context, wire)?;
             }
             let mut progress = false;
@@ -69,9 +77,17 @@ impl Sending {
                 self.at = Instant::now();
             }
             match wrote {
-                Poll::Ready(Ok(())) => self.all = self.taken,
+                Poll::Ready(Ok(())) => {
+                    self.all = self.taken;
+                    if !self.wanting {
+                        self.window.widen();
+                    }
+                }
                 Poll::Ready(Err(_)) => self.refused = true,
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    self.window.narrow();
+                    return Ok(());
+                }
             }
             if self.wanting {
                 return Ok(());

@@ -5,15 +5,18 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use rustls_pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::exchange::Exchange;
 use super::live::{Counted, Live};
+use super::names::{self, Lookup, Names};
 use super::sending::is_idempotent;
 use super::trust::Trust;
 use super::{Record, oldest};
@@ -26,8 +29,9 @@ use crate::http1::wire::Io;
 /// An endpoint with its connections.
 pub struct Target {
     endpoint: Endpoint,
-    /// Where the host is an address, there is nothing to resolve.
-    address: Option<SocketAddr>,
+    place: Place,
+    /// How often a name is looked up again.
+    resolve: Cell<Duration>,
     tls: Option<Tls>,
     /// Used last at the end. The one that was just used is taken first: it is the least likely to be closed, and what
     /// a quiet hour does not need becomes old at the other end.
@@ -58,6 +62,12 @@ pub struct Failed {
     pub unsent: bool,
 }
 
+enum Place {
+    /// The host is an address.
+    Address(SocketAddr),
+    Names(Rc<Names>),
+}
+
 struct Tls {
     trust: Trust,
     connector: TlsConnector,
@@ -65,22 +75,27 @@ struct Tls {
 }
 
 impl Target {
-    pub(super) fn new(endpoint: Endpoint, trust: Option<Trust>) -> Self {
-        let address = endpoint.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, endpoint.port));
+    pub(super) fn new(endpoint: Endpoint, trust: Option<Trust>, lookup: &Lookup) -> Self {
+        let place = match endpoint.host.parse::<IpAddr>() {
+            Ok(ip) => Place::Address(SocketAddr::new(ip, endpoint.port)),
+            Err(_) => Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup.clone()))),
+        };
+        let resolve = Cell::new(Duration::MAX);
         let tls = trust.filter(|_| endpoint.tls).map(|trust| Tls {
             connector: TlsConnector::from(trust.config()),
             name: trust.name_of(&endpoint),
             trust,
         });
-        Self { endpoint, address, tls, idle: RefCell::default(), keep: Cell::new(0), open: Rc::default() }
+        Self { endpoint, place, resolve, tls, idle: RefCell::default(), keep: Cell::new(0), open: Rc::default() }
     }
 
     pub(super) fn is_trusted_by(&self, trust: Option<&Trust>) -> bool {
         !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == trust
     }
 
-    pub(super) fn keep(&self, idle: usize) {
+    pub(super) fn keep(&self, idle: usize, resolve: Duration) {
         self.keep.set(idle);
+        self.resolve.set(resolve);
     }
 
     /// The endpoint behind it.
@@ -167,23 +182,33 @@ impl Target {
         }
     }
 
+    /// Makes a connection, with TLS where the endpoint has it, and closes it.
+    ///
+    /// # Errors
+    /// Why there is none by then.
+    pub async fn reachable(&self, timeouts: &UpstreamTimeouts, until: Instant) -> Result<(), Error> {
+        self.open(timeouts, until).await.map(drop)
+    }
+
     /// The connection that was used last, unless it is too old.
     fn take(&self, now: Instant) -> Option<Box<Live>> {
-        let live = self.idle.borrow_mut().pop()?;
-        match oldest(now) {
-            Some(oldest) if live.used < oldest => {
+        loop {
+            let live = self.idle.borrow_mut().pop()?;
+            if oldest(now).is_some_and(|oldest| live.used < oldest) {
                 // The others are older still.
                 self.idle.borrow_mut().clear();
-                None
+                return None;
             }
-            _ => Some(live),
+            if self.has(&live) {
+                return Some(live);
+            }
         }
     }
 
     /// Takes back a connection on which everything was said by `now`; one that is not wanted is dropped. Whether it was
     /// closed meanwhile shows when it is taken, or to the sweeper.
     pub(super) fn give_back(&self, mut live: Box<Live>, now: Instant) {
-        if self.keep.get() == 0 || !live.is_done() {
+        if self.keep.get() == 0 || !live.is_done() || !self.has(&live) {
             return;
         }
         live.used = now;
@@ -194,9 +219,27 @@ impl Target {
         idle.push(live);
     }
 
+    /// Whether the connection is to an address that the endpoint still has. Others end with what they carry.
+    fn has(&self, live: &Live) -> bool {
+        match (&self.place, live.peer) {
+            (Place::Names(names), Some(peer)) => names.has(peer),
+            _ => true,
+        }
+    }
+
+    /// Looks the name up again when it is time to.
+    pub(super) fn renew(&self, now: Instant) {
+        if let Place::Names(names) = &self.place
+            && names.is_due(now, self.resolve.get())
+        {
+            let names = names.clone();
+            spawn_local(async move { names.renew().await });
+        }
+    }
+
     pub(super) fn sweep(&self, oldest: Option<Instant>) {
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|live| oldest.is_none_or(|oldest| live.used >= oldest) && live.rest());
+        idle.retain_mut(|live| oldest.is_none_or(|oldest| live.used >= oldest) && live.rest() && self.has(live));
         let many = idle.len().saturating_sub(self.keep.get());
         idle.drain(..many);
     }
@@ -204,8 +247,8 @@ impl Target {
     async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Box<Live>, Error> {
         let counted = Counted::new(&self.open);
         let until = after(Instant::now(), timeouts.connect).min(total);
-        let stream = match timeout_at(until, self.reach(until)).await {
-            Ok(stream) => stream?,
+        let (stream, peer) = match timeout_at(until, self.reach()).await {
+            Ok(reached) => reached?,
             Err(_) => return Err(self.error(Reason::UpstreamConnectTimeout, "did not accept a connection in time")),
         };
         // Small requests must not wait for the answer to earlier bytes. A socket that refuses this works all the same.
@@ -225,36 +268,26 @@ impl Target {
                 }
             }
         };
-        Ok(Box::new(Live::new(stream, counted)))
+        Ok(Box::new(Live::new(stream, peer, counted)))
     }
 
-    /// Tries the addresses of the host in their order. Each gets an equal part of the time that is left, so that one
-    /// that swallows packets does not cost the others their turn.
-    async fn reach(&self, until: Instant) -> Result<TcpStream, Error> {
-        if let Some(address) = self.address {
-            return TcpStream::connect(address).await.map_err(|cause| self.error(Reason::UpstreamConnect, cause));
-        }
-        let addresses: Vec<SocketAddr> = lookup_host((self.endpoint.host.as_str(), self.endpoint.port))
-            .await
-            .map_err(|cause| self.error(Reason::UpstreamResolve, cause))?
-            .collect();
-        let mut cause: io::Error = io::ErrorKind::NotFound.into();
-        for (place, address) in addresses.iter().enumerate() {
-            let left = (addresses.len() - place).try_into().unwrap_or(u32::MAX);
-            let now = Instant::now();
-            let turn = now + until.saturating_duration_since(now) / left;
-            match timeout_at(turn, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => cause = error,
-                Err(_) => cause = io::ErrorKind::TimedOut.into(),
+    /// Connects to the address, or to one of those that the name has.
+    async fn reach(&self) -> Result<(TcpStream, Option<SocketAddr>), Error> {
+        let names = match &self.place {
+            Place::Address(address) => {
+                let stream = TcpStream::connect(address).await;
+                return stream.map(|stream| (stream, None)).map_err(|cause| self.error(Reason::UpstreamConnect, cause));
             }
-        }
-        let reason = match cause.kind() {
-            io::ErrorKind::TimedOut => Reason::UpstreamConnectTimeout,
-            io::ErrorKind::NotFound => Reason::UpstreamResolve,
-            _ => Reason::UpstreamConnect,
+            Place::Names(names) => names,
         };
-        Err(self.error(reason, cause))
+        let addresses = names.addresses().await.map_err(|cause| self.error(Reason::UpstreamResolve, cause))?;
+        match names::race(addresses).await {
+            Ok((stream, peer)) => Ok((stream, Some(peer))),
+            Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+                Err(self.error(Reason::UpstreamConnectTimeout, cause))
+            }
+            Err(cause) => Err(self.error(Reason::UpstreamConnect, cause)),
+        }
     }
 
     /// An error with the endpoint in the part that only operators read.

@@ -21,6 +21,44 @@ const COPY: usize = 4 * 1024;
 /// The slices of one system call.
 const SLICES: usize = 16;
 
+/// How many bytes may wait in memory for the other side. Whoever takes all of them at once gets more the next time: a
+/// large body passes with a third less work in eight times the pieces. Whoever reads slowly holds little.
+#[derive(Debug)]
+pub struct Window(usize);
+
+impl Window {
+    const LEAST: usize = 64 * 1024;
+    const MOST: usize = 512 * 1024;
+
+    /// For a message that begins.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Self::LEAST)
+    }
+
+    /// Whether there is room behind what waits already.
+    #[must_use]
+    pub fn is_open(&self, wire: &Wire) -> bool {
+        wire.queued() < self.0
+    }
+
+    /// All that waited was taken at once.
+    pub fn widen(&mut self) {
+        self.0 = (self.0 * 2).min(Self::MOST);
+    }
+
+    /// It was not.
+    pub fn narrow(&mut self) {
+        self.0 = Self::LEAST;
+    }
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// TCP, or TLS on top of it.
 #[derive(Debug)]
 pub enum Io {

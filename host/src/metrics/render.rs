@@ -194,6 +194,32 @@ impl Metrics {
                 write_counter(&mut series, &[("upstream", &**upstream), ("result", *result)], count)?;
             }
         }
+        let mut series = out.gauge("tollgate_upstream_endpoints", "Endpoints of an upstream, by their state.")?;
+        for (upstream, metrics) in &upstreams {
+            for (state, count) in ["up", "ejected", "down"].iter().zip(&metrics.endpoints) {
+                write_gauge(&mut series, &[("upstream", &**upstream), ("state", *state)], count.get())?;
+            }
+        }
+        let mut series =
+            out.counter("tollgate_upstream_ejections", "Endpoints that were ejected since they failed.")?;
+        for (upstream, metrics) in &upstreams {
+            write_counter(&mut series, &[("upstream", &**upstream)], &metrics.ejections)?;
+        }
+        let mut series = out.counter("tollgate_upstream_checks", "Checks whether an endpoint is well.")?;
+        for (upstream, metrics) in &upstreams {
+            for (result, count) in RESULTS.iter().zip(&metrics.checks) {
+                write_counter(&mut series, &[("upstream", &**upstream), ("result", *result)], count)?;
+            }
+        }
+        let mut series = out.counter("tollgate_upstream_breaker_openings", "How often too many requests failed.")?;
+        for (upstream, metrics) in &upstreams {
+            write_counter(&mut series, &[("upstream", &**upstream)], &metrics.breaker[0])?;
+        }
+        let mut series =
+            out.counter("tollgate_upstream_breaker_refusals", "Requests that an open breaker did not let pass.")?;
+        for (upstream, metrics) in &upstreams {
+            write_counter(&mut series, &[("upstream", &**upstream)], &metrics.breaker[1])?;
+        }
         Ok(())
     }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use http::Response;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::connection::{Connections, Peer, Received};
+use super::seats::{Passed, Seat, Taken};
 use crate::body::Body;
 use crate::metrics::ListenerMetrics;
 
@@ -58,11 +59,13 @@ pub fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<StdListener>>
     Ok(bound)
 }
 
-/// Accepts connections and serves each in a task of its own, until `stop`. `room` is the number of connections that may
-/// be open, in all workers together: while there is none, clients wait in the backlog of the kernel.
-pub async fn run<C, F>(
+/// Accepts connections and serves each in a task of its own, until `stop`; those that are another worker's go there.
+/// `room` is the number of connections that may be open, in all workers together: while there is none, clients wait in
+/// the backlog of the kernel.
+pub(crate) async fn run<C, F>(
     listener: TcpListener,
     connections: Rc<Connections<C>>,
+    mut seat: Seat,
     room: Arc<Semaphore>,
     metrics: Arc<ListenerMetrics>,
     stop: impl Future<Output = ()>,
@@ -72,46 +75,78 @@ pub async fn run<C, F>(
 {
     let mut stop = pin!(stop);
     let mut pause = PAUSE;
-    loop {
+    let serve = |stream: TcpStream, address: SocketAddr, kept: (OwnedSemaphorePermit, Taken)| {
+        let (connections, counted) = (connections.clone(), Counted::new(&metrics));
+        spawn_local(async move {
+            connections.serve(stream, address).await;
+            drop((kept, counted));
+        });
+    };
+    let serve_passed = |passed: Passed| match TcpStream::from_std(passed.stream) {
+        Ok(stream) => serve(stream, passed.address, (passed.permit, passed.taken)),
+        Err(error) => warn!(%error, "a connection that one worker passed to another is lost"),
+    };
+    'accepting: loop {
         // No worker keeps a place for the client that may come to it: with fewer places than workers, some would never
         // accept. So we wait until there is room, and take the place for the client that came.
         let next = async {
             drop(room.acquire().await.ok()?);
-            let accepted = listener.accept().await;
-            let permit = room.clone().acquire_owned().await.ok()?;
-            Some((accepted, permit))
+            Some(listener.accept().await)
         };
-        let (accepted, permit) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
-            () = &mut stop => return,
+            () = &mut stop => break,
+            Some(passed) = seat.next() => {
+                serve_passed(passed);
+                continue;
+            }
             next = next => match next {
                 Some(next) => next,
-                None => return,
+                None => break,
             },
         };
-        match accepted {
-            Ok((stream, address)) => {
-                pause = PAUSE;
-                let connections = connections.clone();
-                let counted = Counted::new(&metrics);
-                spawn_local(async move {
-                    connections.serve(stream, address).await;
-                    drop((permit, counted));
-                });
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_client(&error) => {
+                debug!(%error, "a client left before it was accepted");
+                continue;
             }
-            Err(error) if is_of_one_client(&error) => debug!(%error, "a client left before it was accepted"),
             Err(error) => {
-                drop(permit);
                 warn!(%error, pause = ?pause, "cannot accept connections");
                 tokio::select! {
                     biased;
-                    () = &mut stop => return,
+                    () = &mut stop => break,
                     () = sleep(pause) => {}
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
             }
+        };
+        pause = PAUSE;
+        let mut place = pin!(room.clone().acquire_owned());
+        let permit = loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break 'accepting,
+                // What others passed has its place already, and may be what this one waits for.
+                Some(passed) = seat.next() => serve_passed(passed),
+                permit = &mut place => match permit {
+                    Ok(permit) => break permit,
+                    Err(_) => break 'accepting,
+                },
+            }
+        };
+        let taken = seat.take();
+        if seat.is_own(&taken) {
+            serve(stream, address, (permit, taken));
+            continue;
+        }
+        match stream.into_std() {
+            Ok(stream) => _ = seat.pass(Passed { stream, address, permit, taken }).map_err(serve_passed),
+            Err(error) => warn!(%error, "a connection that was to go to another worker is lost"),
         }
     }
+    seat.leave().for_each(serve_passed);
 }
 
 /// Counts a connection as open until it is dropped.

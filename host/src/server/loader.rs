@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::seats::Seat;
 use super::worker::{Command, Listening, Worker};
 use super::{Options, StartError, accept};
 use crate::capability::kv;
@@ -388,6 +389,9 @@ impl Loader {
 
     /// Hands the snapshot to every worker, and waits until all serve it.
     fn install(&self) {
+        for upstream in &self.snapshot.upstreams {
+            upstream.start(&self.foundation.upstreams);
+        }
         let config = &self.snapshot.config;
         let redaction = Arc::new(Redaction::new(config.secrets.iter(), []));
         if let Some(telemetry) = &self.telemetry {
@@ -408,10 +412,12 @@ impl Loader {
     }
 
     fn listen(&self, bound: &Bound) -> anyhow::Result<()> {
-        for (worker, socket) in self.workers.iter().zip(&bound.sockets) {
+        let seats = Seat::all(bound.sockets.len());
+        for ((worker, socket), seat) in self.workers.iter().zip(&bound.sockets).zip(seats) {
             let listening = Listening {
                 listener: bound.listener.clone(),
                 socket: socket.try_clone()?,
+                seat,
                 certificates: bound.certificates.as_ref().map(watch::Sender::subscribe),
                 room: bound.room.clone(),
                 metrics: self.foundation.metrics.listener(&bound.listener.name),
@@ -492,7 +498,8 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let engine = Engine::new(config.plugins.instances.get(), cache.as_deref()).map_err(StartError::Machine)?;
     let kv = Arc::new(kv::Stores::new(kv::Quota::default()));
     let stores = Stores { limiter, kv, metrics: metrics.clone() };
-    let foundation = Foundation { engine: Arc::new(engine), stores, upstreams: Known::default(), metrics };
+    let upstreams = Known::new(metrics.clone());
+    let foundation = Foundation { engine: Arc::new(engine), stores, upstreams, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     take_in(&mut library, &foundation, &runtime);
     let none = BTreeMap::new();

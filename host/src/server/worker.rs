@@ -15,6 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::accept;
 use super::connection::{Certificates, Connections};
 use super::drain::Drain;
+use super::seats::Seat;
 use crate::capability::http_client;
 use crate::config::Listener;
 use crate::connect::Connector;
@@ -43,6 +44,7 @@ pub(super) enum Command {
 pub(super) struct Listening {
     pub(super) listener: Listener,
     pub(super) socket: StdListener,
+    pub(super) seat: Seat,
     pub(super) certificates: Option<Certificates>,
     /// For connections, shared by all workers.
     pub(super) room: Arc<Semaphore>,
@@ -117,7 +119,7 @@ fn listen(
     current: &Rc<RefCell<Option<Rc<Proxy>>>>,
     drain: &Rc<Drain>,
 ) -> Option<oneshot::Sender<()>> {
-    let Listening { listener, socket, certificates, room, metrics } = listening;
+    let Listening { listener, socket, seat, certificates, room, metrics } = listening;
     let name: Rc<str> = listener.name.as_str().into();
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
@@ -139,7 +141,7 @@ fn listen(
     };
     let connections = Rc::new(Connections::new(carry, listener.limits, certificates, drain.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
-    spawn_local(accept::run(socket, connections, room, metrics, async {
+    spawn_local(accept::run(socket, connections, seat, room, metrics, async {
         let _ = stopped.await;
     }));
     Some(stop)

@@ -2,22 +2,39 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tokio::time::Instant;
 
+use super::background::Background;
+use super::breaker::Breaker;
 use super::health::Health;
 use crate::config::{self, Endpoint};
+use crate::metrics::{Metrics, UpstreamMetrics};
 
 /// The upstreams of all configurations that serve. Looked into at load, never while a request waits.
 #[derive(Default)]
-pub struct Known(Mutex<HashMap<String, Weak<Shared>>>);
+pub struct Known {
+    upstreams: Mutex<HashMap<String, Weak<Shared>>>,
+    metrics: Metrics,
+    background: OnceLock<Background>,
+}
 
 /// What workers share about one upstream.
 #[derive(Debug)]
 pub(super) struct Shared {
     clock: Clock,
     endpoints: Mutex<HashMap<Endpoint, Weak<Health>>>,
+    breaker: Breaker,
+    change: Mutex<()>,
+}
+
+/// What is known of an upstream.
+pub(super) struct Found {
+    pub(super) shared: Arc<Shared>,
+    /// In the order of the endpoints.
+    pub(super) health: Vec<Arc<Health>>,
+    pub(super) metrics: Arc<UpstreamMetrics>,
 }
 
 /// Milliseconds since this upstream was known first, so that a moment fits into an atomic number. Never 0.
@@ -25,20 +42,36 @@ pub(super) struct Shared {
 pub(super) struct Clock(Instant);
 
 impl Known {
+    /// Counts there.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
     /// The upstream with this name: as it is known already, or new.
-    pub(super) fn find(&self, config: &config::Upstream) -> (Arc<Shared>, Vec<Arc<Health>>) {
-        let mut upstreams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn find(&self, config: &config::Upstream) -> Found {
+        let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
         upstreams.retain(|_, shared| shared.strong_count() > 0);
         let known = upstreams.get(&config.name).and_then(Weak::upgrade);
         // All endpoints of a new upstream begin together, and none has to take over slowly from another.
         let is_new = known.is_none();
         let shared = known.unwrap_or_else(|| {
-            let shared = Arc::new(Shared { clock: Clock(Instant::now()), endpoints: Mutex::default() });
+            let shared = Arc::new(Shared {
+                clock: Clock(Instant::now()),
+                endpoints: Mutex::default(),
+                breaker: Breaker::default(),
+                change: Mutex::default(),
+            });
             upstreams.insert(config.name.clone(), Arc::downgrade(&shared));
             shared
         });
         let health = config.endpoints().map(|endpoint| shared.endpoint(endpoint, is_new)).collect();
-        (shared, health)
+        Found { shared, health, metrics: self.metrics.upstream(&config.name) }
+    }
+
+    /// The thread for checks, which exists from the first one on.
+    pub(super) fn background(&self) -> &Background {
+        self.background.get_or_init(Background::start)
     }
 }
 
@@ -55,6 +88,15 @@ impl Shared {
         health
     }
 
+    pub(super) fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// Held while one endpoint is ejected.
+    pub(super) fn change(&self) -> MutexGuard<'_, ()> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn clock(&self) -> Clock {
         self.clock
     }
@@ -68,7 +110,7 @@ impl Clock {
 
 impl fmt::Debug for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let upstreams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
         f.debug_set().entries(upstreams.keys()).finish()
     }
 }

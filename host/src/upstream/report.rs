@@ -6,7 +6,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::balance::WHOLE;
-use super::{Health, Prepared};
+use super::health::Health;
+use super::prepared::Prepared;
 use crate::config::{Balance, Member};
 
 /// One upstream in `/state`.
@@ -14,6 +15,8 @@ use crate::config::{Balance, Member};
 pub struct Report {
     name: String,
     balance: &'static str,
+    /// `closed`, `open` or `half-open`; none where there is no breaker.
+    breaker: Option<&'static str>,
     endpoints: Vec<EndpointReport>,
 }
 
@@ -22,6 +25,8 @@ struct EndpointReport {
     address: String,
     weight: u32,
     priority: i32,
+    /// `up`, `ejected`, `probed` or `down`.
+    state: &'static str,
     /// The part of its weight that a slow start has come to, in percent.
     warmth: u64,
 }
@@ -30,11 +35,17 @@ impl Prepared {
     /// How it stands now.
     #[must_use]
     pub fn report(&self) -> Report {
-        let now = self.shared.clock().at(Instant::now());
+        let now = self.at(Instant::now());
         let endpoint = |(Member { endpoint, weight, priority }, health): (&Member, &Arc<Health>)| {
             let address = format!("{}:{}", endpoint.host, endpoint.port);
             let warmth = health.warmth(now, self.config.slow_start) * 100 / WHOLE;
-            EndpointReport { address, weight: weight.get(), priority: *priority, warmth }
+            EndpointReport {
+                address,
+                weight: weight.get(),
+                priority: *priority,
+                state: health.state().as_str(),
+                warmth,
+            }
         };
         Report {
             name: self.config.name.clone(),
@@ -44,6 +55,7 @@ impl Prepared {
                 Balance::PeakEwma => "peak-ewma",
                 Balance::ConsistentHash(_) => "consistent-hash",
             },
+            breaker: self.config.breaker.as_ref().map(|_| self.breaker().state().as_str()),
             endpoints: self.config.endpoints.iter().zip(&self.health).map(endpoint).collect(),
         }
     }

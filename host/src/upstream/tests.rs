@@ -1,6 +1,8 @@
 //! Against real sockets, with origins by script. Everything runs on one thread with the clock stopped: it moves only
 //! when nobody can go on, and then straight to the next deadline.
 
+mod health;
+mod names;
 mod retries;
 mod strict;
 mod time;
@@ -23,8 +25,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::*;
 use crate::body::BodyError;
-use crate::config::{Member, Retries, UpstreamTimeouts, UpstreamTls};
-use crate::metrics::Metrics;
+use crate::config::{Ejection, Member, Retries, UpstreamTimeouts, UpstreamTls};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -49,6 +50,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
         slow_start: Duration::ZERO,
         preserve_host: false,
         tls: UpstreamTls::default(),
+        resolve: Duration::from_secs(30),
         timeouts: UpstreamTimeouts {
             connect: Duration::from_secs(3),
             tls: Duration::from_secs(5),
@@ -67,6 +69,18 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
             least: 3,
             body: 64 << 10,
         },
+        health: None,
+        ejection: Ejection {
+            failures: 5,
+            ratio: 0,
+            volume: 100,
+            window: Duration::from_secs(10),
+            time: Duration::from_secs(30),
+            longest: Duration::from_secs(300),
+            most: 50,
+        },
+        breaker: None,
+        try_all_when_down: false,
         hide_errors: true,
         idle_connections: 4,
     }
@@ -82,7 +96,7 @@ fn upstream(config: config::Upstream) -> Upstream {
 }
 
 fn with(prepared: Arc<Prepared>, connector: &Connector) -> Upstream {
-    Upstream::new(prepared, connector, NonZeroUsize::MIN, Metrics::default().upstream("test"))
+    Upstream::new(prepared, connector, NonZeroUsize::MIN)
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {

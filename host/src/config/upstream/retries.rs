@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::bounds::{SECOND, count, size, within};
+use super::number;
+use crate::config::bounds::{SECOND, size, within};
 use crate::config::reader::{Entry, Reader};
 use crate::config::units::show_duration;
-use crate::config::value::Count;
 use crate::config::{Retries, file};
 
 /// What gateways answer for servers that are not there, or not at the moment.
@@ -26,18 +26,14 @@ pub(super) fn retries(entry: Entry<file::Retries>, reader: &mut Reader<'_>) -> R
     let backoff = wait(written.backoff, millis(25));
     let longest_backoff = wait(written.longest_backoff, millis(250)).max(backoff);
     let longest_wait = within(reader, written.longest_wait, 2 * SECOND, Duration::ZERO..=60 * SECOND, show_duration);
-    let mut number = |entry, default, most| {
-        let Count(number) = count(reader, entry, default, 0..=most);
-        u32::try_from(number).unwrap_or(u32::MAX)
-    };
     Retries {
-        attempts: number(written.attempts, 1, 10),
+        attempts: number(reader, written.attempts, 1, 0..=10),
         statuses,
         backoff,
         longest_backoff,
         longest_wait,
-        budget: number(written.budget, 20, 100),
-        least: number(written.least, 3, 10_000),
+        budget: number(reader, written.budget, 20, 0..=100),
+        least: number(reader, written.least, 3, 0..=10_000),
         body: size(reader, written.body, 64 << 10, 0..=16 << 20),
     }
 }

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use http::header::HeaderName;
+use http::uri::PathAndQuery;
 use toml::de::DeValue;
 
 use crate::config::reader::{At, Key, Node, Read, Reader, Wrong, no_word, words};
@@ -22,6 +23,15 @@ words!(
     "least-request" => BalanceWord::LeastRequest, "round-robin" => BalanceWord::RoundRobin,
     "peak-ewma" => BalanceWord::PeakEwma, "consistent-hash" => BalanceWord::ConsistentHash,
 );
+
+/// What happens when the checks of all endpoints fail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WhenDown {
+    Refuse,
+    Try,
+}
+
+words!(WhenDown, "what happens when all are down", "refuse" => WhenDown::Refuse, "try" => WhenDown::Try);
 
 /// An element of `endpoints`.
 #[derive(Debug)]
@@ -105,5 +115,46 @@ impl Read for RetryStatus {
             reader.report(problem.help("these are taken: 408, 425, 429 and 500 to 599"));
         }
         status.map(Self)
+    }
+}
+
+/// Any final status of a response.
+#[derive(Debug)]
+pub(crate) struct Status(pub(crate) StatusCode);
+
+impl Read for Status {
+    const NOUN: &'static str = "a status";
+    const EXAMPLE: &'static str = "204";
+
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let number = Count::read(node, reader)?.0;
+        let status = u16::try_from(number).ok().filter(|status| (200..600).contains(status));
+        if status.is_none() {
+            let at = At { value: (), span: node.span.clone(), path: node.path.clone() };
+            reader.error(&at, format!("{number} is no status of a response: these are 200 to 599"));
+        }
+        status.and_then(|status| StatusCode::from_u16(status).ok()).map(Self)
+    }
+}
+
+/// A path with a query, as a check asks for it.
+#[derive(Debug)]
+pub(crate) struct CheckPath(pub(crate) PathAndQuery);
+
+impl Read for CheckPath {
+    const NOUN: &'static str = "a path";
+    const EXAMPLE: &'static str = "\"/healthz\"";
+
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(node, |text| {
+            if !text.starts_with('/') {
+                let help = format!("write {:?}", format!("/{text}"));
+                return Err(Wrong::because("it does not begin with a slash").help(help));
+            }
+            match PathAndQuery::try_from(text) {
+                Ok(path) if path.as_str() == text => Ok(Self(path)),
+                _ => Err(Wrong::because("it has characters that no path has")),
+            }
+        })
     }
 }

@@ -19,12 +19,10 @@ use crate::error::{Error, Reason};
 use crate::http1::framing::{Length, has_token, is_bodiless};
 use crate::http1::head::{self, Limits, Scan};
 use crate::http1::incoming::{Link, Unread};
-use crate::http1::wire::Wire;
+use crate::http1::wire::{Window, Wire};
 use crate::http1::write::{self, BadLength, Connection, Encoder};
 use crate::server::drain::{Open, Phase};
 
-/// What waits in memory for a client that reads slowly.
-const WAITING: usize = 64 * 1024;
 /// What we read of a body that nobody wanted, rather than end the connection.
 const DISCARD: u64 = 64 * 1024;
 
@@ -223,6 +221,7 @@ where
         let mut done = bodiless;
         // Since when the client has taken nothing.
         let mut stuck = None;
+        let mut window = Window::new();
         poll_fn(|context| {
             if self.open.phase(context) == Phase::Over {
                 return Poll::Ready(Err(Ended::Cut));
@@ -230,7 +229,7 @@ where
             loop {
                 // The head and what is there of the body leave together.
                 let mut waiting = false;
-                while !done && !waiting && self.queued() < WAITING {
+                while !done && !waiting && self.link.with(|wire| window.is_open(wire)).unwrap_or(true) {
                     match Pin::new(&mut body).poll_frame(context) {
                         Poll::Pending => waiting = true,
                         Poll::Ready(frame) => {
@@ -245,6 +244,9 @@ where
                     Some(Poll::Ready(Ok(()))) if done => return Poll::Ready(Ok(())),
                     Some(Poll::Ready(Ok(()))) => {
                         stuck = None;
+                        if !waiting {
+                            window.widen();
+                        }
                         if waiting {
                             return self.watch(context).map(Err);
                         }
@@ -254,6 +256,7 @@ where
                         if progress {
                             stuck = None;
                         }
+                        window.narrow();
                         let since = *stuck.get_or_insert_with(Instant::now);
                         let at = after(since, self.limits.body_idle);
                         return self.deadline.poll(context, at).map(|()| Err(Ended::Write));
@@ -263,10 +266,6 @@ where
         })
         .await
         .map(|()| keep)
-    }
-
-    fn queued(&self) -> usize {
-        self.link.with(|wire| wire.queued()).unwrap_or(0)
     }
 
     /// Writes a frame of a body, or its end. Answers whether that was all.

@@ -19,6 +19,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::error::Audience;
 use crate::server::accept;
+use crate::server::seats::Seat;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -72,7 +73,8 @@ impl Served {
         let stopped = async {
             stopped.await.ok();
         };
-        spawn_local(accept::run(listener, connections, room.clone(), Arc::default(), stopped));
+        let seat = Seat::all(1).remove(0);
+        spawn_local(accept::run(listener, connections, seat, room.clone(), Arc::default(), stopped));
         Self { address, drain, room, stop: Some(stop) }
     }
 
