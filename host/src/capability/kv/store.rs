@@ -12,7 +12,7 @@ use super::{Error, Quota, lock};
 /// Two workers meet at one lock once in 16 calls, and hold it for less than a microsecond.
 const SHARDS: usize = 16;
 /// Keys that are listed at once.
-pub const MOST_LISTED: usize = 1000;
+pub(super) const MOST_LISTED: usize = 1000;
 const NANOS_PER_MS: u64 = 1_000_000;
 
 /// A named store.
@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// Keys with a prefix, those behind `after`, in the order of their bytes: the first of them, at most `limit` and at
-    /// most [`MOST_LISTED`]. A shard at a time, so that nobody waits for more than one.
+    /// most 1,000. A shard at a time, so that nobody waits for more than one.
     ///
     /// # Errors
     /// `TooLarge` for a prefix or a key that no entry can have.
@@ -335,9 +335,9 @@ mod tests {
         store.set("other", b"", None, now).unwrap();
         store.set("n/gone", b"", Some(1), now).unwrap();
         let later = now + Duration::from_millis(5);
-        let mut seen = Vec::new();
+        let mut seen: Vec<Arc<str>> = Vec::new();
         loop {
-            let after = seen.last().map(|key: &Arc<str>| key.clone());
+            let after = seen.last().cloned();
             let page = store.list("n/", after.as_deref(), usize::MAX, later).unwrap();
             assert!(page.len() <= MOST_LISTED);
             if page.is_empty() {
