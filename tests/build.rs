@@ -9,12 +9,12 @@ const TARGET: &str = "wasm32-wasip2";
 fn main() {
     let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
     let out = PathBuf::from(variable("OUT_DIR"));
-    for watched in ["tests/guests", "examples/hello-plugin", "sdk", "wit", "Cargo.toml", "Cargo.lock"] {
+    for watched in ["tests/guests", "examples", "sdk", "wit", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
     }
     let target = out.join("guests");
     build(&workspace, &target, &["-p", "guests", "--examples"]);
-    build(&workspace, &target, &["-p", "hello-plugin"]);
+    build(&workspace, &target, &["-p", "hello-plugin", "-p", "introspect"]);
     println!("cargo::rustc-env=GUESTS={}", target.join(TARGET).join("plugin").display());
     println!("cargo::rustc-env=COMPILED={}", out.join("compiled").display());
 }

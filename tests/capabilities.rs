@@ -57,6 +57,9 @@ fn numbers_of_a_plugin_are_in_the_metrics() {
     let wrong = "[Some(Conflict), Some(InvalidName(\"Seen\")), Some(InvalidBuckets)]";
     assert_eq!(origin.last().header("x-wrong"), Some(wrong));
     let metrics = proxy.admin("/metrics").text();
+    let memory = metrics.lines().find_map(|line| line.strip_prefix("tollgate_plugin_memory_bytes{plugin=\"it\"} "));
+    let memory: usize = memory.and_then(|bytes| bytes.parse().ok()).expect("a number");
+    assert!((64 << 10..64 << 20).contains(&memory) && memory.is_multiple_of(64 << 10), "whole pages: {memory}");
     for line in [
         "# HELP tollgate_plugin_counter_seen What came by.",
         "# TYPE tollgate_plugin_counter_seen counter",

@@ -1,13 +1,15 @@
 //! Files of cases: those of the built-in plugins, and that each thing which a file can expect can also fail.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
+use tempfile::TempDir;
 use tollgate::cases::{self, Outcome};
 use tollgate::config::cases::parse;
 use tollgate::plugin::{Component, Engine, Origin};
 
-use crate::harness::{guest, hello};
+use crate::harness::{guest, hello, introspect};
 
 static ENGINE: LazyLock<Arc<Engine>> =
     LazyLock::new(|| Arc::new(Engine::new(50, Some(env!("COMPILED").as_ref())).expect("an engine")));
@@ -131,6 +133,9 @@ fn stores_are_filled_and_have_to_be_granted() {
         "plugin.grant.kv = [\"s\"]\n{case}expect = {{ request.headers.x-store = \"opened\", kv.s = {{ \"a key\" = \"v\" }} }}\n"
     );
     assert_eq!(differences("forbidden", &text), [""; 0]);
+    let listed = case.replace("{ \"a key\" = \"v\" }", "{ d = \"4\", a = \"1\", c = \"3\", b = \"2\" }");
+    let listed = format!("plugin.grant.kv = [\"s\"]\n{listed}expect.request.headers.x-keys = 'Ok([\"b\", \"c\"])'\n");
+    assert_eq!(differences("forbidden", &listed), [""; 0]);
     let told = differences("forbidden", &format!("{case}expect.flow = \"edit\"\n"));
     assert!(told[0].contains("to grant it, add: grant = { kv = [\"NAME\"] }"), "{told:?}");
 }
@@ -200,5 +205,65 @@ fn the_example_of_the_documentation() {
     assert_eq!(outcomes.len(), 3);
     for outcome in outcomes {
         assert!(outcome.passed, "{outcome}");
+    }
+}
+
+/// Where the plugin is that `examples/introspect` has in several languages.
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/introspect")
+}
+
+/// That a component passes the cases that are the same for all languages.
+fn introspects(component: &Path) {
+    let report = block_on(cases::run(&ENGINE, &example().join("introspect.test.toml"), Some(component)));
+    let report = report.unwrap_or_else(|why| panic!("{why}"));
+    assert!(report.passed() && report.outcomes.len() == 7, "{report}");
+}
+
+/// Builds that plugin with another language's tool, in a folder with the contract in it. There is none where the tool is
+/// not on the path.
+fn built_with(tool: &str, arguments: &[&str]) -> Option<TempDir> {
+    let folder = TempDir::new().expect("a folder");
+    let contract = folder.path().join("wit/deps/tollgate-plugin");
+    std::fs::create_dir_all(&contract).expect("a folder");
+    for entry in std::fs::read_dir(example().join("../../wit")).expect("the contract") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), contract.join(entry.file_name())).expect("a file");
+    }
+    std::fs::copy(example().join("world.wit"), folder.path().join("wit/world.wit")).expect("a file");
+    for source in ["python/app.py", "javascript/plugin.js"] {
+        let name = Path::new(source).file_name().expect("a name");
+        std::fs::copy(example().join(source), folder.path().join(name)).expect("a file");
+    }
+    match Command::new(tool).args(arguments).current_dir(folder.path()).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{tool}: {said}");
+            Some(folder)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{tool}: {error}"),
+    }
+}
+
+#[test]
+fn the_example_in_rust_passes_its_cases() {
+    introspects(&introspect());
+}
+
+#[test]
+fn the_example_in_python_passes_the_same_cases() {
+    let build = ["-d", "wit", "-w", "local:plugin/plugin", "componentize", "--stub-wasi", "app", "-o", "it.wasm"];
+    if let Some(folder) = built_with("componentize-py", &build) {
+        introspects(&folder.path().join("it.wasm"));
+    }
+}
+
+#[test]
+fn the_example_in_javascript_passes_the_same_cases() {
+    let without = ["-d", "stdio", "-d", "random", "-d", "clocks", "-d", "http", "-d", "fetch-event"];
+    let build = ["plugin.js", "--wit", "wit", "--world-name", "plugin", "-o", "it.wasm"];
+    if let Some(folder) = built_with("componentize-js", &[&build[..], &without].concat()) {
+        introspects(&folder.path().join("it.wasm"));
     }
 }

@@ -41,6 +41,11 @@ pub(crate) fn hello() -> Vec<u8> {
     read(&["hello_plugin.wasm"])
 }
 
+/// Where the component of `examples/introspect` is.
+pub(crate) fn introspect() -> PathBuf {
+    PathBuf::from(env!("GUESTS")).join("introspect.wasm")
+}
+
 fn read(path: &[&str]) -> Vec<u8> {
     let file = path.iter().fold(PathBuf::from(env!("GUESTS")), |file, part| file.join(part));
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))

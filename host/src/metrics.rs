@@ -67,6 +67,8 @@ pub struct PluginInstances(Mutex<Vec<Weak<WorkerInstances>>>);
 pub struct WorkerInstances {
     in_use: AtomicI64,
     idle: AtomicI64,
+    /// Bytes.
+    memory: AtomicI64,
 }
 
 /// Counts for one upstream.
@@ -247,6 +249,12 @@ impl PluginInstances {
         let sum = |of: fn(&WorkerInstances) -> &AtomicI64| parts.iter().map(|part| of(part).load(Relaxed)).sum();
         (sum(|part| &part.in_use), sum(|part| &part.idle))
     }
+
+    /// The most memory that an instance had, in bytes.
+    fn memory(&self) -> i64 {
+        let parts: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        parts.iter().map(|part| part.memory.load(Relaxed)).max().unwrap_or(0)
+    }
 }
 
 impl WorkerInstances {
@@ -259,6 +267,11 @@ impl WorkerInstances {
     /// So many are ready for a call.
     pub fn set_idle(&self, idle: usize) {
         self.idle.store(i64::try_from(idle).unwrap_or(i64::MAX), Relaxed);
+    }
+
+    /// An instance had so many bytes of memory after a call, more than any before.
+    pub fn set_memory(&self, bytes: usize) {
+        self.memory.store(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
     }
 }
 

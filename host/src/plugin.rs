@@ -184,6 +184,16 @@ impl Plugin {
         &self.component
     }
 
+    /// The attributes that its hooks look at by name: those of requests, and those of responses.
+    pub(crate) fn looks_at(&self) -> [&[Arc<str>]; 2] {
+        self.sight.looks_at()
+    }
+
+    /// The attributes that it may set.
+    pub(crate) fn sets(&self) -> &[Arc<str>] {
+        &self.sight.sets
+    }
+
     fn configure_time(&self) -> Duration {
         self.limits.time.saturating_mul(10).max(CONFIGURE_TIME)
     }

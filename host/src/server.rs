@@ -137,11 +137,12 @@ impl Drop for Server {
     }
 }
 
-/// Loads everything that a configuration names, as a start would, and serves nothing of it.
+/// Loads everything that a configuration names, as a start would, and serves nothing of it. Answers what is allowed there,
+/// and probably not meant.
 ///
 /// # Errors
 /// As [`Server::start`].
-pub fn build(config: Config) -> Result<(), StartError> {
+pub fn build(config: Config) -> Result<Problems, StartError> {
     loader::build(config)
 }
 

@@ -97,6 +97,26 @@ fn check_tells_by_its_status_what_is_wrong() {
 }
 
 #[test]
+fn check_warns_of_attributes_that_nobody_sets_in_time() {
+    let with = |chain: &str| {
+        let plugins = "plugin.keys = { component = \"api-key\", config.keys = [] }\n\
+            plugin.limit = { component = \"rate-limit\", config = { limit = 1, window = \"1s\" } }\n\
+            route.all = { path-prefix = \"/\", upstream = \"o\", chain = [\"keys\"] }\n";
+        let routed = config("127.0.0.1:1", "/a")
+            .replace("upstream = \"o\" }", &format!("chain = [{chain}], upstream = \"o\" }}"));
+        ends(&folder(&(routed + plugins)), &["check"])
+    };
+    let told = "the plugin `limit` looks at the attribute `consumer`, which no plugin before it in the chain of route `only` sets";
+    for (chain, help) in [("\"limit\", \"keys\"", "`keys` sets it: put it before `limit`"), ("\"limit\"", told)] {
+        let ended = with(chain);
+        assert_eq!(ended.status, Some(0), "{}", ended.err);
+        assert!(ended.err.contains(told) && ended.err.contains(help), "{}", ended.err);
+    }
+    let fine = with("\"keys\", \"limit\"");
+    assert!(fine.status == Some(0) && !fine.err.contains("attribute"), "{}", fine.err);
+}
+
+#[test]
 fn check_says_what_was_probably_meant() {
     let wrong = config("127.0.0.1:1", "/a").replace("upstream = \"o\"", "upsteam = \"o\"");
     let ended = ends(&folder(&wrong), &["check"]);

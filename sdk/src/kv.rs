@@ -51,6 +51,11 @@ impl Store {
         Ok(self.store.delete(key)?)
     }
 
+    /// Keys with a prefix, those behind `after`, in the order of their bytes: the first `limit`, at most 1,000.
+    pub fn list(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, Error> {
+        Ok(self.store.list(prefix, after, limit)?)
+    }
+
     /// Adds to a counter in one step, and answers its new value.
     pub fn increment(&self, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, Error> {
         Ok(self.store.increment(key, by, ttl_ms)?)
@@ -98,6 +103,18 @@ impl Store {
         Ok(self.values.borrow_mut().remove(key).is_some())
     }
 
+    /// Keys with a prefix, those behind `after`, in the order of their bytes: the first `limit`, at most 1,000.
+    pub fn list(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, Error> {
+        fits(prefix, &[])?;
+        fits(after.unwrap_or_default(), &[])?;
+        let values = self.values.borrow();
+        let fits = |key: &&String| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after);
+        let mut keys: Vec<String> = values.keys().filter(fits).cloned().collect();
+        keys.sort();
+        keys.truncate(limit.min(1000) as usize);
+        Ok(keys)
+    }
+
     /// Adds to a counter in one step, and answers its new value.
     pub fn increment(&self, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, Error> {
         let _ = ttl_ms;
@@ -139,6 +156,9 @@ mod tests {
         assert_eq!(store.increment("m", 1, None), Err(Error::NotACounter));
         assert_eq!(store.set(&"k".repeat(1025), b"", None), Err(Error::TooLarge));
         assert_eq!(store.set("k", &[0; 65537], None), Err(Error::TooLarge));
+        assert_eq!(store.list("", None, 9), Ok(vec!["m".to_owned(), "n".to_owned()]));
+        assert_eq!(store.list("", Some("m"), 9), Ok(vec!["n".to_owned()]));
+        assert_eq!(store.list("", None, 1), Ok(vec!["m".to_owned()]));
         assert_eq!(store.delete("m"), Ok(true));
         assert_eq!(store.get("m"), Ok(None));
     }

@@ -47,6 +47,9 @@ const AT_ONCE: usize = 64;
 const LONGEST: Duration = Duration::from_secs(60);
 /// Idle connections to one address, of one worker.
 const IDLE: usize = 8;
+
+/// How long names would be believed by a connection's target; here each has an address already.
+const RESOLVE: Duration = Duration::from_secs(60);
 /// Addresses of which a worker keeps connections.
 const KEPT: usize = 64;
 
@@ -215,23 +218,21 @@ impl Outgoing {
         let mut request = Request::new(Body::from(body));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
         request.headers_mut().insert(HOST, origin.granted.endpoint.authority.clone());
-        let (connect, tls, response_header, idle, total) = (time, time, time, time, time);
-        let timeouts = UpstreamTimeouts { connect, tls, response_header, idle, once: None, total };
+        let timeouts =
+            UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time, once: None };
         let begun = Instant::now();
         let times = Times { begun, total: after(begun, time), head_by: None };
         let mut request = Some(request);
-        let mut outcome = Err(Failure::new(Reason::UpstreamResolve));
+        let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
         for address in self.resolve(&origin.granted).await? {
             let target = self.target(origin, address);
-            let sent = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
+            outcome = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
             // What may have been seen by one server is not told to another.
-            let elsewhere = matches!(sent, Err(Failed { unsent: true, .. })) && request.is_some();
-            outcome = sent.map_err(|failed| failed.error);
-            if !elsewhere {
+            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || request.is_none() {
                 break;
             }
         }
-        let (mut head, body) = outcome.map_err(|failure| error_of(&failure))?.into_parts();
+        let (mut head, body) = outcome.map_err(|failed| error_of(&failed.error))?.into_parts();
         headers::strip_hop_by_hop(&mut head.headers, Direction::Response);
         head.headers.remove(CONTENT_LENGTH);
         let body = body.collect(LONGEST_BODY).await.map_err(|error| match error {
@@ -260,7 +261,7 @@ impl Outgoing {
 
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
-        let target = self.connector.target(&endpoint, origin.trust.as_ref(), IDLE, Duration::MAX);
+        let target = self.connector.target(&endpoint, origin.trust.as_ref(), IDLE, RESOLVE);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));
         kept.push_back(target.clone());

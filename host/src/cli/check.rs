@@ -39,8 +39,9 @@ pub(super) fn check(path: &Path, json: bool) -> ExitCode {
 
 /// Loads everything that the configuration names, and serves nothing of it.
 fn build(config: Config) -> Result<Problems, StartError> {
-    let warnings = config.warnings.iter().cloned().collect();
-    crate::server::build(config).map(|()| warnings)
+    let warnings = config.warnings.clone();
+    let more = crate::server::build(config)?;
+    Ok(warnings.into_iter().chain(more.iter().cloned()).collect())
 }
 
 pub(super) fn explain(path: &Path, method: &Method, url: &Uri, fields: &[String]) -> ExitCode {

@@ -102,6 +102,11 @@ impl Metrics {
             write_gauge(&mut series, &[("plugin", &*plugin), ("state", "in-use")], in_use)?;
             write_gauge(&mut series, &[("plugin", &*plugin), ("state", "idle")], idle)?;
         }
+        let mut series =
+            out.gauge("tollgate_plugin_memory_bytes", "The most memory that an instance had after a call.")?;
+        for (plugin, metrics) in self.0.plugins.alive() {
+            write_gauge(&mut series, &[("plugin", &*plugin)], metrics.memory())?;
+        }
         let mut series = out.counter("tollgate_component_loads", "Components that were loaded, or could not be.")?;
         for (component, counts) in &*lock(&self.0.components) {
             for (result, count) in RESULTS.iter().zip(counts) {

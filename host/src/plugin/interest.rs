@@ -103,6 +103,14 @@ impl Sight {
 }
 
 impl Sight {
+    /// The attributes that the hooks of requests look at by name, and those that the hooks of responses do.
+    pub(super) fn looks_at(&self) -> [&[Arc<str>]; 2] {
+        [&self.request, &self.response].map(|see| match &see.attributes {
+            Seen::All => &[][..],
+            Seen::Only(names) => names,
+        })
+    }
+
     /// Whether a hook is called.
     pub(super) fn wants(&self, hook: Hook) -> bool {
         match hook {

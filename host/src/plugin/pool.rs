@@ -131,7 +131,10 @@ impl Pool {
     fn give_back(&self, mut leased: Leased<'_>) {
         leased.instance.calls += 1;
         let used = leased.instance.memory_used();
-        self.memory.set(self.memory.get().max(used));
+        if used > self.memory.get() {
+            self.memory.set(used);
+            self.counted.worker.set_memory(used);
+        }
         // Linear memory never shrinks: one large request would be kept for ever.
         let worn = leased.instance.calls >= MAX_CALLS || used > self.plugin.limits.memory / 4 * 3;
         if self.plugin.isolation == Isolation::Request || worn {

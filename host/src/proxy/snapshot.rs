@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// By the name that chains use.
     pub plugins: BTreeMap<String, Arc<Plugin>>,
+    /// What is allowed, and probably not meant.
+    pub(crate) warnings: Vec<Problem>,
     pub(crate) upstreams: Vec<Arc<Prepared>>,
     pub(crate) router: Router<usize>,
     pub(crate) hidden: Hidden,
@@ -83,12 +85,49 @@ impl Snapshot {
         let router = Router::new(config.routes.iter().enumerate().map(|(index, route)| (route, index)));
         let hidden = Hidden::new(config.upstreams.iter().flat_map(config::Upstream::endpoints));
         let metrics = foundation.metrics.clone();
-        Ok(Self { plugins, upstreams, router, hidden, metrics, tls, config })
+        let warnings = unset(&config, &plugins);
+        Ok(Self { warnings, plugins, upstreams, router, hidden, metrics, tls, config })
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {
         self.config.listeners.iter().find(|listener| listener.name == name)
     }
+}
+
+/// Attributes that a plugin looks at in a chain where nobody sets them before it.
+fn unset(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for route in &config.routes {
+        let chain: Vec<_> = route.chain.iter().filter_map(|name| plugins.get(name)).collect();
+        for (at, plugin) in chain.iter().enumerate() {
+            // Its own hooks speak to each other, too; and by the time of responses, the whole chain has spoken.
+            let before = chain[..=at].iter().flat_map(|plugin| plugin.sets());
+            let all = chain.iter().flat_map(|plugin| plugin.sets());
+            let [request, response] = plugin.looks_at();
+            let mut missing: Vec<_> = request.iter().filter(|name| !before.clone().any(|set| set == *name)).collect();
+            missing.extend(response.iter().filter(|name| !all.clone().any(|set| set == *name)));
+            missing.sort();
+            missing.dedup();
+            for name in missing {
+                let (plugin, route) = (&plugin.name, &route.name);
+                let sets = chain[at..].iter().find(|later| later.sets().contains(name));
+                let problem = Problem::warning(format!(
+                    "the plugin `{plugin}` looks at the attribute `{name}`, which no plugin before it in the chain of \
+                     route `{route}` sets"
+                ));
+                let problem = match sets {
+                    Some(later) => problem.help(format!("`{}` sets it: put it before `{plugin}`", later.name)),
+                    None => problem,
+                };
+                let spec = config.plugin.get(&**plugin).and_then(|spec| spec.places.of(""));
+                warnings.push(match spec {
+                    Some(place) => problem.at(place.clone(), format!("plugin.{plugin}")),
+                    None => problem,
+                });
+            }
+        }
+    }
+    warnings
 }
 
 /// Why a plugin of the configuration is not there.

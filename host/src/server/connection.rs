@@ -80,6 +80,10 @@ pub enum Protocol {
 
 /// What came over a connection, for which there is to be a response.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each request, taken apart at once: a box would be an allocation for nothing"
+)]
 pub enum Received {
     /// A request whose head fits the limits, and the kinds of its fields.
     Request(Request<Body>, Kinds),

@@ -132,6 +132,7 @@ impl Loader {
             stamps,
             unsettled: None,
         };
+        warn(&loader.snapshot);
         loader.install();
         for bound in loader.bound.values() {
             loader.listen(bound).map_err(machine)?;
@@ -275,6 +276,7 @@ impl Loader {
             self.access = opened.map_err(|error| problem(format!("the access log cannot be opened: {error}")))?;
         }
         self.snapshot = snapshot;
+        warn(&self.snapshot);
         self.install();
         self.relisten(&config, new)
     }
@@ -476,8 +478,9 @@ impl Bound {
 }
 
 /// See [`super::build`].
-pub(super) fn build(config: Config) -> Result<(), StartError> {
-    load(config, Metrics::default(), Limiter::new(Sizes::default())).map(drop)
+pub(super) fn build(config: Config) -> Result<Problems, StartError> {
+    let loaded = load(config, Metrics::default(), Limiter::new(Sizes::default()))?;
+    Ok(loaded.snapshot.warnings.into_iter().collect())
 }
 
 /// What serves, and what it is made with.
@@ -520,6 +523,13 @@ async fn try_cases(change: &Change, engine: &Arc<Engine>) -> Result<(), LoadErro
     match (&change.now, &change.cases) {
         (Some(Ok(component)), Some(path)) => cases::pass_all(engine, component, path).await,
         _ => Ok(()),
+    }
+}
+
+/// Tells the operator what is allowed, and probably not meant.
+fn warn(snapshot: &Snapshot) {
+    for warning in &snapshot.warnings {
+        tracing::warn!("{}", warning.message);
     }
 }
 

@@ -21,8 +21,12 @@ impl Plugin for Forbidden {
     }
 
     fn on_request(&self, _: &Request) -> Flow {
-        let answer = Store::open(&self.store).map_or_else(|error| format!("{error:?}"), |_| "opened".to_owned());
-        Edits::new().set("x-store", answer).into()
+        let store = match Store::open(&self.store) {
+            Ok(store) => store,
+            Err(error) => return Edits::new().set("x-store", format!("{error:?}")).into(),
+        };
+        let keys = store.list("", Some("a"), 2);
+        Edits::new().set("x-store", "opened").set("x-keys", format!("{keys:?}")).into()
     }
 }
 plugin!(Forbidden);

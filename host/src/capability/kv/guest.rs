@@ -70,6 +70,17 @@ impl wit::HostStore for Guest<'_> {
         Ok(self.table.get(&store)?.delete(&key, Instant::now()).map_err(Into::into))
     }
 
+    fn list(
+        &mut self,
+        store: Resource<Arc<Store>>,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> wasmtime::Result<Result<Vec<String>, wit::Error>> {
+        let keys = self.table.get(&store)?.list(&prefix, after.as_deref(), limit as usize, Instant::now());
+        Ok(keys.map(|keys| keys.iter().map(|key| (**key).to_owned()).collect()).map_err(Into::into))
+    }
+
     fn increment(
         &mut self,
         store: Resource<Arc<Store>>,

@@ -11,6 +11,8 @@ use super::{Error, Quota, lock};
 
 /// Two workers meet at one lock once in 16 calls, and hold it for less than a microsecond.
 const SHARDS: usize = 16;
+/// Keys that are listed at once.
+pub(super) const MOST_LISTED: usize = 1000;
 const NANOS_PER_MS: u64 = 1_000_000;
 
 /// A named store.
@@ -84,6 +86,34 @@ impl Store {
             shard.put(key, Value::Counter(new), expires, self)?;
             Ok(new)
         })
+    }
+
+    /// Keys with a prefix, those behind `after`, in the order of their bytes: the first of them, at most `limit` and at
+    /// most 1,000. A shard at a time, so that nobody waits for more than one.
+    ///
+    /// # Errors
+    /// `TooLarge` for a prefix or a key that no entry can have.
+    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize, now: Instant) -> Result<Vec<Arc<str>>, Error> {
+        self.check_key(prefix)?;
+        self.check_key(after.unwrap_or_default())?;
+        let now = self.nanos(now);
+        let limit = limit.min(MOST_LISTED);
+        let mut first: BTreeSet<Arc<str>> = BTreeSet::new();
+        for shard in &self.shards {
+            for (key, kept) in &lock(shard).entries {
+                let behind = after.is_none_or(|after| **key > *after);
+                if kept.expires <= now || !behind || !key.starts_with(prefix) {
+                    continue;
+                }
+                if first.len() < limit {
+                    first.insert(key.clone());
+                } else if first.last().is_some_and(|last| key < last) {
+                    first.pop_last();
+                    first.insert(key.clone());
+                }
+            }
+        }
+        Ok(first.into_iter().collect())
     }
 
     /// Entries, those that have expired and were not yet removed included.
@@ -294,6 +324,33 @@ mod tests {
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn keys_are_listed_in_their_order_page_by_page() {
+        let (store, now) = store(Quota::default());
+        for number in 0..2500 {
+            store.set(&format!("n/{number:04}"), b"", None, now).unwrap();
+        }
+        store.set("other", b"", None, now).unwrap();
+        store.set("n/gone", b"", Some(1), now).unwrap();
+        let later = now + Duration::from_millis(5);
+        let mut seen: Vec<Arc<str>> = Vec::new();
+        loop {
+            let after = seen.last().cloned();
+            let page = store.list("n/", after.as_deref(), usize::MAX, later).unwrap();
+            assert!(page.len() <= MOST_LISTED);
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page);
+        }
+        let all: Vec<Arc<str>> = (0..2500).map(|number| format!("n/{number:04}").into()).collect();
+        assert_eq!(seen, all, "neither what has expired nor what begins otherwise");
+        assert_eq!(store.list("n/", Some("n/0009"), 2, later).unwrap(), ["n/0010".into(), "n/0011".into()]);
+        assert!(store.list("n/", None, 0, later).unwrap().is_empty());
+        assert_eq!(store.list("", Some("n/2499"), 9, later).unwrap(), ["other".into()]);
+        assert_eq!(store.list(&"k".repeat(1025), None, 1, later), Err(Error::TooLarge));
     }
 
     #[test]
