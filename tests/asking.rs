@@ -146,6 +146,42 @@ fn tls_is_verified_by_the_granted_roots() {
 }
 
 #[test]
+fn roots_that_changed_are_read_with_the_next_reload() {
+    let identity = Arc::new(Identity::new(&["127.0.0.1"]));
+    let asked = Origin::start_tls(&identity, |_| answer("text/plain", "proven"));
+    let url = format!("https://{}", asked.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    Identity::new(&["127.0.0.1"]).write(folder.path(), "roots");
+    let roots = folder.path().join("roots.pem");
+    let origin = Origin::fine();
+    let config = format!(
+        r#"
+        upstream.o.endpoints = ["{}"]
+        route.asked = {{ path = "/asked", chain = ["ask"], upstream = "o" }}
+        [plugin.ask]
+        component = "ask"
+        grant.http = [{{ origin = {url:?}, roots = {roots:?} }}]
+        limits.time = "1m"
+        config.urls = [{url:?}]
+        "#,
+        origin.url()
+    );
+    let proxy = Proxy::start(&config, &[("ask", guest("ask"))]);
+    let told = || {
+        assert_eq!(proxy.get("/asked").status(), 200);
+        origin.last().header("x-answers").expect("answers").to_owned()
+    };
+    assert_eq!(told(), "Tls");
+    identity.write(folder.path(), "roots");
+    proxy.reload(&config).expect("it is fine");
+    assert_eq!(told(), "200 text/plain proven");
+    std::fs::write(&roots, "nothing").expect("a file");
+    let why = proxy.reload(&config).expect_err("there is no root in it");
+    assert!(why.contains("roots.pem"), "{why}");
+    assert_eq!(told(), "200 text/plain proven", "what served goes on");
+}
+
+#[test]
 fn a_call_has_a_quota_and_a_time() {
     let asked = Origin::fine();
     let url = asked.url();

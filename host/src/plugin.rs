@@ -177,6 +177,7 @@ impl Plugin {
             && self.limits == spec.limits
             && self.isolation == spec.isolation
             && self.on_failure == spec.on_failure
+            && self.grounds.http.is_current()
     }
 
     /// The component that it runs.

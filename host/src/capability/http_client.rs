@@ -141,20 +141,33 @@ impl Granted {
     /// Roots that cannot be read, or a name that no certificate can be for.
     pub fn load(origins: &[HttpOrigin], instead: Option<Arc<Script>>) -> Result<Self, PemError> {
         let origin = |granted: &HttpOrigin| {
-            let tls = UpstreamTls { roots: granted.roots.clone(), name: Some(granted.endpoint.host.clone()) };
             // Nobody needs roots to read a script.
             let needed = granted.endpoint.tls && instead.is_none();
-            let trust = if needed { Some(Trust::load(&tls)?) } else { None };
+            let trust = if needed { Some(Trust::load(&tls(granted))?) } else { None };
             Ok(Origin { granted: granted.clone(), trust })
         };
         let origins = origins.iter().map(origin).collect::<Result<_, _>>()?;
         Ok(Self { origins, room: Arc::new(Semaphore::new(AT_ONCE)), instead })
     }
 
+    /// Whether the files of roots hold what they held.
+    pub(crate) fn is_current(&self) -> bool {
+        let same = |origin: &Origin| match (&origin.trust, &origin.granted.roots) {
+            (Some(trust), Some(_)) => Trust::load(&tls(&origin.granted)).is_ok_and(|now| now == *trust),
+            _ => true,
+        };
+        self.origins.iter().all(same)
+    }
+
     fn find(&self, tls: bool, host: &str, port: u16) -> Option<&Origin> {
         let same = |endpoint: &Endpoint| (endpoint.tls, &*endpoint.host, endpoint.port) == (tls, host, port);
         self.origins.iter().find(|origin| same(&origin.granted.endpoint))
     }
+}
+
+/// How an origin is verified.
+fn tls(granted: &HttpOrigin) -> UpstreamTls {
+    UpstreamTls { roots: granted.roots.clone(), name: Some(granted.endpoint.host.clone()) }
 }
 
 impl Script {
