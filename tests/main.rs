@@ -27,6 +27,8 @@ mod configuration;
 mod under_load;
 // Several servers behind one name: balancing, retries, health.
 mod upstreams;
+// What plugins saw, kept and run again.
+mod recording;
 // The end of a server.
 mod drain;
 // Certificates, on both sides.

@@ -19,6 +19,7 @@ mod place;
 mod plugin;
 mod problem;
 mod reader;
+mod record;
 mod route;
 mod secrets;
 mod syntax;
@@ -43,6 +44,7 @@ pub use parse::load;
 pub use place::{Place, Places};
 pub use problem::{Note, Problem, Problems, Severity};
 pub use reader::Key;
+pub use record::PluginRecord;
 pub use secrets::Secrets;
 
 /// One whole configuration, checked.
@@ -423,6 +425,8 @@ pub struct PluginSpec {
     pub limits: PluginLimits,
     /// Which capabilities it may import.
     pub grant: Grant,
+    /// Which of its passes are recorded; none where none is.
+    pub record: Option<PluginRecord>,
 }
 
 impl PluginSpec {
@@ -438,6 +442,7 @@ impl PluginSpec {
             isolation: Isolation::Pooled,
             limits: PluginLimits::default(),
             grant: Grant::default(),
+            record: None,
         }
     }
 }
@@ -505,6 +510,14 @@ pub struct HttpOrigin {
     pub addresses: Vec<Network>,
     /// A PEM file of roots in place of the system's.
     pub roots: Option<PathBuf>,
+}
+
+impl HttpOrigin {
+    /// The origin that is written so, such as `https://idp.example.com`; none where it is none.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        Some(Self { endpoint: address::endpoint(text).ok()?, addresses: Vec::new(), roots: None })
+    }
 }
 
 /// A match, a chain, an upstream.

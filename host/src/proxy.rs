@@ -29,6 +29,7 @@ use crate::hide::Public;
 use crate::metrics::RouteMetrics;
 use crate::path;
 use crate::plugin::Pool;
+use crate::recording::Tap;
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrite;
 use crate::router::{Asked, NoRoute};
@@ -92,7 +93,12 @@ impl Proxy {
         let to = |name: &String| upstreams[name.as_str()].clone();
         let route = |route: &config::Route| {
             let metrics = snapshot.metrics.route(&route.name);
-            let link = |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name) };
+            let tap = |name: &String| {
+                let recorder = snapshot.recorders.get(name)?.clone();
+                Some(Tap { recorder, route: route.name.as_str().into() })
+            };
+            let link =
+                |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name), tap: tap(name) };
             Rc::new(Route {
                 name: route.name.clone(),
                 chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),

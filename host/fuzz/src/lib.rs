@@ -12,5 +12,6 @@ pub mod head;
 pub mod hide;
 pub mod json;
 pub mod path;
+pub mod recording;
 pub mod schema;
 pub mod xml;

@@ -54,7 +54,7 @@ const RESOLVE: Duration = Duration::from_secs(60);
 const KEPT: usize = 64;
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// The configuration does not grant this origin.
     NotGranted,

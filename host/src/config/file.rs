@@ -9,6 +9,7 @@ use tracing::Level;
 
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
+use super::record::PassShare;
 use super::route::rewrite::Template;
 use super::upstream::values::{BalanceWord, CheckPath, CookieName, RetryStatus, Status, WhenDown, WrittenEndpoint};
 use super::value::{
@@ -356,6 +357,25 @@ table! {
         "limits" limits: PluginLimits,
         /// Which capabilities it may import beside `log`, `limiter`, `crypto` and `metrics`, which all plugins have.
         "grant" grant: Grant,
+        /// Records what it sees and answers, to be run again with `tollgate plugin replay`. Default: nothing is.
+        "record" record: Record,
+    }
+}
+
+table! {
+    /// `record` of a plugin: which of its passes are written to files, without credentials.
+    "a table" "{ share = \"1%\" }"
+    pub(crate) struct Record {
+        /// How many of the passes, drawn: `"0.0001%"` to `"100%"`. Default: none.
+        "share" share: PassShare,
+        /// Whether passes in which it fails (traps, runs too long and so on) are written always. Default false.
+        "failures" failures: bool,
+        /// Where the files go, `NAME.tollrec` for each plugin. Default `"recordings"`.
+        "directory" directory: FilePath,
+        /// The size of a file, 64KiB to 1GiB, after which another one is begun. Default `"16MiB"`.
+        "size" size: Size,
+        /// How many files of one plugin are kept, 1 to 100; older ones are removed. Default 4.
+        "files" files: Count,
     }
 }
 

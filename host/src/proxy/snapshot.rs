@@ -8,7 +8,8 @@ use rustls::ServerConfig;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
-use crate::plugin::{Engine, Library, LoadError, Plugin, Stores};
+use crate::plugin::{Engine, Library, LoadError, Plugin, Stores, about};
+use crate::recording::Recorder;
 use crate::router::Router;
 use crate::server::tls;
 use crate::upstream::{Known, Prepared};
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub(crate) router: Router<usize>,
     pub(crate) hidden: Hidden,
     pub(crate) metrics: Metrics,
+    /// By plugin, those that are recorded.
+    pub(crate) recorders: BTreeMap<String, Arc<Recorder>>,
     /// By listener, those that have certificates.
     pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
 }
@@ -85,13 +88,28 @@ impl Snapshot {
         let router = Router::new(config.routes.iter().enumerate().map(|(index, route)| (route, index)));
         let hidden = Hidden::new(config.upstreams.iter().flat_map(config::Upstream::endpoints));
         let metrics = foundation.metrics.clone();
+        let recorders = recorders(&config, &plugins, &metrics);
         let warnings = unset(&config, &plugins);
-        Ok(Self { warnings, plugins, upstreams, router, hidden, metrics, tls, config })
+        Ok(Self { warnings, plugins, recorders, upstreams, router, hidden, metrics, tls, config })
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {
         self.config.listeners.iter().find(|listener| listener.name == name)
     }
+}
+
+/// Who records what plugins see and answer. They do nothing before there is something to write.
+fn recorders(
+    config: &Config,
+    plugins: &BTreeMap<String, Arc<Plugin>>,
+    metrics: &Metrics,
+) -> BTreeMap<String, Arc<Recorder>> {
+    let recorder = |(name, plugin): (&String, &Arc<Plugin>)| {
+        let settings = config.plugin.get(name)?.record.as_ref()?;
+        let recorder = Recorder::new(settings, about(plugin), config.secrets.iter(), metrics.plugin(name));
+        Some((name.clone(), Arc::new(recorder)))
+    };
+    plugins.iter().filter_map(recorder).collect()
 }
 
 /// Attributes that a plugin looks at in a chain where nobody sets them before it.
