@@ -191,6 +191,10 @@ impl Proxy {
 
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
+        if let Some(via) = &self.snapshot.via {
+            let version = request.version();
+            via.request(request.headers_mut(), version)?;
+        }
 
         if request.body().is_end_stream() {
             let method = request.method().clone();
@@ -243,6 +247,10 @@ impl Proxy {
         if leaks > 0 {
             let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
             destination.metrics.leaks.inc_by(leaks as u64);
+        }
+        // What we answered ourselves came no way.
+        if let (Some(via), Some(_)) = (&self.snapshot.via, &entry.destination) {
+            via.response(response.headers_mut(), Version::HTTP_11);
         }
         entry.end(pass);
         response
