@@ -1,11 +1,10 @@
 //! What goes on around the proxy: reloads, new versions of a plugin, servers that are killed and come back.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 
 use crate::clients::Board;
 use crate::proxy::{self, Proxy};
@@ -27,12 +26,12 @@ struct Server {
 }
 
 impl Disturbance {
-    pub(crate) async fn start(count: usize) -> Result<Self> {
+    pub(crate) fn start(count: usize) -> Result<Self> {
         let mut servers = Vec::new();
         for _ in 0..count {
             let [address] = proxy::free()?;
             let mut server = Server { address, child: None };
-            server.start().await?;
+            server.start()?;
             servers.push(server);
         }
         Ok(Self { servers, turn: 0, reloads: 0, versions: 0, kills: 0 })
@@ -59,18 +58,18 @@ impl Disturbance {
             3 => {
                 self.kills += 1;
                 board.killed();
-                server.kill().await?;
+                server.kill()?;
             }
-            5 => server.start().await?,
+            5 => server.start()?,
             _ => {}
         }
         Ok(())
     }
 
     /// All servers are there again.
-    pub(crate) async fn heal(&mut self) -> Result<()> {
+    pub(crate) fn heal(&mut self) -> Result<()> {
         for server in &mut self.servers {
-            server.start().await?;
+            server.start()?;
         }
         Ok(())
     }
@@ -78,25 +77,33 @@ impl Disturbance {
 
 impl Server {
     /// Starts it where it does not run.
-    async fn start(&mut self) -> Result<()> {
+    fn start(&mut self) -> Result<()> {
         if self.child.is_some() {
             return Ok(());
         }
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("backend").arg(self.address.to_string()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.arg("backend").arg(self.address.to_string()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line).await?;
+        BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
         ensure!(line == "ready\n", "a server does not start again on {}", self.address);
         self.child = Some(child);
         Ok(())
     }
 
     /// By SIGKILL: it says goodbye to nobody.
-    async fn kill(&mut self) -> Result<()> {
+    fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
-            child.kill().await?;
+            child.kill()?;
+            child.wait()?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.kill();
     }
 }

@@ -69,7 +69,7 @@ async fn soak() -> Result<()> {
     };
     ensure!(seconds >= 20, "SOAK_SECONDS is at least 20");
     let whole = Duration::from_secs(seconds);
-    let mut disturbance = Disturbance::start(BACKENDS).await?;
+    let mut disturbance = Disturbance::start(BACKENDS)?;
     let proxy = Rc::new(Proxy::start(&disturbance.addresses()).await?);
     let board = Rc::new(Board::default());
     let clients = clients::start(&proxy, &board).await?;
@@ -85,7 +85,7 @@ async fn soak() -> Result<()> {
             eprintln!("soak: {} s, {}", begun.elapsed().as_secs(), board.summary());
         }
     }
-    disturbance.heal().await?;
+    disturbance.heal()?;
     board.stop();
     for client in clients {
         client.await.context("a client panicked")?;
@@ -100,7 +100,7 @@ async fn soak() -> Result<()> {
         sleep(Duration::from_millis(250)).await;
     };
     let verdict = report::report(&samples, &board, &disturbance, left, &proxy);
-    proxy.stop().await?;
+    proxy.stop()?;
     ensure!(verdict, "something above is not as it has to be");
     Ok(())
 }

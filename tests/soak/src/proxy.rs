@@ -3,16 +3,14 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustls::RootCertStore;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant, sleep};
 
 /// Longer than any start takes.
@@ -25,7 +23,8 @@ pub(crate) struct Proxy {
     pub(crate) descriptors_at_start: usize,
     admin: SocketAddr,
     id: u32,
-    child: Mutex<Child>,
+    /// None before it was started.
+    child: Mutex<Option<Child>>,
     folder: TempDir,
     backends: Vec<SocketAddr>,
     plugin: Option<Vec<u8>>,
@@ -67,7 +66,7 @@ impl Proxy {
             trust: Arc::new(trust),
             descriptors_at_start: 0,
             id: 0,
-            child: Mutex::new(Command::new("true").spawn()?),
+            child: Mutex::new(None),
             folder,
             backends: backends.to_vec(),
             plugin,
@@ -76,12 +75,12 @@ impl Proxy {
         proxy.write(0)?;
         let mut command = Command::new(program);
         command.arg("run").arg(proxy.folder.path().join("tollgate.toml"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn()?;
-        proxy.id = child.id().context("it ended at once")?;
-        proxy.child = Mutex::new(child);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        proxy.id = child.id();
+        proxy.child = Mutex::new(Some(child));
         let begun = Instant::now();
         while proxy.admin("GET", "/readyz").await.is_err() {
-            if begun.elapsed() > PATIENCE || proxy.child.lock().await.try_wait()?.is_some() {
+            if begun.elapsed() > PATIENCE || proxy.has_ended() {
                 bail!("the proxy did not start: {}", proxy.log());
             }
             sleep(Duration::from_millis(50)).await;
@@ -196,12 +195,28 @@ upstream = "servers"
     }
 
     /// Ends it as a service manager would.
-    pub(crate) async fn stop(&self) -> Result<()> {
-        let mut child = self.child.lock().await;
-        Command::new("kill").arg(self.id.to_string()).status().await?;
-        let status = tokio::time::timeout(PATIENCE, child.wait()).await.context("it does not end")??;
+    pub(crate) fn stop(&self) -> Result<()> {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut child = child.context("it was not started")?;
+        Command::new("kill").arg(self.id.to_string()).status()?;
+        let status = child.wait()?;
         ensure!(status.success(), "it ended with {status}: {}", self.log());
         Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Whatever went wrong, it does not go on without us.
+        if let Some(mut child) = self.child.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
