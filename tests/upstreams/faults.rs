@@ -110,10 +110,14 @@ fn one_of_three_that_is_killed_costs_three_requests_at_most_and_comes_back() {
     assert!(failed <= 3, "{failed} of {} failed", done.into_inner());
 }
 
+/// All that is reached over it: TEST-NET-2 (RFC 5737), which nobody has.
+const REACH: &str = "198.51.100.0/30";
+
 /// A network of its own, with an address on each side. Dropping it takes it away.
 struct Network {
     name: String,
     ours: String,
+    far: String,
     theirs: std::net::Ipv4Addr,
 }
 
@@ -122,26 +126,32 @@ impl Network {
     fn start() -> Option<Self> {
         let id = std::process::id();
         let (name, ours, far) = (format!("tollgate-{id}"), format!("tg{id}a"), format!("tg{id}b"));
-        // TEST-NET-2 (RFC 5737), which nobody has.
         let theirs = std::net::Ipv4Addr::new(198, 51, 100, 2);
         if !does(&["ip", "netns", "add", &name]) {
             eprintln!("no network namespaces here (they take root): cuts, delays and losses are not tried");
             return None;
         }
-        let network = Self { name, ours, theirs };
+        let network = Self { name, ours, far, theirs };
         let far_does = |words: &[&str]| does(&[&["ip", "-n", network.name.as_str()], words].concat());
-        let right = does(&["ip", "link", "add", &network.ours, "type", "veth", "peer", "name", &far])
-            && does(&["ip", "link", "set", &far, "netns", &network.name])
+        let right = does(&["ip", "link", "add", &network.ours, "type", "veth", "peer", "name", &network.far])
+            && does(&["ip", "link", "set", &network.far, "netns", &network.name])
             && does(&["ip", "address", "add", "198.51.100.1/30", "dev", &network.ours])
             && does(&["ip", "link", "set", &network.ours, "up"])
-            && far_does(&["address", "add", "198.51.100.2/30", "dev", &far])
-            && far_does(&["link", "set", &far, "up"])
-            && far_does(&["link", "set", "lo", "up"]);
+            && far_does(&["address", "add", "198.51.100.2/30", "dev", &network.far])
+            && far_does(&["link", "set", &network.far, "up"])
+            && far_does(&["link", "set", "lo", "up"])
+            // Whatever happens to the link, nothing goes anywhere else.
+            && does(&["ip", "route", "add", "unreachable", REACH, "metric", "4000"]);
         if !right {
             eprintln!("no networks of our own here: cuts, delays and losses are not tried");
             return None;
         }
         Some(network)
+    }
+
+    /// Takes the other side away, or gives it back.
+    fn far_end(&self, how: &str) -> bool {
+        does(&["ip", "-n", &self.name, "link", "set", &self.far, how])
     }
 
     /// What becomes of packets to the other side.
@@ -157,6 +167,7 @@ fn does(words: &[&str]) -> bool {
 
 impl Drop for Network {
     fn drop(&mut self) {
+        does(&["ip", "route", "delete", "unreachable", REACH, "metric", "4000"]);
         does(&["ip", "link", "delete", &self.ours]);
         does(&["ip", "netns", "delete", &self.name]);
     }
@@ -194,7 +205,7 @@ fn a_network_that_is_slow_lossy_or_cut_loses_no_request_that_may_be_repeated() {
         assert!(network.netem(&["loss", "100%"]));
     } else {
         eprintln!("no netem in this kernel: delays and losses are not tried, cuts are");
-        assert!(does(&["ip", "link", "set", &network.ours, "down"]));
+        assert!(network.far_end("down"));
     }
     ask(10);
     let state = || {
@@ -202,7 +213,7 @@ fn a_network_that_is_slow_lossy_or_cut_loses_no_request_that_may_be_repeated() {
         endpoints[0]["state"].as_str().expect("a word").to_owned()
     };
     assert_ne!(state(), "up");
-    assert!(does(&["ip", "link", "set", &network.ours, "up"]));
+    assert!(network.far_end("up"));
     let _ = does(&["tc", "qdisc", "delete", "dev", &network.ours, "root"]);
     until("the far one gets requests again", || {
         ask(1);
