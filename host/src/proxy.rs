@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
@@ -112,10 +111,10 @@ impl Proxy {
         Self { routes, nowhere, pools, lines, ids, snapshot }
     }
 
-    /// Drops instances that nobody has needed for `age`.
-    pub(crate) fn reap(&self, age: Duration) {
+    /// Drops instances that nobody has needed since this was called before.
+    pub(crate) fn reap(&self) {
         for pool in self.pools.values() {
-            pool.reap(age);
+            pool.reap();
         }
     }
 
