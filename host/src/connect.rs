@@ -1,4 +1,4 @@
-//! Outgoing connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
+//! Outbound connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
 //!
 //! A [`Connector`] belongs to one worker. It keeps a [`Target`] for each endpoint, and the target keeps the connections
 //! that are idle. A connection is driven by the task that uses it: nothing is spawned for it and no other task is woken,
@@ -9,6 +9,7 @@ mod arriving;
 mod exchange;
 mod live;
 mod names;
+mod outbound;
 mod sending;
 mod target;
 mod trust;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::config::Endpoint;
 
 use names::Lookup;
+pub use outbound::Outbound;
 pub use sending::is_idempotent;
 pub use target::{Failed, Target, Times};
 pub use trust::{Trust, server_name};
