@@ -1,5 +1,7 @@
 //! The straight line: route → chain → upstream → chain.
 
+mod destination;
+mod mirror;
 mod record;
 mod snapshot;
 
@@ -23,7 +25,7 @@ use crate::connect::{Connector, Outbound};
 use crate::error::{Audience, Error, Reason};
 use crate::headers::{self, Forwarded, Kinds, REQUEST_ID};
 use crate::hide::Public;
-use crate::metrics::{RouteMetrics, UpstreamMetrics};
+use crate::metrics::RouteMetrics;
 use crate::path;
 use crate::plugin::Pool;
 use crate::request_id::RequestIds;
@@ -33,6 +35,8 @@ use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
 use crate::upstream::{Asking, Prepared, Record, Upstream};
 
+use destination::{Destination, Destinations};
+use mirror::Mirror;
 use record::{Closing, Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
 
@@ -51,8 +55,8 @@ pub(crate) struct Proxy {
 struct Route {
     name: String,
     chain: Chain,
-    upstream: Rc<Upstream>,
-    upstream_metrics: Arc<UpstreamMetrics>,
+    destinations: Destinations,
+    mirror: Option<Rc<Mirror>>,
     metrics: Arc<RouteMetrics>,
     body_size: Option<u64>,
     rewrite: Option<Rewrite>,
@@ -75,18 +79,25 @@ impl Proxy {
                 kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone(), snapshot.metrics.plugin(name))));
             pools.insert(name.clone(), pool);
         }
-        let upstream =
-            |prepared: &Arc<Prepared>| Rc::new(Upstream::new(prepared.clone(), connector, snapshot.config.workers));
-        let upstreams: HashMap<&str, Rc<Upstream>> =
-            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), upstream(it))).collect();
+        let destination = |prepared: &Arc<Prepared>| {
+            let upstream = Rc::new(Upstream::new(prepared.clone(), connector, snapshot.config.workers));
+            Rc::new(Destination { upstream, metrics: snapshot.metrics.upstream(&prepared.config().name) })
+        };
+        let upstreams: HashMap<&str, Rc<Destination>> =
+            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), destination(it))).collect();
+        let to = |name: &String| upstreams[name.as_str()].clone();
         let route = |route: &config::Route| {
             let metrics = snapshot.metrics.route(&route.name);
             let link = |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name) };
             Rc::new(Route {
                 name: route.name.clone(),
                 chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
-                upstream: upstreams[route.upstream.as_str()].clone(),
-                upstream_metrics: snapshot.metrics.upstream(&route.upstream),
+                destinations: Destinations::new(
+                    to(&route.upstream),
+                    route.split.iter().map(|split| (split.part, to(&split.upstream))).collect(),
+                    route.split_by.clone(),
+                ),
+                mirror: route.mirror.as_ref().map(|it| Mirror::new(it, to(&it.upstream), metrics.clone())),
                 metrics,
                 body_size: route.body_size,
                 rewrite: Rewrite::new(route),
@@ -226,7 +237,8 @@ impl Proxy {
         let public = Public { scheme: client.scheme.unwrap_or(*scheme), authority };
         let leaks = self.snapshot.hidden.apply(response.headers_mut(), public);
         if leaks > 0 {
-            route.upstream_metrics.leaks.inc_by(leaks as u64);
+            let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
+            destination.metrics.leaks.inc_by(leaks as u64);
         }
         entry.end(pass);
         response
@@ -241,40 +253,51 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         // Ours takes the place of a client's or a plugin's.
         request.headers_mut().remove(REQUEST_ID);
+        let Caller { client, scheme, authority, request_id, .. } = caller;
+        let forwarded = Forwarded { client, scheme: *scheme, authority, request_id };
+        let mut request = Outbound::new(request).forwarded(forwarded);
+        if route.mirror.is_some() || route.destinations.are_several() {
+            // Those look at all of its headers.
+            request.settle();
+        }
+        let secure = client.scheme.unwrap_or(*scheme) == Scheme::Https;
+        let begun = Instant::now();
+        let asking = Asking { client: client.ip, secure, begun };
+        let destination = route.destinations.of(request.request(), asking);
+        let upstream = &destination.upstream;
+        entry.destination = Some(destination.clone());
+        // In place of the client's, which says the same in another form, or of none where the target had it.
+        if upstream.config().preserve_host {
+            request.set_host(HeaderValue::try_from(&**authority).map_err(|_| Error::new(Reason::BadHost))?);
+        }
         if let Some(rewrite) = &route.rewrite {
+            let request = request.request_mut();
             let mut target = std::mem::take(request.uri_mut());
             rewrite.request(&mut target, request.headers_mut())?;
             *request.uri_mut() = target;
         }
-        let method = request.method().clone();
-        let Caller { client, scheme, authority, request_id, .. } = caller;
-        let forwarded = Forwarded { client, scheme: *scheme, authority, request_id };
-        let mut request = Outbound::new(request).forwarded(forwarded);
-        // In place of the client's, which says the same in another form, or of none where the target had it.
-        if route.upstream.config().preserve_host {
-            request.set_host(HeaderValue::try_from(&**authority).map_err(|_| Error::new(Reason::BadHost))?);
-        }
+        let method = request.request().method().clone();
         let mut record = Record::default();
-        let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
-        let begun = Instant::now();
-        let asking = Asking { client: caller.client.ip, secure, begun };
-        let answer = route.upstream.send(&mut request, asking, &mut record).await;
+        if let Some(mirror) = &route.mirror {
+            mirror.look(request.request_mut(), authority, asking);
+        }
+        let answer = upstream.send(&mut request, asking, &mut record).await;
         let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
             Ok(mut response) => {
                 if let Some(rewrite) = &route.rewrite {
-                    rewrite.response(response.headers_mut(), &route.upstream.config().endpoints);
+                    rewrite.response(response.headers_mut(), &upstream.config().endpoints);
                 }
-                route.upstream_metrics.answered(&method, response.status(), took);
-                if response.status().is_server_error() && route.upstream.config().hide_errors {
+                destination.metrics.answered(&method, response.status(), took);
+                if response.status().is_server_error() && upstream.config().hide_errors {
                     return Err(Error::new(Reason::UpstreamStatus(response.status())));
                 }
                 Ok(response)
             }
             Err(error) => {
-                route.upstream_metrics.failed(error.reason().code(), took);
+                destination.metrics.failed(error.reason().code(), took);
                 Err(error)
             }
         }

@@ -27,15 +27,17 @@ use crate::config::{self, Balance, Endpoint, HashKey};
 use crate::connect::{self, Connector, Outbound, Target, Times, is_idempotent};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::random::Random;
 
 pub use crate::connect::Record;
 pub use affinity::Asking;
+pub(crate) use affinity::key;
 pub use known::Known;
 pub use prepared::Prepared;
 pub use report::Report;
 
-use balance::{Balancer, Random, Sight};
-use health::State;
+use balance::{Balancer, Sight};
+use health::{Health, State};
 use latency::Latency;
 use retry::{Budget, Failed, Next, Tries};
 use visit::{Entered, Visit};
@@ -63,11 +65,11 @@ impl Upstream {
     #[must_use]
     pub fn new(prepared: Arc<Prepared>, connector: &Connector, workers: NonZeroUsize) -> Self {
         let config = &prepared.config;
-        let peer = |endpoint: &Endpoint| Peer {
-            target: connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections, config.resolve),
+        let peer = |(endpoint, health): (&Endpoint, &Arc<Health>)| Peer {
+            target: connector.target(endpoint, &prepared.used(health)),
             latency: Latency::new(),
         };
-        let peers = config.endpoints().map(peer).collect();
+        let peers = config.endpoints().zip(&prepared.health).map(peer).collect();
         let balancer = Balancer::new(&config.balance, &config.endpoints, Random::new());
         let budget = Budget::new(u32::try_from(workers.get()).unwrap_or(u32::MAX), Instant::now());
         Self { prepared, peers, balancer, budget, random: Random::new() }
@@ -145,6 +147,9 @@ impl Upstream {
             let failed = match &outcome {
                 Ok(response) if !config.retries.statuses.contains(&response.status()) => None,
                 Ok(response) => Some(Failed::Answered(response.headers())),
+                Err(connect::Failed { unsent: true, error }) if *error.reason() == Reason::UpstreamUnavailable => {
+                    Some(Failed::Full)
+                }
                 Err(connect::Failed { unsent: true, .. }) => Some(Failed::Unsent),
                 Err(connect::Failed { error, .. }) => Some(Failed::Silent(error.reason())),
             };
@@ -202,7 +207,7 @@ impl Upstream {
         let Prepared { config, sticky, .. } = &*self.prepared;
         let place = sticky.as_ref().and_then(|sticky| sticky.place(request.headers()));
         let key = match &config.balance {
-            Balance::ConsistentHash(by) => affinity::key(by, request.uri(), request.headers(), asking),
+            Balance::ConsistentHash(by) => key(by, request.uri(), request.headers(), asking),
             _ => None,
         };
         Wish { place, key }

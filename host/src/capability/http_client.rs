@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
-use crate::config::{Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
-use crate::connect::{Connector, Failed, Outbound, Record, Target, Times, Trust};
+use crate::config::{Connections, Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
+use crate::connect::{Connector, Failed, Outbound, Record, Target, Times, Trust, Use};
 use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
@@ -274,7 +274,9 @@ impl Outgoing {
 
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
-        let target = self.connector.target(&endpoint, origin.trust.as_ref(), IDLE, RESOLVE);
+        let connections = Connections { idle: IDLE, ..Connections::default() };
+        let used = Use { trust: origin.trust.as_ref(), connections, resolve: RESOLVE, counts: None };
+        let target = self.connector.target(&endpoint, &used);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));
         kept.push_back(target.clone());

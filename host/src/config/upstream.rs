@@ -1,6 +1,7 @@
 //! Upstreams.
 
 mod balance;
+mod connections;
 mod health;
 mod retries;
 pub(crate) mod values;
@@ -94,7 +95,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         breaker: health::breaker(written.breaker, reader),
         try_all_when_down: matches!(written.when_down.or(WhenDown::Refuse), WhenDown::Try),
         hide_errors: written.hide_errors.or(true),
-        idle_connections: count(reader, written.idle_connections, 64, 0..=100_000).0,
+        connections: connections::connections(written.idle_connections, written.connections, reader),
     })
 }
 

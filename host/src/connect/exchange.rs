@@ -79,6 +79,7 @@ impl Exchange<'_> {
         };
         // To a connection that was at hand it is the same moment.
         let begun = if self.reused { self.times.begun } else { Instant::now() };
+        self.live.serves();
         let wire = &mut self.live.wire;
         let mut sending = Sending::new(wire, request, begun);
         let method = request.request().method();
@@ -189,6 +190,7 @@ impl Exchange<'_> {
         let (mut parts, ()) = head.response.into_parts();
         parts.version = Version::HTTP_11;
         if head.kinds.hop_by_hop() {
+            self.live.told(&parts.headers);
             strip_hop_by_hop(&mut parts.headers, Direction::Response);
         }
         let keep = head.keep_alive && sending.all;

@@ -240,11 +240,7 @@ fn any_response(head: &Bytes, limits: Limits, method: &Method, lines: &Lines) ->
     response_of(&parsed, fields, method)
 }
 
-fn response_of(
-    parsed: &httparse::Response<'_, '_>,
-    fields: Fields,
-    method: &Method,
-) -> Result<ResponseHead, BadHead> {
+fn response_of(parsed: &httparse::Response<'_, '_>, fields: Fields, method: &Method) -> Result<ResponseHead, BadHead> {
     let (Some(code), Some(version)) = (parsed.code, parsed.version) else {
         return Err(BadHead::Status);
     };

@@ -250,7 +250,10 @@ mod tests {
         // Each pair has the same fingerprint: the first letters, and how many there are.
         for (one, other) in [("xabc-b", "xabc-d"), ("x-aB-c", "x-aB-C"), ("xaaa", "xaaab")] {
             let lines = |name: &str| format!("{name}: 1\r\nhost: h\r\n");
-            assert_eq!(Lines::of(&head(lines(one).as_bytes())).fingerprint, Lines::of(&head(lines(other).as_bytes())).fingerprint);
+            assert_eq!(
+                Lines::of(&head(lines(one).as_bytes())).fingerprint,
+                Lines::of(&head(lines(other).as_bytes())).fingerprint
+            );
             (0..3).for_each(|_| drop(read(&lines(one)).0.unwrap()));
             for name in [other, one, other] {
                 let fields = read(&lines(name)).0.unwrap();

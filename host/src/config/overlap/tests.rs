@@ -51,6 +51,9 @@ fn route(text: &str) -> Route {
         priority,
         chain: Vec::new(),
         upstream: "u".into(),
+        split: Vec::new(),
+        split_by: None,
+        mirror: None,
         rewrite: None,
         body_size: None,
     }
