@@ -1,4 +1,4 @@
-//! Outgoing connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
+//! Outbound connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
 //!
 //! A [`Connector`] belongs to one worker. It keeps a [`Target`] for each endpoint, and the target keeps the connections
 //! that are idle. A connection is driven by the task that uses it: nothing is spawned for it and no other task is woken,
@@ -10,6 +10,7 @@ pub mod dns;
 mod exchange;
 mod live;
 mod names;
+mod outbound;
 mod room;
 mod sending;
 mod target;
@@ -27,6 +28,7 @@ use crate::config::{Connections, Endpoint};
 
 use dns::Resolver;
 use names::Lookup;
+pub use outbound::Outbound;
 pub use room::Counts;
 pub use sending::is_idempotent;
 pub use target::{Failed, Target, Times};

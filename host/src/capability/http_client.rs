@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::config::{Connections, Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
-use crate::connect::{Connector, Failed, Record, Target, Times, Trust, Use};
+use crate::connect::{Connector, Failed, Outbound, Record, Target, Times, Trust, Use};
 use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
@@ -233,13 +233,13 @@ impl Outgoing {
             UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time, once: None };
         let begun = Instant::now();
         let times = Times { begun, total: after(begun, time), head_by: None };
-        let mut request = Some(request);
+        let mut request = Outbound::new(request);
         let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
         for address in self.resolve(&origin.granted).await? {
             let target = self.target(origin, address);
             outcome = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
             // What may have been seen by one server is not told to another.
-            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || request.is_none() {
+            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || !request.is_whole() {
                 break;
             }
         }

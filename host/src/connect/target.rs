@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +17,7 @@ use super::dns::Resolver;
 use super::exchange::Exchange;
 use super::live::Live;
 use super::names::{self, Lookup, Names};
+use super::outbound::Outbound;
 use super::room::{Counted, Room};
 use super::sending::is_idempotent;
 use super::trust::Trust;
@@ -138,15 +139,14 @@ impl Target {
 
     /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
     ///
-    /// The request is taken from its place when it is sent, and put back where it is still whole and the outcome may be
-    /// worth another try. A reused connection that turns out to be closed costs a request that may be repeated (RFC
+    /// Afterwards the request is whole where it can be sent once more and the outcome may be worth that. A reused connection that turns out to be closed costs a request that may be repeated (RFC
     /// 9110, section 9.2.2) nothing: it goes out once more, on a new connection.
     ///
     /// # Errors
     /// Every way of [`Reason`] that speaks of an upstream, and those of request bodies.
     pub async fn send(
         self: &Rc<Self>,
-        place: &mut Option<Request<Body>>,
+        request: &mut Outbound<'_>,
         timeouts: &UpstreamTimeouts,
         times: Times,
         record: &mut Record,
@@ -158,21 +158,16 @@ impl Target {
             Box::pin(self.wait(until)).await.map_err(|error| Failed { error, unsent: true })?;
         }
         while let Some(live) = self.take(times.begun) {
-            let Some(request) = place.take() else {
-                return Err(Failed { error: Reason::Internal.into(), unsent: false });
-            };
-            let harmless = is_idempotent(request.method());
+            let harmless = is_idempotent(request.request().method());
             let exchange = Exchange { live, home: self, timeouts, times, reused: true };
             let failure = match exchange.run(request, record).await {
-                Ok((response, again)) => {
-                    *place = again.map(|request| *request);
+                Ok(response) => {
                     record.reused = true;
                     return Ok(response);
                 }
                 Err(failure) => failure,
             };
-            *place = failure.again.map(|request| *request);
-            if place.is_none() || !(failure.unsent || (failure.dead && harmless)) {
+            if !request.is_whole() || !(failure.unsent || (failure.dead && harmless)) {
                 return Err(Failed { error: failure.error, unsent: failure.unsent });
             }
             // This one had been closed already: the next.
@@ -189,20 +184,9 @@ impl Target {
             Err(error) => return Err(Failed { error, unsent: !repeated }),
         };
         record.connect = Some(connecting.elapsed());
-        let Some(request) = place.take() else {
-            return Err(Failed { error: Reason::Internal.into(), unsent: false });
-        };
         let exchange = Exchange { live, home: self, timeouts, times, reused: false };
-        match exchange.run(request, record).await {
-            Ok((response, again)) => {
-                *place = again.map(|request| *request);
-                Ok(response)
-            }
-            Err(failure) => {
-                *place = failure.again.map(|request| *request);
-                Err(Failed { error: failure.error, unsent: failure.unsent && !repeated })
-            }
-        }
+        let outcome = exchange.run(request, record).await;
+        outcome.map_err(|failure| Failed { error: failure.error, unsent: failure.unsent && !repeated })
     }
 
     /// Makes a connection, with TLS where the endpoint has it, and closes it.

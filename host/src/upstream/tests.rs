@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -159,7 +159,7 @@ fn get() -> Request<Body> {
 
 async fn send(upstream: &Upstream, request: Request<Body>) -> (Result<Response<Body>, Error>, Record) {
     let mut record = Record::default();
-    (upstream.send(request, asking(), &mut record).await, record)
+    (upstream.send(&mut Outbound::new(request), asking(), &mut record).await, record)
 }
 
 fn asking() -> Asking {

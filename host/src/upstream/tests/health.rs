@@ -86,7 +86,8 @@ fn a_client_that_leaves_does_not_leave_the_endpoint_out_for_good() {
         bad.well.set(true);
         sleep(Duration::from_secs(30)).await;
         let mut record = Record::default();
-        let mut decides = Box::pin(upstream.send(get(), asking(), &mut record));
+        let mut request = Outbound::new(get());
+        let mut decides = Box::pin(upstream.send(&mut request, asking(), &mut record));
         // It begins, and is given up at once.
         let first = std::future::poll_fn(|context| Poll::Ready(decides.as_mut().poll(context).is_pending())).await;
         assert!(first);
