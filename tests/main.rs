@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// A secret of one request, looked for in ten thousand others.
+mod isolation;
 // What a component is, before anybody uses it.
 mod inspect;
 // Files of cases, which a plugin has to pass.
@@ -29,6 +31,8 @@ mod under_load;
 mod upstreams;
 // What plugins saw, kept and run again.
 mod recording;
+// Other people's servers and clients.
+mod peers;
 // The end of a server.
 mod drain;
 // Certificates, on both sides.

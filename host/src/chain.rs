@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HeaderName;
@@ -127,8 +127,9 @@ impl Pass<'_> {
             return Ok(Flow::Continue(request));
         }
         let (mut parts, mut body) = request.into_parts();
+        let mut watch = Watch::start();
         for index in 0..self.chain.links.len() {
-            if let Some(response) = self.hooks(index, &mut parts, &mut body).await? {
+            if let Some(response) = self.hooks(index, &mut parts, &mut body, &mut watch).await? {
                 return Ok(Flow::Respond(response));
             }
             self.reached = index + 1;
@@ -142,9 +143,10 @@ impl Pass<'_> {
             return response;
         }
         let (mut parts, mut body) = response.into_parts();
+        let mut watch = Watch::start();
         while let Some(index) = self.reached.checked_sub(1) {
             self.reached = index;
-            let instead = match self.hooks(index, &mut parts, &mut body).await {
+            let instead = match self.hooks(index, &mut parts, &mut body, &mut watch).await {
                 Ok(None) => continue,
                 Ok(Some(response)) => response,
                 Err(error) => self.fail(error),
@@ -168,17 +170,18 @@ impl Pass<'_> {
         index: usize,
         head: &mut S,
         body: &mut Body,
+        watch: &mut Watch,
     ) -> Result<Option<Response<Body>>, Error> {
         let link = &self.chain.links[index];
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap) = S::wanted(sight);
         if calls {
-            let called = Instant::now();
             let mut call = self.listen(index, S::HOOK);
             let flow = head.call(self, index, call.as_deref_mut()).await;
-            link.metrics.called(S::HOOK, called.elapsed());
-            self.heard(index, call, called, &flow, outcome);
-            match flow.and_then(|flow| self.obey(link, flow, None, head, body)) {
+            self.heard(index, call, watch, &flow, outcome);
+            let done = flow.and_then(|flow| self.obey(link, flow, None, head, body));
+            link.metrics.called(S::HOOK, watch.lap());
+            match done {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
                         cap = None;
@@ -197,12 +200,13 @@ impl Pass<'_> {
         };
         // Chunked before, known now.
         *body = Body::from(bytes.clone());
-        let called = Instant::now();
+        // The body may have been waited for.
+        *watch = Watch::start();
         let mut call = self.listen(index, S::BODY_HOOK);
         let flow = head.call_with_body(self, index, bytes, call.as_deref_mut()).await;
-        link.metrics.called(S::BODY_HOOK, called.elapsed());
-        self.heard(index, call, called, &flow, outcome_with_body);
+        self.heard(index, call, watch, &flow, outcome_with_body);
         let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
+        link.metrics.called(S::BODY_HOOK, watch.lap());
         match done {
             Ok(Outcome::Go(applied)) => {
                 self.remember(index, applied);
@@ -308,12 +312,12 @@ impl Pass<'_> {
         &mut self,
         index: usize,
         call: Option<Box<Call>>,
-        began: Instant,
+        watch: &Watch,
         flow: &Result<F, Failure>,
         outcome: fn(&F) -> recording::Outcome,
     ) {
         let Some(mut call) = call else { return };
-        call.took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        call.took_us = u64::try_from(watch.0.elapsed().as_micros()).unwrap_or(u64::MAX);
         call.outcome = match flow {
             Ok(flow) => outcome(flow),
             Err(failure) => failure.into(),
@@ -405,6 +409,21 @@ impl Pass<'_> {
             }
             self.memos[index] = applied.memo;
         }
+    }
+}
+
+/// Times one hook after the other: one reading of the clock ends a call, with what was done of its answer, and begins
+/// the next.
+struct Watch(Instant);
+
+impl Watch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn lap(&mut self) -> Duration {
+        let began = std::mem::replace(&mut self.0, Instant::now());
+        self.0.duration_since(began)
     }
 }
 

@@ -109,7 +109,7 @@ pub enum Input {
 /// What a hook answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It never did: the pass was given up meanwhile.
+    /// Nothing yet.
     None,
     /// Nothing changed.
     Continue,

@@ -11,6 +11,7 @@ pub mod framing;
 pub mod head;
 pub mod hide;
 pub mod json;
+pub mod names;
 pub mod path;
 pub mod recording;
 pub mod schema;

@@ -56,7 +56,16 @@ pub(crate) fn input_of_request(head: &Head<'_>, see: &See) -> Input {
     let RequestIn { method, scheme, authority, path, query, headers, client, attributes } = see.request(head);
     let headers = headers.into_iter().map(given).collect();
     let attributes = attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    Input::Request { method, scheme, authority, path, query, headers, client, attributes }
+    Input::Request {
+        method: method.unwrap_or_default(),
+        scheme: scheme.unwrap_or_default().to_owned(),
+        authority: authority.unwrap_or_default(),
+        path: path.unwrap_or_default(),
+        query,
+        headers,
+        client,
+        attributes,
+    }
 }
 
 /// What a response hook was given.
