@@ -496,6 +496,10 @@ pub struct Route {
     pub rewrite: Option<Rewrite>,
     /// The longest request body, else 413. Default 1 MiB; `"unlimited"` is written `None`.
     pub body_size: Option<u64>,
+    /// Protocols that connections may go on with, in lower case. Default: none.
+    pub upgrade: Vec<String>,
+    /// Whether its bodies go on for long. Default false.
+    pub streaming: bool,
 }
 
 /// How a path is rewritten. What comes out is canonical, or the request is refused.

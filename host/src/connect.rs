@@ -12,6 +12,7 @@ mod names;
 mod sending;
 mod target;
 mod trust;
+mod tunnel;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -2,6 +2,7 @@
 
 mod record;
 mod snapshot;
+mod upgrade;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -36,6 +37,7 @@ use crate::upstream::{Asking, Prepared, Record, Upstream};
 
 use record::{Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
+use upgrade::Upgrade;
 
 /// The header that carries a request's identifier to the upstream and to the client.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -60,6 +62,8 @@ struct Route {
     metrics: Arc<RouteMetrics>,
     body_size: Option<u64>,
     rewrite: Option<Rewrite>,
+    /// Protocols that connections may go on with.
+    upgrade: Vec<String>,
 }
 
 impl Proxy {
@@ -94,6 +98,7 @@ impl Proxy {
                 metrics,
                 body_size: route.body_size,
                 rewrite: Rewrite::new(route),
+                upgrade: route.upgrade.clone(),
             })
         };
         let routes = snapshot.config.routes.iter().map(route).collect();
@@ -123,9 +128,9 @@ impl Proxy {
         };
         let audience = Audience::of_request(&request);
         let response = match self.admit(&mut request, kinds, peer, listener, entry) {
-            Ok(Admitted { route, client, authority, only_chain }) => {
+            Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
-                self.pass(&route, caller, request, only_chain, entry).await
+                self.pass(&route, caller, request, (only_chain, upgrade), entry).await
             }
             Err(error) => {
                 entry.fail(&error);
@@ -178,6 +183,7 @@ impl Proxy {
         };
         origin_form(request.uri_mut(), rewritten);
 
+        let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry) } else { None };
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
 
@@ -202,7 +208,7 @@ impl Proxy {
                 body => body.observe(Rc::new(Counted(bytes_in.clone()))),
             };
         }
-        Ok(Admitted { route, client, authority: authority.into_string(), only_chain })
+        Ok(Admitted { route, client, authority: authority.into_string(), only_chain, upgrade })
     }
 
     /// The straight line.
@@ -211,13 +217,18 @@ impl Proxy {
         route: &Route,
         caller: Caller,
         request: Request<Body>,
-        only_chain: Option<Error>,
+        (only_chain, upgrade): (Option<Error>, Option<Upgrade>),
         entry: &mut Entry,
     ) -> Response<Body> {
         let mut pass = route.chain.begin(caller);
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
-            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, entry).await,
+            (Ok(Flow::Continue(mut request)), None) => {
+                if let Some(upgrade) = upgrade {
+                    upgrade.put_into(&mut request);
+                }
+                self.send(route, &pass.caller, request, entry).await
+            }
             (Ok(Flow::Respond(response)), _) => Ok(response),
             (Err(error), _) => Err(error),
         };
@@ -225,7 +236,10 @@ impl Proxy {
             Ok(response) => response,
             Err(error) => pass.fail(error),
         };
-        let mut response = pass.on_response(response).await;
+        let mut response = match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => upgrade::on_response(&mut pass, response).await,
+            _ => pass.on_response(response).await,
+        };
         let Caller { client, scheme, authority, .. } = &pass.caller;
         let public = Public { scheme: client.scheme.unwrap_or(*scheme), authority };
         let leaks = self.snapshot.hidden.apply(response.headers_mut(), public);
@@ -332,6 +346,8 @@ struct Admitted {
     authority: String,
     /// What a preflight gets where the chain lets it pass: the route takes the method that it asks about, not its own.
     only_chain: Option<Error>,
+    /// What the client offers and the route allows.
+    upgrade: Option<Upgrade>,
 }
 
 fn target(path: String, query: Option<&str>) -> Result<PathAndQuery, Error> {

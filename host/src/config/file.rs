@@ -13,7 +13,7 @@ use super::route::rewrite::Template;
 use super::upstream::values::{BalanceWord, CheckPath, CookieName, RetryStatus, Status, WhenDown, WrittenEndpoint};
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
-    Priority, Reference, Size, Text,
+    Priority, ProtocolName, Reference, Size, Text,
 };
 use super::{AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores};
 
@@ -416,6 +416,13 @@ table! {
         "body-size" body_size: BodySize,
         /// `"keep"` lets `%2F` in paths through as it is; `"reject"` answers 400. Default `"reject"`.
         "encoded-slash" encoded_slash: EncodedSlash,
+        /// Protocols that connections may go on with when the upstream agrees (`101 Switching Protocols`). From then on
+        /// bytes pass both ways, and `timeouts.idle` of the upstream is the one limit. No plugin of the chain may ask
+        /// for bodies. Default: none, and `Upgrade` is ignored.
+        "upgrade" upgrade: Vec<At<ProtocolName>>,
+        /// Declares that bodies of this route go on for long (events, streams of gRPC): a plugin of the chain that asks
+        /// for whole bodies is an error. Default false.
+        "streaming" streaming: bool,
     }
 }
 

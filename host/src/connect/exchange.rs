@@ -15,6 +15,7 @@ use super::arriving::Arriving;
 use super::live::Live;
 use super::sending::Sending;
 use super::target::{Target, Times};
+use super::tunnel::Tunnel;
 use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
 use crate::deadline::after;
@@ -24,6 +25,7 @@ use crate::http1::body::Decoder;
 use crate::http1::chunked::Piece;
 use crate::http1::framing::Length;
 use crate::http1::head::{self, BadHead, Limits, ResponseHead, Scan};
+use crate::http1::upgrade::{Allowed, is_agreed};
 
 /// How large the head of a response may be.
 const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
@@ -72,7 +74,9 @@ impl Exchange<'_> {
             let error = self.home.error(Reason::UpstreamReset, "closed the connection while it was idle");
             return Err(Failure { error, again: Some(Box::new(request)), unsent: true, dead: true });
         }
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        // What the client would say in another protocol is kept until the upstream agrees.
+        let held = parts.extensions.get::<Allowed>().is_some().then(|| std::mem::take(&mut body));
         // Streams of gRPC end when they want to; their responses are exempt in any case.
         let grpc = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
         let end = match self.times.head_by {
@@ -98,8 +102,11 @@ impl Exchange<'_> {
         .await;
         match outcome {
             Ok(head) => {
+                if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Ok((self.switch(head, held.unwrap_or_default(), record), None));
+                }
                 let failed = may_pass(head.response.status()) && sending.all;
-                let body = if failed { sending.whole() } else { None };
+                let body = if failed { sending.whole().map(|body| held.unwrap_or(body)) } else { None };
                 let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
                 let response = self.accept(head, sending, record);
                 match response {
@@ -112,7 +119,8 @@ impl Exchange<'_> {
                 // Over a reused connection that was closed without a word, it was in all likelihood never seen.
                 let silent = !heard && matches!(fault, Fault::Ended);
                 let (unsent, dead) = (silent && !sending.begun, silent && self.reused);
-                let again = sending.into_body().map(|body| Box::new(Request::from_parts(parts, body)));
+                let body = sending.into_body().map(|body| held.unwrap_or(body));
+                let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
                 Err(Failure { error, again, unsent, dead })
             }
         }
@@ -141,7 +149,10 @@ impl Exchange<'_> {
                     let head = head::response(&bytes, LIMITS, &request.method).map_err(Fault::Head)?;
                     let status = head.response.status();
                     if status == StatusCode::SWITCHING_PROTOCOLS {
-                        return Poll::Ready(Err(Fault::Switched));
+                        let agreed = request.extensions.get::<Allowed>().is_some_and(|allowed| {
+                            is_agreed(allowed, &request.headers, status, head.response.headers())
+                        });
+                        return Poll::Ready(if agreed { Ok(head) } else { Err(Fault::Switched) });
                     }
                     if !status.is_informational() {
                         return Poll::Ready(Ok(head));
@@ -180,6 +191,18 @@ impl Exchange<'_> {
             (None, Some((end, reason))) => self.live.deadline.poll(context, *end).map(|()| reason.clone()),
             (None, None) => Poll::Pending,
         }
+    }
+
+    /// Makes our response of an agreement to go on with another protocol.
+    fn switch(self, head: ResponseHead, client: Body, record: &mut Record) -> Response<Body> {
+        record.head = Some(self.times.begun.elapsed());
+        let (mut parts, ()) = head.response.into_parts();
+        let protocol = parts.headers.get(header::UPGRADE).cloned();
+        strip_hop_by_hop(&mut parts.headers, Direction::Response);
+        if let Some(protocol) = protocol {
+            parts.headers.insert(header::UPGRADE, protocol);
+        }
+        Response::from_parts(parts, Body::stream(Tunnel::new(self.live, client, self.timeouts.idle)))
     }
 
     /// Makes our response of what came.
@@ -229,7 +252,7 @@ impl Exchange<'_> {
             Fault::Ended => because(Reason::UpstreamReset, &"closed the connection"),
             Fault::Head(bad) => because(Reason::UpstreamProtocol, bad),
             Fault::Interim => because(Reason::UpstreamProtocol, &"too many interim responses"),
-            Fault::Switched => because(Reason::UpstreamProtocol, &"switched protocols unasked"),
+            Fault::Switched => because(Reason::UpstreamProtocol, &"switched protocols in a way that was not asked for"),
             Fault::Late(reason) => because(reason.clone(), &"took too long"),
             Fault::Body(error) => Error::because(error.of_request(), error.to_string()),
         }

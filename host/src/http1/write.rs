@@ -165,6 +165,11 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) {
         match *name {
             header::TRANSFER_ENCODING | header::CONNECTION => {}
             header::CONTENT_LENGTH if !with_length => {}
+            // Heads lose it on their way in: it is there where we go on with another protocol.
+            header::UPGRADE => {
+                field(out, name, value.as_bytes());
+                out.extend_from_slice(b"connection: upgrade\r\n");
+            }
             _ => field(out, name, value.as_bytes()),
         }
     }

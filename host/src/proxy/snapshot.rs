@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use super::upgrade;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
@@ -79,6 +80,7 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error(format!("listener `{}`: {error}", listener.name))),
             }
         }
+        problems.extend(upgrade::waiting(&config, &plugins));
         if !problems.is_empty() {
             return Err(problems.into_iter().collect());
         }

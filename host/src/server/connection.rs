@@ -4,6 +4,7 @@ mod activity;
 mod ending;
 mod http1;
 mod service;
+mod switched;
 mod wire;
 
 use std::future::{Future, poll_fn};

@@ -53,6 +53,8 @@ fn route(text: &str) -> Route {
         upstream: "u".into(),
         rewrite: None,
         body_size: None,
+        upgrade: Vec::new(),
+        streaming: false,
     }
 }
 
