@@ -33,6 +33,8 @@ mod drain;
 mod tls;
 // Many requests on one connection.
 mod http2;
+// Connections that go on with another protocol.
+mod upgrades;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // The same bytes to nginx and to hyper, and where they see other requests in them.
