@@ -39,7 +39,7 @@ impl Server {
     fn config(&self, route: &str) -> String {
         let address = self.address;
         format!(
-            "drain.time = \"1s\"\n[upstream.u]\nendpoints = [\"http://{address}\"]\n[route.ws]\npath = \"/ws\"\n\
+            "drain.timeout = \"1s\"\n[upstream.u]\nendpoints = [\"http://{address}\"]\n[route.ws]\npath = \"/ws\"\n\
              upstream = \"u\"\n{route}\n"
         )
     }

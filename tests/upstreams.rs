@@ -4,6 +4,7 @@ mod balance;
 mod health;
 mod paths;
 mod retries;
+mod split;
 
 use crate::harness::{Origin, answer};
 

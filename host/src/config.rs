@@ -175,6 +175,8 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
     pub slow_start: Duration,
+    /// What is spoken with its endpoints. Default [`UpstreamProtocol::Http1`].
+    pub protocol: UpstreamProtocol,
     /// Sends the client's `Host` rather than the endpoint's authority. Default false.
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
@@ -195,8 +197,8 @@ pub struct Upstream {
     pub try_all_when_down: bool,
     /// Replaces the bodies of 5xx responses by problem bodies. Default true.
     pub hide_errors: bool,
-    /// Connections to each endpoint kept open while idle, for each worker. Default 64.
-    pub idle_connections: usize,
+    /// Its connections to each endpoint, for each worker.
+    pub connections: Connections,
 }
 
 impl Upstream {
@@ -215,6 +217,48 @@ pub struct Member {
     pub weight: NonZeroU32,
     /// Those with the highest take all requests, as long as one of them can. Default 0.
     pub priority: i32,
+}
+
+/// The connections of one worker to one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Those kept open while idle. Default 64.
+    pub idle: usize,
+    /// All of them. None: as many as there are requests.
+    pub most: Option<NonZeroUsize>,
+    /// How long a request waits where there are so many. Default 1 s.
+    pub wait: Duration,
+    /// How long one is kept without a request. Default 60 s.
+    pub idle_time: Duration,
+    /// How old one becomes, up to a tenth less. None: as old as it likes.
+    pub age: Option<Duration>,
+    /// Requests over one of them. None: as many as there are.
+    pub requests: Option<NonZeroU32>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            idle: 64,
+            most: None,
+            wait: Duration::from_secs(1),
+            idle_time: Duration::from_secs(60),
+            age: None,
+            requests: None,
+        }
+    }
+}
+
+/// What is spoken with the endpoints of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS.
+    Http2,
+    /// With TLS what the endpoint chooses, HTTP/2 rather; else HTTP/1.1.
+    Auto,
 }
 
 /// Which endpoint takes a request.
@@ -492,6 +536,12 @@ pub struct Route {
     pub chain: Vec<String>,
     /// The name of the upstream.
     pub upstream: String,
+    /// Parts of the requests that go to other upstreams. Together at most all of them.
+    pub split: Vec<Split>,
+    /// What keeps a client on its side of a split. None: each request is drawn by itself.
+    pub split_by: Option<HashKey>,
+    /// Sends copies of some requests to another upstream. Default: none.
+    pub mirror: Option<Mirror>,
     /// What the upstream sees in place of the client's path. None: the same.
     pub rewrite: Option<Rewrite>,
     /// The longest request body, else 413. Default 1 MiB; `"unlimited"` is written `None`.
@@ -500,6 +550,45 @@ pub struct Route {
     pub upgrade: Vec<String>,
     /// Whether its bodies go on for long. Default false.
     pub streaming: bool,
+}
+
+impl Route {
+    /// The names of all upstreams that its requests, or copies of them, may go to.
+    pub fn upstreams(&self) -> impl Iterator<Item = &String> {
+        let others = self.split.iter().map(|split| &split.upstream);
+        std::iter::once(&self.upstream).chain(others).chain(self.mirror.iter().map(|mirror| &mirror.upstream))
+    }
+}
+
+/// A part of a route's requests that goes to another upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The name of the upstream.
+    pub upstream: String,
+    /// How many requests.
+    pub part: Part,
+}
+
+/// Copies of requests, of which nobody reads the answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// The name of the upstream.
+    pub upstream: String,
+    /// How many requests.
+    pub part: Part,
+    /// The longest body that is copied, in bytes. Default 64 KiB.
+    pub body: usize,
+    /// Copies under way at once, for each worker. Default 16.
+    pub most: usize,
+}
+
+/// A part of requests, in thousandths of a percent: at most [`Part::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part(pub u32);
+
+impl Part {
+    /// All of them.
+    pub const ALL: Self = Self(100_000);
 }
 
 /// How a path is rewritten. What comes out is canonical, or the request is refused.

@@ -7,8 +7,10 @@
 
 mod arriving;
 mod exchange;
+mod http2;
 mod live;
 mod names;
+mod room;
 mod sending;
 mod target;
 mod trust;
@@ -20,17 +22,15 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Endpoint;
+use crate::config::{Connections, Endpoint, UpstreamProtocol};
 
 use names::Lookup;
+pub use room::Counts;
 pub use sending::is_idempotent;
 pub use target::{Failed, Target, Times};
 pub use trust::{Trust, server_name};
-
-/// How long a connection stays open without a request. nginx keeps its own for as long, and most servers close earlier.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -44,6 +44,21 @@ pub struct Connector {
 }
 
 type Targets = RefCell<HashMap<Endpoint, Vec<Weak<Target>>>>;
+
+/// How the connections to an endpoint are used.
+#[derive(Debug)]
+pub struct Use<'a> {
+    /// What verifies an endpoint with TLS.
+    pub trust: Option<&'a Trust>,
+    /// How many there may be, and for how long.
+    pub connections: Connections,
+    /// How often the endpoint's name is looked up again.
+    pub resolve: Duration,
+    /// Where they are counted, if anywhere.
+    pub counts: Option<Counts>,
+    /// What is spoken over them.
+    pub protocol: UpstreamProtocol,
+}
 
 /// What is known about one exchange, also when it fails. The caller logs and counts it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,21 +103,20 @@ impl Connector {
         }))
     }
 
-    /// The connections to an endpoint, of which `idle` are kept while nobody uses them, and whose name is looked up
-    /// again each `resolve`. Endpoints with the same address
-    /// and the same trust share them, before and after a reload.
+    /// The connections to an endpoint. Whoever verifies it alike and counts them together shares them, before and after a
+    /// reload.
     #[must_use]
-    pub fn target(&self, endpoint: &Endpoint, trust: Option<&Trust>, idle: usize, resolve: Duration) -> Rc<Target> {
+    pub fn target(&self, endpoint: &Endpoint, used: &Use<'_>) -> Rc<Target> {
         let mut targets = self.targets.borrow_mut();
         let known = targets.entry(endpoint.clone()).or_default();
         known.retain(|target| target.strong_count() > 0);
-        let same = known.iter().filter_map(Weak::upgrade).find(|target| target.is_trusted_by(trust));
+        let same = known.iter().filter_map(Weak::upgrade).find(|target| target.is_for(used));
         let target = same.unwrap_or_else(|| {
-            let target = Rc::new(Target::new(endpoint.clone(), trust.cloned(), &self.lookup));
+            let target = Rc::new(Target::new(endpoint.clone(), used, &self.lookup));
             known.push(Rc::downgrade(&target));
             target
         });
-        target.keep(idle, resolve);
+        target.adopt(used);
         target
     }
 }
@@ -129,7 +143,7 @@ async fn sweep(targets: Weak<Targets>) {
         targets.borrow_mut().retain(|_, known| {
             known.retain(|target| match target.upgrade() {
                 Some(target) => {
-                    target.sweep(oldest(now));
+                    target.sweep(now);
                     target.renew(now);
                     true
                 }
@@ -138,9 +152,4 @@ async fn sweep(targets: Weak<Targets>) {
             !known.is_empty()
         });
     }
-}
-
-/// A connection that was used last before this moment is too old.
-fn oldest(now: Instant) -> Option<Instant> {
-    now.checked_sub(IDLE)
 }

@@ -28,6 +28,7 @@ pub mod path;
 pub mod pem;
 pub mod plugin;
 pub mod proxy;
+pub mod random;
 pub mod request_id;
 pub mod rewrite;
 pub mod router;

@@ -45,6 +45,8 @@ pub struct Metrics(Arc<All>);
 pub struct RouteMetrics {
     durations: Durations,
     reasons: Words<Counter, REASONS>,
+    /// Copies that were sent, and those that were left out.
+    mirrored: [Counter; 2],
     plugins: Named<PluginMetrics>,
 }
 
@@ -83,6 +85,9 @@ pub struct UpstreamMetrics {
     /// Those that are up, ejected, down.
     endpoints: [Gauge; 3],
     ejections: Counter,
+    connections: Gauge,
+    /// Requests that waited for a connection: those that got one, and those that did not.
+    waits: [Counter; 2],
     /// Those that succeeded, and those that did not.
     checks: [Counter; 2],
     /// How often the breaker opened, and what it did not let pass.
@@ -208,6 +213,11 @@ impl RouteMetrics {
         self.reasons.of(reason).inc();
     }
 
+    /// Counts a request of which a copy was sent, or left out.
+    pub fn mirrored(&self, sent: bool) {
+        self.mirrored[usize::from(!sent)].inc();
+    }
+
     /// The handle of a plugin in this route's chain, for its load.
     pub fn plugin(&self, name: &str) -> Arc<PluginMetrics> {
         self.plugins.find_or_make(name)
@@ -298,6 +308,21 @@ impl UpstreamMetrics {
         }
     }
 
+    /// Counts a connection that is being made.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// Counts it no more.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// Counts a request that had to wait for a connection, and got one or did not.
+    pub fn waited_for_connection(&self, got: bool) {
+        self.waits[usize::from(!got)].inc();
+    }
+
     /// Counts an ejection of an endpoint.
     pub fn ejected(&self) {
         self.ejections.inc();
@@ -381,7 +406,12 @@ struct All {
 
 impl Default for RouteMetrics {
     fn default() -> Self {
-        Self { durations: Durations::new(), reasons: Words::new(Counter::default), plugins: Named::default() }
+        Self {
+            durations: Durations::new(),
+            reasons: Words::new(Counter::default),
+            mirrored: Default::default(),
+            plugins: Named::default(),
+        }
     }
 }
 
@@ -402,6 +432,8 @@ impl Default for UpstreamMetrics {
             retries: Default::default(),
             endpoints: Default::default(),
             ejections: Counter::default(),
+            connections: Gauge::default(),
+            waits: Default::default(),
             checks: Default::default(),
             breaker: Default::default(),
         }

@@ -1,5 +1,8 @@
 //! The straight line: route → chain → upstream → chain.
 
+mod destination;
+mod grpc;
+mod mirror;
 mod record;
 mod snapshot;
 mod upgrade;
@@ -25,7 +28,7 @@ use crate::connect::Connector;
 use crate::error::{Audience, Error, Reason};
 use crate::headers::{self, Kinds};
 use crate::hide::Public;
-use crate::metrics::{RouteMetrics, UpstreamMetrics};
+use crate::metrics::RouteMetrics;
 use crate::path;
 use crate::plugin::Pool;
 use crate::request_id::RequestIds;
@@ -35,6 +38,8 @@ use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
 use crate::upstream::{Asking, Prepared, Record, Upstream};
 
+use destination::{Destination, Destinations};
+use mirror::Mirror;
 use record::{Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
 use upgrade::Upgrade;
@@ -57,8 +62,8 @@ pub(crate) struct Proxy {
 struct Route {
     name: String,
     chain: Chain,
-    upstream: Rc<Upstream>,
-    upstream_metrics: Arc<UpstreamMetrics>,
+    destinations: Destinations,
+    mirror: Option<Rc<Mirror>>,
     metrics: Arc<RouteMetrics>,
     body_size: Option<u64>,
     rewrite: Option<Rewrite>,
@@ -83,18 +88,25 @@ impl Proxy {
                 kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone(), snapshot.metrics.plugin(name))));
             pools.insert(name.clone(), pool);
         }
-        let upstream =
-            |prepared: &Arc<Prepared>| Rc::new(Upstream::new(prepared.clone(), connector, snapshot.config.workers));
-        let upstreams: HashMap<&str, Rc<Upstream>> =
-            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), upstream(it))).collect();
+        let destination = |prepared: &Arc<Prepared>| {
+            let upstream = Rc::new(Upstream::new(prepared.clone(), connector, snapshot.config.workers));
+            Rc::new(Destination { upstream, metrics: snapshot.metrics.upstream(&prepared.config().name) })
+        };
+        let upstreams: HashMap<&str, Rc<Destination>> =
+            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), destination(it))).collect();
+        let to = |name: &String| upstreams[name.as_str()].clone();
         let route = |route: &config::Route| {
             let metrics = snapshot.metrics.route(&route.name);
             let link = |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name) };
             Rc::new(Route {
                 name: route.name.clone(),
                 chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
-                upstream: upstreams[route.upstream.as_str()].clone(),
-                upstream_metrics: snapshot.metrics.upstream(&route.upstream),
+                destinations: Destinations::new(
+                    to(&route.upstream),
+                    route.split.iter().map(|split| (split.part, to(&split.upstream))).collect(),
+                    route.split_by.clone(),
+                ),
+                mirror: route.mirror.as_ref().map(|it| Mirror::new(it, to(&it.upstream), metrics.clone())),
                 metrics,
                 body_size: route.body_size,
                 rewrite: Rewrite::new(route),
@@ -127,6 +139,7 @@ impl Proxy {
             }
         };
         let audience = Audience::of_request(&request);
+        let grpc = audience.is_grpc() && request.version() == Version::HTTP_2;
         let response = match self.admit(&mut request, kinds, peer, listener, entry) {
             Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
@@ -137,7 +150,8 @@ impl Proxy {
                 error.response(&audience, request_id.as_str()).map(Body::from)
             }
         };
-        unanswered.finish(response)
+        let response = unanswered.finish(response);
+        if grpc { response.map(grpc::with_status) } else { response }
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
@@ -223,12 +237,7 @@ impl Proxy {
         let mut pass = route.chain.begin(caller);
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
-            (Ok(Flow::Continue(mut request)), None) => {
-                if let Some(upgrade) = upgrade {
-                    upgrade.put_into(&mut request);
-                }
-                self.send(route, &pass.caller, request, entry).await
-            }
+            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, upgrade, entry).await,
             (Ok(Flow::Respond(response)), _) => Ok(response),
             (Err(error), _) => Err(error),
         };
@@ -244,7 +253,8 @@ impl Proxy {
         let public = Public { scheme: client.scheme.unwrap_or(*scheme), authority };
         let leaks = self.snapshot.hidden.apply(response.headers_mut(), public);
         if leaks > 0 {
-            route.upstream_metrics.leaks.inc_by(leaks as u64);
+            let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
+            destination.metrics.leaks.inc_by(leaks as u64);
         }
         entry.end(pass);
         response
@@ -255,15 +265,22 @@ impl Proxy {
         route: &Route,
         caller: &Caller,
         mut request: Request<Body>,
+        upgrade: Option<Upgrade>,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Error> {
         let headers = request.headers_mut();
         headers::set_forwarding(headers, &caller.client, caller.scheme, &caller.authority)?;
         headers.insert(REQUEST_ID, caller.request_id.header().clone());
+        let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
+        let begun = Instant::now();
+        let asking = Asking { client: caller.client.ip, secure, begun };
+        let destination = route.destinations.of(&request, asking);
+        let upstream = &destination.upstream;
+        entry.destination = Some(destination.clone());
         // In place of the client's, which says the same in another form, or of none where the target had it.
-        if route.upstream.config().preserve_host {
+        if upstream.config().preserve_host {
             let host = HeaderValue::try_from(&*caller.authority).map_err(|_| Error::new(Reason::BadHost))?;
-            headers.insert(HOST, host);
+            request.headers_mut().insert(HOST, host);
         }
         if let Some(rewrite) = &route.rewrite {
             let mut target = std::mem::take(request.uri_mut());
@@ -272,26 +289,29 @@ impl Proxy {
         }
         let method = request.method().clone();
         let mut record = Record::default();
-        let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
-        let begun = Instant::now();
-        let asking = Asking { client: caller.client.ip, secure, begun };
-        let answer = route.upstream.send(request, asking, &mut record).await;
+        if let Some(mirror) = &route.mirror {
+            mirror.look(&mut request, &caller.authority, asking);
+        }
+        if let Some(upgrade) = upgrade {
+            upgrade.put_into(&mut request);
+        }
+        let answer = upstream.send(request, asking, &mut record).await;
         let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
             Ok(mut response) => {
                 if let Some(rewrite) = &route.rewrite {
-                    rewrite.response(response.headers_mut(), &route.upstream.config().endpoints);
+                    rewrite.response(response.headers_mut(), &upstream.config().endpoints);
                 }
-                route.upstream_metrics.answered(&method, response.status(), took);
-                if response.status().is_server_error() && route.upstream.config().hide_errors {
+                destination.metrics.answered(&method, response.status(), took);
+                if response.status().is_server_error() && upstream.config().hide_errors {
                     return Err(Error::new(Reason::UpstreamStatus(response.status())));
                 }
                 Ok(response)
             }
             Err(error) => {
-                route.upstream_metrics.failed(error.reason().code(), took);
+                destination.metrics.failed(error.reason().code(), took);
                 Err(error)
             }
         }

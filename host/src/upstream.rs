@@ -27,15 +27,18 @@ use crate::config::{self, Balance, Endpoint};
 use crate::connect::{self, Connector, Target, Times, is_idempotent};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::headers;
+use crate::random::Random;
 
 pub use crate::connect::Record;
 pub use affinity::Asking;
+pub(crate) use affinity::key;
 pub use known::Known;
 pub use prepared::Prepared;
 pub use report::Report;
 
-use balance::{Balancer, Random, Sight};
-use health::State;
+use balance::{Balancer, Sight};
+use health::{Health, State};
 use latency::Latency;
 use retry::{Budget, Failed, Next, Tries};
 use visit::{Entered, Visit};
@@ -63,11 +66,11 @@ impl Upstream {
     #[must_use]
     pub fn new(prepared: Arc<Prepared>, connector: &Connector, workers: NonZeroUsize) -> Self {
         let config = &prepared.config;
-        let peer = |endpoint: &Endpoint| Peer {
-            target: connector.target(endpoint, prepared.trust.as_ref(), config.idle_connections, config.resolve),
+        let peer = |(endpoint, health): (&Endpoint, &Arc<Health>)| Peer {
+            target: connector.target(endpoint, &prepared.used(health)),
             latency: Latency::new(),
         };
-        let peers = config.endpoints().map(peer).collect();
+        let peers = config.endpoints().zip(&prepared.health).map(peer).collect();
         let balancer = Balancer::new(&config.balance, &config.endpoints, Random::new());
         let budget = Budget::new(u32::try_from(workers.get()).unwrap_or(u32::MAX), Instant::now());
         Self { prepared, peers, balancer, budget, random: Random::new() }
@@ -115,7 +118,8 @@ impl Upstream {
         let mut request = Some(request);
         let mut asked = Asked::default();
         let mut tries = Tries::default();
-        let total = after(begun, config.timeouts.total);
+        let call = request.as_ref().and_then(|request| call_time(request)).map(|time| after(begun, time));
+        let total = after(begun, config.timeouts.total).min(call.unwrap_or_else(|| after(begun, Duration::MAX)));
         loop {
             let Some((place, probe)) = self.pick(&wish, &asked, now, harmless) else {
                 return Err(Reason::UpstreamUnavailable.into());
@@ -128,7 +132,7 @@ impl Upstream {
             record.endpoint = Some(place);
             record.asked += 1;
             let head_by = config.timeouts.once.map(|once| after(now, once));
-            let times = Times { begun: now, total, head_by };
+            let times = Times { begun: now, total, head_by, call };
             let outcome = target.send(&mut request, &config.timeouts, times, record).await;
             if let (Balance::PeakEwma, Some(took)) = (&config.balance, record.head) {
                 latency.measured(took, now + took);
@@ -141,6 +145,9 @@ impl Upstream {
             let failed = match &outcome {
                 Ok(response) if !config.retries.statuses.contains(&response.status()) => None,
                 Ok(response) => Some(Failed::Answered(response.headers())),
+                Err(connect::Failed { unsent: true, error }) if *error.reason() == Reason::UpstreamUnavailable => {
+                    Some(Failed::Full)
+                }
                 Err(connect::Failed { unsent: true, .. }) => Some(Failed::Unsent),
                 Err(connect::Failed { error, .. }) => Some(Failed::Silent(error.reason())),
             };
@@ -198,7 +205,7 @@ impl Upstream {
         let Prepared { config, sticky, .. } = &*self.prepared;
         let place = sticky.as_ref().and_then(|sticky| sticky.place(request.headers()));
         let key = match &config.balance {
-            Balance::ConsistentHash(by) => affinity::key(by, request.uri(), request.headers(), asking),
+            Balance::ConsistentHash(by) => key(by, request.uri(), request.headers(), asking),
             _ => None,
         };
         Wish { place, key }
@@ -244,6 +251,11 @@ impl Upstream {
         let sight = Sighting { upstream: self, asked, now, worst: State::Up };
         (0..self.peers.len()).any(|place| sight.is_open(place))
     }
+}
+
+/// How long a client of gRPC waits for the end of its call. Calls have a body.
+fn call_time(request: &Request<Body>) -> Option<Duration> {
+    if matches!(request.body(), Body::Empty) { None } else { headers::grpc_timeout(request.headers()) }
 }
 
 /// Where a request would like to go.

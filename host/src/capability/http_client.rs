@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
-use crate::config::{Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
-use crate::connect::{Connector, Failed, Record, Target, Times, Trust};
+use crate::config::{Connections, Endpoint, HttpOrigin, UpstreamProtocol, UpstreamTimeouts, UpstreamTls};
+use crate::connect::{Connector, Failed, Record, Target, Times, Trust, Use};
 use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
@@ -234,7 +234,7 @@ impl Outgoing {
         let timeouts =
             UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time, once: None };
         let begun = Instant::now();
-        let times = Times { begun, total: after(begun, time), head_by: None };
+        let times = Times { begun, total: after(begun, time), head_by: None, call: None };
         let mut request = Some(request);
         let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
         for address in self.resolve(&origin.granted).await? {
@@ -274,7 +274,10 @@ impl Outgoing {
 
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
-        let target = self.connector.target(&endpoint, origin.trust.as_ref(), IDLE, RESOLVE);
+        let connections = Connections { idle: IDLE, ..Connections::default() };
+        let protocol = UpstreamProtocol::Http1;
+        let used = Use { trust: origin.trust.as_ref(), connections, resolve: RESOLVE, counts: None, protocol };
+        let target = self.connector.target(&endpoint, &used);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));
         kept.push_back(target.clone());

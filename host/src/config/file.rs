@@ -15,7 +15,10 @@ use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
     Priority, ProtocolName, Reference, Size, Text,
 };
-use super::{AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores};
+use super::{
+    AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores,
+    UpstreamProtocol,
+};
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
 #[must_use]
@@ -153,12 +156,17 @@ table! {
         "sticky" sticky: Sticky,
         /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
         "slow-start" slow_start: Duration,
+        /// What is spoken with endpoints: `"http1"`, `"http2"` (with prior knowledge where there is no TLS), or `"auto"`:
+        /// with TLS HTTP/2 where the endpoint has it, else HTTP/1.1. gRPC needs HTTP/2. Default `"http1"`.
+        "protocol" protocol: UpstreamProtocol,
         /// Sends the client's `Host` rather than the endpoint's. Default false.
         "preserve-host" preserve_host: bool,
         /// Replaces the bodies of 5xx responses. Default true.
         "hide-errors" hide_errors: bool,
         /// Connections to each endpoint kept open while idle, for each worker. Default 64.
         "idle-connections" idle_connections: Count,
+        /// What else holds for connections to each endpoint.
+        "connections" connections: Connections,
         /// How often the names of endpoints are looked up again, 5s to 1d. Default `"30s"`.
         "resolve" resolve: Duration,
         /// How long things may take.
@@ -176,6 +184,25 @@ table! {
         "when-down" when_down: WhenDown,
         /// How `https` endpoints are verified.
         "tls" tls: UpstreamTls,
+    }
+}
+
+table! {
+    /// `connections` of an upstream: those of one worker to one endpoint.
+    "a table" "{ most = 100 }"
+    pub(crate) struct Connections {
+        /// As many as there may be, 1 to 100000. Default: as many as there are requests.
+        "most" most: Count,
+        /// How long a request waits for one of them where there are so many, else it goes to another endpoint, or is
+        /// answered 503. Default `"1s"`.
+        "wait" wait: Duration,
+        /// How long one is kept without a request. One whose endpoint says that it closes it sooner, by
+        /// `Keep-Alive: timeout=…`, is not used any more a second before that. Default `"60s"`.
+        "idle" idle: Duration,
+        /// How old one becomes, up to a tenth less: what it carries then is its last request. Default: as old as it likes.
+        "age" age: Duration,
+        /// Requests over one of them, 1 or more. Default: as many as there are.
+        "requests" requests: Count,
     }
 }
 
@@ -405,6 +432,13 @@ table! {
         "chain" chain: Vec<At<Reference>>,
         /// The name of the upstream. Required.
         "upstream" upstream: Reference,
+        /// Parts of the requests that go to other upstreams: one table, or several.
+        "split" split: OneOrMore<Split>,
+        /// What keeps a client on its side of a split: `"address"` of the client, `"path"`, `"header:NAME"` or
+        /// `"cookie:NAME"`. A request without the header or cookie goes to `upstream`. Default: each is drawn by itself.
+        "split-by" split_by: HashKey,
+        /// Sends copies of requests to another upstream, and throws the answers away.
+        "mirror" mirror: Mirror,
         /// Is taken away from the begin of paths before they go to the upstream, and put back before those that it answers.
         "strip-prefix" strip_prefix: Path,
         /// Is put before paths that go to the upstream, after `strip-prefix`, and taken away from those that it answers.
@@ -423,6 +457,32 @@ table! {
         /// Declares that bodies of this route go on for long (events, streams of gRPC): a plugin of the chain that asks
         /// for whole bodies is an error. Default false.
         "streaming" streaming: bool,
+    }
+}
+
+table! {
+    /// `split` of a route.
+    "a table" "{ upstream = \"search-next\", percent = 5 }"
+    pub(crate) struct Split {
+        /// The name of the other upstream. Required.
+        "upstream" upstream: Reference,
+        /// Requests of a hundred, 0 to 100, with up to three decimals. Required.
+        "percent" percent: Part,
+    }
+}
+
+table! {
+    /// `mirror` of a route.
+    "a table" "{ upstream = \"search-next\", percent = 5 }"
+    pub(crate) struct Mirror {
+        /// The name of the other upstream. Required.
+        "upstream" upstream: Reference,
+        /// Requests of a hundred that are copied, 0 to 100, with up to three decimals. Default 100.
+        "percent" percent: Part,
+        /// The longest request body that is copied, up to 16MiB. Default `"64KiB"`.
+        "body" body: Size,
+        /// Copies under way at once, for each worker; 1 to 10000. More are left out, and counted. Default 16.
+        "most" most: Count,
     }
 }
 

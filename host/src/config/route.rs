@@ -1,6 +1,7 @@
 //! Routes: from what is written to what they match.
 
 pub(crate) mod rewrite;
+mod split;
 
 use std::collections::BTreeSet;
 
@@ -39,6 +40,9 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
     if let Some(upstream) = &upstream {
         check_name(upstream, "upstream", known.upstreams, reader);
     }
+    let split = split::split(written.split, upstream.as_ref(), known, reader);
+    let split_by = split::by(written.split_by, &split, reader);
+    let mirror = split::mirror(written.mirror, known, reader);
     let path = path?;
     let rewrite = rewrite::rewrite(written.strip_prefix, written.add_prefix, written.rewrite, &path, keep, reader);
     let matches = Match { host: written.host.or(HostMatch::Any), path, methods, headers, query, encoded_slash: keep };
@@ -49,6 +53,9 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         priority: written.priority.or(Priority(0)).0,
         chain,
         upstream: upstream?.value.0,
+        split,
+        split_by,
+        mirror,
         rewrite,
         body_size: written.body_size.or(BodySize(Some(BODY_SIZE))).0,
         upgrade: upgrade(written.upgrade, reader),

@@ -1,6 +1,7 @@
 //! Upstreams.
 
 mod balance;
+mod connections;
 mod health;
 mod retries;
 pub(crate) mod values;
@@ -14,7 +15,7 @@ use super::pem::pem;
 use super::reader::{At, Entry, Reader};
 use super::units::show_duration;
 use super::value::{Count, Priority};
-use super::{Member, Upstream, UpstreamTimeouts, UpstreamTls, file};
+use super::{Member, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls, file};
 use values::{WhenDown, WrittenEndpoint};
 
 /// An upstream, or none after its problems were reported.
@@ -77,6 +78,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         balance,
         sticky,
         slow_start: within(reader, written.slow_start, Duration::ZERO, Duration::ZERO..=DAY, show_duration),
+        protocol: written.protocol.or(UpstreamProtocol::default()),
         preserve_host: written.preserve_host.or(false),
         tls,
         resolve: within(reader, written.resolve, 30 * SECOND, 5 * SECOND..=DAY, show_duration),
@@ -94,7 +96,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         breaker: health::breaker(written.breaker, reader),
         try_all_when_down: matches!(written.when_down.or(WhenDown::Refuse), WhenDown::Try),
         hide_errors: written.hide_errors.or(true),
-        idle_connections: count(reader, written.idle_connections, 64, 0..=100_000).0,
+        connections: connections::connections(written.idle_connections, written.connections, reader),
     })
 }
 

@@ -28,9 +28,9 @@ use crate::http1::head::{self, BadHead, Limits, ResponseHead, Scan};
 use crate::http1::upgrade::{Allowed, is_agreed};
 
 /// How large the head of a response may be.
-const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
+pub(super) const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
 /// Interim responses before the final one. An upstream has no use for more than one or two.
-const INTERIM: u32 = 16;
+pub(super) const INTERIM: u32 = 16;
 
 pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
@@ -49,6 +49,13 @@ pub(super) struct Failure {
     pub(super) unsent: bool,
     /// The connection had served others before, and was closed without a word: in all likelihood before it came.
     pub(super) dead: bool,
+}
+
+impl Failure {
+    /// One after which there is nothing to try.
+    pub(super) fn last(error: Error) -> Self {
+        Self { error, again: None, unsent: false, dead: false }
+    }
 }
 
 /// Why no head came.
@@ -78,14 +85,15 @@ impl Exchange<'_> {
         // What the client would say in another protocol is kept until the upstream agrees.
         let held = parts.extensions.get::<Allowed>().is_some().then(|| std::mem::take(&mut body));
         // Streams of gRPC end when they want to; their responses are exempt in any case.
-        let grpc = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
+        let endless = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
         let end = match self.times.head_by {
-            _ if grpc => None,
+            _ if endless => self.times.call.map(|call| (call, Reason::TotalTimeout)),
             Some(head_by) if head_by < self.times.total => Some((head_by, Reason::UpstreamTimeout)),
             _ => Some((self.times.total, Reason::TotalTimeout)),
         };
         // To a connection that was at hand it is the same moment.
         let begun = if self.reused { self.times.begun } else { Instant::now() };
+        self.live.serves();
         let wire = &mut self.live.wire;
         let mut sending = Sending::new(wire, &parts.method, &parts.uri, &parts.headers, body, begun);
 
@@ -111,7 +119,7 @@ impl Exchange<'_> {
                 let response = self.accept(head, sending, record);
                 match response {
                     Ok(response) => Ok((response, again)),
-                    Err(error) => Err(Failure { error, again: None, unsent: false, dead: false }),
+                    Err(error) => Err(Failure::last(error)),
                 }
             }
             Err(fault) => {
@@ -212,6 +220,7 @@ impl Exchange<'_> {
         let (mut parts, ()) = head.response.into_parts();
         parts.version = Version::HTTP_11;
         if head.kinds.hop_by_hop() {
+            self.live.told(&parts.headers);
             strip_hop_by_hop(&mut parts.headers, Direction::Response);
         }
         let keep = head.keep_alive && sending.all;
@@ -237,7 +246,7 @@ impl Exchange<'_> {
             }
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let total = (!is_endless(&parts.headers)).then_some(self.times.total);
+        let total = if is_endless(&parts.headers) { self.times.call } else { Some(self.times.total) };
         let body = Arriving::new(self.live, self.home.clone(), decoder, first)
             .within(self.timeouts.idle, total)
             .reusable(keep && head.length != Length::UntilClose);
@@ -260,12 +269,12 @@ impl Exchange<'_> {
 }
 
 /// Whether the same request may well be answered otherwise a moment later.
-fn may_pass(status: StatusCode) -> bool {
+pub(super) fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 /// Whether a body by its nature ends when it wants to, and not soon.
-fn is_endless(headers: &HeaderMap) -> bool {
+pub(super) fn is_endless(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else {
         return false;
     };

@@ -15,16 +15,19 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::exchange::Exchange;
-use super::live::{Counted, Live};
+use super::http2::Http2;
+use super::live::Live;
 use super::names::{self, Lookup, Names};
+use super::room::{Counted, Room};
 use super::sending::is_idempotent;
 use super::trust::Trust;
-use super::{Record, oldest};
+use super::{Record, Use};
 use crate::body::Body;
-use crate::config::{Endpoint, UpstreamTimeouts};
+use crate::config::{Connections, Endpoint, UpstreamProtocol, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
 use crate::http1::wire::Io;
+use crate::random::Random;
 
 /// An endpoint with its connections.
 pub struct Target {
@@ -37,9 +40,11 @@ pub struct Target {
     /// a quiet hour does not need becomes old at the other end.
     #[expect(clippy::vec_box, reason = "they move between here and exchanges, and are large")]
     idle: RefCell<Vec<Box<Live>>>,
-    keep: Cell<usize>,
+    config: Cell<Connections>,
     /// Connections that are there or being made, idle ones included.
-    open: Rc<Cell<usize>>,
+    room: Rc<Room>,
+    /// Those of HTTP/2, where that may be spoken.
+    pub(super) http2: Option<Box<Http2>>,
 }
 
 /// When one try began, and when it ends.
@@ -51,6 +56,9 @@ pub struct Times {
     pub total: Instant,
     /// When the head of the response has to be there, apart from that.
     pub head_by: Option<Instant>,
+    /// When the client has no use for an answer any more, where it says so itself. Of an exchange that goes on for as
+    /// long as it likes this is the one end.
+    pub call: Option<Instant>,
 }
 
 /// Why there is no response.
@@ -71,31 +79,49 @@ enum Place {
 struct Tls {
     trust: Trust,
     connector: TlsConnector,
+    /// The same that offers HTTP/2.
+    http2: Option<TlsConnector>,
     name: Option<ServerName<'static>>,
 }
 
 impl Target {
-    pub(super) fn new(endpoint: Endpoint, trust: Option<Trust>, lookup: &Lookup) -> Self {
+    pub(super) fn new(endpoint: Endpoint, used: &Use<'_>, lookup: &Lookup) -> Self {
         let place = match endpoint.host.parse::<IpAddr>() {
             Ok(ip) => Place::Address(SocketAddr::new(ip, endpoint.port)),
             Err(_) => Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup.clone()))),
         };
-        let resolve = Cell::new(Duration::MAX);
-        let tls = trust.filter(|_| endpoint.tls).map(|trust| Tls {
+        let may_be_http2 = used.protocol != UpstreamProtocol::Http1;
+        let tls = used.trust.filter(|_| endpoint.tls).map(|trust| Tls {
             connector: TlsConnector::from(trust.config()),
+            http2: may_be_http2
+                .then(|| trust.config_of_http2(used.protocol == UpstreamProtocol::Auto))
+                .map(TlsConnector::from),
             name: trust.name_of(&endpoint),
-            trust,
+            trust: trust.clone(),
         });
-        Self { endpoint, place, resolve, tls, idle: RefCell::default(), keep: Cell::new(0), open: Rc::default() }
+        Self {
+            endpoint,
+            place,
+            resolve: Cell::new(used.resolve),
+            tls,
+            idle: RefCell::default(),
+            config: Cell::new(used.connections),
+            room: Room::new(used.counts.clone()),
+            http2: may_be_http2.then(|| Box::new(Http2::new(used.protocol))),
+        }
     }
 
-    pub(super) fn is_trusted_by(&self, trust: Option<&Trust>) -> bool {
-        !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == trust
+    /// Whether its connections can be used like this: verified alike, and counted together.
+    pub(super) fn is_for(&self, used: &Use<'_>) -> bool {
+        let same_trust = !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == used.trust;
+        let protocol = self.http2.as_ref().map_or(UpstreamProtocol::Http1, |http2| http2.protocol());
+        same_trust && protocol == used.protocol && self.room.counts() == used.counts.as_ref()
     }
 
-    pub(super) fn keep(&self, idle: usize, resolve: Duration) {
-        self.keep.set(idle);
-        self.resolve.set(resolve);
+    /// Takes what may have changed with a reload.
+    pub(super) fn adopt(&self, used: &Use<'_>) {
+        self.config.set(used.connections);
+        self.resolve.set(used.resolve);
     }
 
     /// The endpoint behind it.
@@ -110,10 +136,12 @@ impl Target {
         self.idle.borrow().len()
     }
 
-    /// Requests that are under way, those whose response is still coming included: each has a connection of its own.
+    /// Requests that are under way, those whose response is still coming included. In HTTP/1 each has a connection of its
+    /// own.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.open.get().saturating_sub(self.idle())
+        let (connections, requests) = self.http2.as_ref().map_or((0, 0), |http2| http2.busy());
+        self.room.open().saturating_sub(self.idle() + connections) + requests
     }
 
     /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
@@ -131,8 +159,17 @@ impl Target {
         times: Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failed> {
+        if self.http2.is_some()
+            && let Some(outcome) = Box::pin(self.send_multiplexed(place, timeouts, times, record)).await
+        {
+            return outcome;
+        }
         let mut repeated = false;
         record.reused = false;
+        let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
+        if !self.has_room() {
+            Box::pin(self.wait(until)).await.map_err(|error| Failed { error, unsent: true })?;
+        }
         while let Some(live) = self.take(times.begun) {
             let Some(request) = place.take() else {
                 return Err(Failed { error: Reason::Internal.into(), unsent: false });
@@ -160,8 +197,7 @@ impl Target {
         }
         let connecting = Instant::now();
         // On its own: most requests find a connection, and are spared the room for making one.
-        let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
-        let live = match Box::pin(self.open(timeouts, until)).await {
+        let live = match Box::pin(self.open(timeouts, until, false)).await {
             Ok(live) => live,
             Err(error) => return Err(Failed { error, unsent: !repeated }),
         };
@@ -182,24 +218,45 @@ impl Target {
         }
     }
 
+    /// How its connections are used.
+    pub(super) fn config(&self) -> Connections {
+        self.config.get()
+    }
+
     /// Makes a connection, with TLS where the endpoint has it, and closes it.
     ///
     /// # Errors
     /// Why there is none by then.
     pub async fn reachable(&self, timeouts: &UpstreamTimeouts, until: Instant) -> Result<(), Error> {
-        self.open(timeouts, until).await.map(drop)
+        self.open(timeouts, until, false).await.map(drop)
     }
 
-    /// The connection that was used last, unless it is too old.
+    /// Whether there is a connection for one more request, or may be.
+    fn has_room(&self) -> bool {
+        self.config.get().most.is_none_or(|most| self.room.open() < most.get()) || self.idle() > 0
+    }
+
+    /// Waits until there is room.
+    async fn wait(&self, until: Instant) -> Result<(), Error> {
+        let until = after(Instant::now(), self.config.get().wait).min(until);
+        let room = async {
+            while !self.has_room() {
+                self.room.freed().await;
+            }
+        };
+        let waited = timeout_at(until, room).await;
+        if let Some(counts) = self.room.counts() {
+            counts.upstream.waited_for_connection(waited.is_ok());
+        }
+        waited.map_err(|_| self.error(Reason::UpstreamUnavailable, "has as many connections as it may"))
+    }
+
+    /// The connection that was used last of those that are young enough.
     fn take(&self, now: Instant) -> Option<Box<Live>> {
+        let config = self.config.get();
         loop {
             let live = self.idle.borrow_mut().pop()?;
-            if oldest(now).is_some_and(|oldest| live.used < oldest) {
-                // The others are older still.
-                self.idle.borrow_mut().clear();
-                return None;
-            }
-            if self.has(&live) {
+            if live.is_young(now, &config) && self.has(live.peer) {
                 return Some(live);
             }
         }
@@ -208,20 +265,24 @@ impl Target {
     /// Takes back a connection on which everything was said by `now`; one that is not wanted is dropped. Whether it was
     /// closed meanwhile shows when it is taken, or to the sweeper.
     pub(super) fn give_back(&self, mut live: Box<Live>, now: Instant) {
-        if self.keep.get() == 0 || !live.is_done() || !self.has(&live) {
+        let config = self.config.get();
+        live.used = now;
+        if config.idle == 0 || !live.is_done() || !live.is_young(now, &config) || !self.has(live.peer) {
             return;
         }
-        live.used = now;
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= self.keep.get() {
+        if idle.len() >= config.idle {
             idle.remove(0);
         }
         idle.push(live);
+        if config.most.is_some() {
+            self.room.is_free();
+        }
     }
 
     /// Whether the connection is to an address that the endpoint still has. Others end with what they carry.
-    fn has(&self, live: &Live) -> bool {
-        match (&self.place, live.peer) {
+    pub(super) fn has(&self, peer: Option<SocketAddr>) -> bool {
+        match (&self.place, peer) {
             (Place::Names(names), Some(peer)) => names.has(peer),
             _ => true,
         }
@@ -237,15 +298,25 @@ impl Target {
         }
     }
 
-    pub(super) fn sweep(&self, oldest: Option<Instant>) {
+    pub(super) fn sweep(&self, now: Instant) {
+        let config = self.config.get();
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|live| oldest.is_none_or(|oldest| live.used >= oldest) && live.rest() && self.has(live));
-        let many = idle.len().saturating_sub(self.keep.get());
+        idle.retain_mut(|live| live.is_young(now, &config) && live.rest() && self.has(live.peer));
+        let many = idle.len().saturating_sub(config.idle);
         idle.drain(..many);
+        if let Some(http2) = &self.http2 {
+            http2.sweep(now, &config, |peer| self.has(peer));
+        }
     }
 
-    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Box<Live>, Error> {
-        let counted = Counted::new(&self.open);
+    /// Makes a connection. `http2`: one on which that may be spoken.
+    pub(super) async fn open(
+        &self,
+        timeouts: &UpstreamTimeouts,
+        total: Instant,
+        http2: bool,
+    ) -> Result<Box<Live>, Error> {
+        let counted = Counted::new(&self.room);
         let until = after(Instant::now(), timeouts.connect).min(total);
         let (stream, peer) = match timeout_at(until, self.reach()).await {
             Ok(reached) => reached?,
@@ -261,14 +332,17 @@ impl Target {
                     return Err(self.error(Reason::UpstreamTls, "has a name that no certificate can be for"));
                 };
                 let until = after(Instant::now(), timeouts.tls).min(total);
-                match timeout_at(until, tls.connector.connect(name, stream)).await {
+                let connector = tls.http2.as_ref().filter(|_| http2).unwrap_or(&tls.connector);
+                match timeout_at(until, connector.connect(name, stream)).await {
                     Ok(Ok(stream)) => Io::Tls(Box::new(stream.into())),
                     Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
                     Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),
                 }
             }
         };
-        Ok(Box::new(Live::new(stream, peer, counted)))
+        // A tenth less at random: connections that were made together are not all made anew together.
+        let age = self.config.get().age.map(|age| after(Instant::now(), age - Random::new().part(age / 10)));
+        Ok(Box::new(Live::new(stream, peer, age, counted)))
     }
 
     /// Connects to the address, or to one of those that the name has.

@@ -55,6 +55,15 @@ impl Metrics {
                 write_counter(&mut series, &[("route", &**route), ("reason", reason)], count)?;
             }
         }
+        let mut series = out.counter(
+            "tollgate_route_mirrored",
+            "Requests of which a copy was sent to the mirror, or left out, by route.",
+        )?;
+        for (route, metrics) in routes.iter().filter(|(_, metrics)| metrics.mirrored.iter().any(|it| it.get() > 0)) {
+            for (result, count) in ["sent", "left-out"].iter().zip(&metrics.mirrored) {
+                write_counter(&mut series, &[("route", &**route), ("result", *result)], count)?;
+            }
+        }
         let mut series = out.gauge("tollgate_connections_open", "Connections that are open, by listener.")?;
         for (listener, metrics) in self.0.listeners.alive() {
             write_gauge(&mut series, &[("listener", &*listener)], metrics.connections.get())?;
@@ -198,6 +207,19 @@ impl Metrics {
         for (upstream, metrics) in &upstreams {
             for (state, count) in ["up", "ejected", "down"].iter().zip(&metrics.endpoints) {
                 write_gauge(&mut series, &[("upstream", &**upstream), ("state", *state)], count.get())?;
+            }
+        }
+        let mut series = out.gauge("tollgate_upstream_connections", "Open connections to an upstream.")?;
+        for (upstream, metrics) in &upstreams {
+            write_gauge(&mut series, &[("upstream", &**upstream)], metrics.connections.get())?;
+        }
+        let mut series = out.counter(
+            "tollgate_upstream_connection_waits",
+            "Requests that had to wait for a connection, and got one in time or did not.",
+        )?;
+        for (upstream, metrics) in &upstreams {
+            for (result, count) in RESULTS.iter().zip(&metrics.waits) {
+                write_counter(&mut series, &[("upstream", &**upstream), ("result", *result)], count)?;
             }
         }
         let mut series =

@@ -11,6 +11,7 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Route;
+use super::destination::Destination;
 use crate::body::{End, Observe};
 use crate::chain::{Ended, Pass};
 use crate::error::{Error, Reason};
@@ -18,13 +19,16 @@ use crate::metrics::{ActiveRequest, RouteMetrics};
 use crate::request_id::RequestId;
 use crate::server::connection::{Peer, Received};
 use crate::telemetry::{AccessEntry, AccessLines};
+use crate::upstream::Upstream;
 
 /// Everything that the line will say. Values are kept as they are shared; nothing is formatted before the end.
 pub(super) struct Entry {
     pub(super) request_id: RequestId,
     pub(super) client: Option<IpAddr>,
     pub(super) route: Option<Rc<Route>>,
-    /// By its place in the route's upstream.
+    /// None where no upstream was asked.
+    pub(super) destination: Option<Rc<Destination>>,
+    /// By its place in the upstream.
     pub(super) endpoint: Option<usize>,
     pub(super) upstream_duration: Option<std::time::Duration>,
     pub(super) status: Option<StatusCode>,
@@ -93,6 +97,7 @@ impl Entry {
             request_id,
             client: Some(peer.address.ip()),
             route: None,
+            destination: None,
             endpoint: None,
             upstream_duration: None,
             status: None,
@@ -105,6 +110,12 @@ impl Entry {
             consumer: None,
             active: Cell::new(Some(active)),
         }
+    }
+
+    /// The upstream that was asked, or the route's own where none was.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        let own = || self.route.as_ref().map(|route| route.destinations.main());
+        self.destination.as_deref().or_else(own).map(|destination| &*destination.upstream)
     }
 
     pub(super) fn is_head(&self) -> bool {
@@ -165,7 +176,8 @@ impl Observe for Closing {
         let Some(line) = &entry.line else { return };
         let asked = line.asked.as_ref();
         let route = entry.route.as_ref();
-        let endpoint = route.zip(entry.endpoint).and_then(|(route, place)| route.upstream.endpoint(place));
+        let upstream = entry.upstream();
+        let endpoint = upstream.zip(entry.endpoint).and_then(|(upstream, place)| upstream.endpoint(place));
         self.lines.write(&AccessEntry {
             time: line.time,
             request_id: entry.request_id.as_str(),
@@ -179,7 +191,7 @@ impl Observe for Closing {
             status: entry.status.map(|status| status.as_u16()),
             reason: &reason,
             route: route.map(|route| route.name.as_str()),
-            upstream: route.map(|route| route.upstream.config().name.as_str()),
+            upstream: upstream.map(|upstream| upstream.config().name.as_str()),
             endpoint: endpoint.and_then(|endpoint| endpoint.authority.to_str().ok()),
             duration: took,
             upstream_duration: entry.upstream_duration,

@@ -1,6 +1,7 @@
 //! How one endpoint is, as all workers know it: by what became of requests, and by checks.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::balance::WHOLE;
@@ -11,6 +12,8 @@ use crate::config::Ejection;
 /// What the workers share about one endpoint. It outlives a reload that keeps the endpoint.
 #[derive(Debug)]
 pub(super) struct Health {
+    /// Open connections of all workers.
+    pub(super) connections: Arc<AtomicUsize>,
     /// Since when it takes requests, on the upstream's clock. 0: as long as all the others.
     since: AtomicU64,
     state: AtomicU8,
@@ -45,6 +48,7 @@ const PROBED: u8 = 2;
 impl Health {
     pub(super) fn new(since: u64) -> Self {
         Self {
+            connections: Arc::default(),
             since: AtomicU64::new(since),
             state: AtomicU8::new(UP),
             down: AtomicBool::new(false),

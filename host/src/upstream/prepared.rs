@@ -11,7 +11,7 @@ use super::health::{Health, State};
 use super::known::{Known, Shared};
 use super::{check, known};
 use crate::config;
-use crate::connect::{Trust, server_name};
+use crate::connect::{Counts, Trust, Use, server_name};
 use crate::metrics::UpstreamMetrics;
 use crate::pem::PemError;
 
@@ -73,6 +73,14 @@ impl Prepared {
             None => Vec::new(),
         });
         self.show();
+    }
+
+    /// How connections to an endpoint are used.
+    pub(super) fn used(&self, health: &Health) -> Use<'_> {
+        let Self { config, trust, metrics, .. } = self;
+        let counts = Counts { endpoint: health.connections.clone(), upstream: metrics.clone() };
+        let (connections, resolve) = (config.connections, config.resolve);
+        Use { trust: trust.as_ref(), connections, resolve, counts: Some(counts), protocol: config.protocol }
     }
 
     /// A moment on the upstream's clock.

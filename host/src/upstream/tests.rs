@@ -1,6 +1,7 @@
 //! Against real sockets, with origins by script. Everything runs on one thread with the clock stopped: it moves only
 //! when nobody can go on, and then straight to the next deadline.
 
+mod connections;
 mod health;
 mod names;
 mod retries;
@@ -25,7 +26,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::*;
 use crate::body::BodyError;
-use crate::config::{Ejection, Member, Retries, UpstreamTimeouts, UpstreamTls};
+use crate::config::{Connections, Ejection, Member, Retries, UpstreamTimeouts, UpstreamTls};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -48,6 +49,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
         balance: Balance::RoundRobin,
         sticky: None,
         slow_start: Duration::ZERO,
+        protocol: config::UpstreamProtocol::default(),
         preserve_host: false,
         tls: UpstreamTls::default(),
         resolve: Duration::from_secs(30),
@@ -82,7 +84,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
         breaker: None,
         try_all_when_down: false,
         hide_errors: true,
-        idle_connections: 4,
+        connections: Connections { idle: 4, ..Connections::default() },
     }
 }
 

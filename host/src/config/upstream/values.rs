@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::config::reader::{At, Key, Node, Read, Reader, Wrong, no_word, words};
 use crate::config::value::Count;
-use crate::config::{Endpoint, HashKey, file};
+use crate::config::{Endpoint, HashKey, UpstreamProtocol, file};
 
 /// [`Balance`](crate::config::Balance) without the key of the hash.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,11 @@ words!(
     BalanceWord, "a way to balance",
     "least-request" => BalanceWord::LeastRequest, "round-robin" => BalanceWord::RoundRobin,
     "peak-ewma" => BalanceWord::PeakEwma, "consistent-hash" => BalanceWord::ConsistentHash,
+);
+
+words!(
+    UpstreamProtocol, "a protocol",
+    "http1" => UpstreamProtocol::Http1, "http2" => UpstreamProtocol::Http2, "auto" => UpstreamProtocol::Auto,
 );
 
 /// What happens when the checks of all endpoints fail.

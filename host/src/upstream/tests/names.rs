@@ -78,7 +78,13 @@ fn the_last_good_answer_stays() {
         let resolver = Resolver::default();
         *resolver.answer.borrow_mut() = vec![says("one").await];
         let connector = resolver.connector();
-        let upstream = with(prepared(config::Upstream { idle_connections: 0, ..config([named()]) }), &connector);
+        let upstream = with(
+            prepared(config::Upstream {
+                connections: Connections { idle: 0, ..Connections::default() },
+                ..config([named()])
+            }),
+            &connector,
+        );
         assert_eq!(who(&upstream).await, "one");
         for fails in [true, false] {
             resolver.fails.set(fails);
@@ -110,7 +116,13 @@ fn connections_go_round_the_addresses_and_past_one_that_is_gone() {
         let resolver = Resolver::default();
         *resolver.answer.borrow_mut() = vec![says("one").await, address, says("two").await];
         let connector = resolver.connector();
-        let upstream = with(prepared(config::Upstream { idle_connections: 0, ..config([named()]) }), &connector);
+        let upstream = with(
+            prepared(config::Upstream {
+                connections: Connections { idle: 0, ..Connections::default() },
+                ..config([named()])
+            }),
+            &connector,
+        );
         let mut all = Vec::new();
         for _ in 0..6 {
             all.push(who(&upstream).await);
