@@ -6,6 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+
 use crate::harness::{Client, PATIENCE, Proxy};
 
 /// The example of RFC 6455.
@@ -36,6 +40,31 @@ impl Server {
         ))
     }
 
+    /// One that agrees to whatever key it gets, says everything back, and bye at the end.
+    fn echoing() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (told, heads) = channel();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let head = head(&mut stream).expect("a head");
+            let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).expect("a key");
+            let accept = tollgate::http1::upgrade::accepts(key.as_bytes());
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+            told.send(head).unwrap();
+            let mut buffer = [0; 1024];
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                stream.write_all(&buffer[..read]).unwrap();
+            }
+            stream.write_all(b"bye").unwrap();
+        });
+        Self { address, heads, connections: channel().1 }
+    }
+
     fn config(&self, route: &str) -> String {
         let address = self.address;
         format!(
@@ -56,19 +85,25 @@ impl Server {
 fn serve(listener: &TcpListener, answer: &str, told: &Sender<String>, given: &Sender<TcpStream>) {
     while let Ok((mut stream, _)) = listener.accept() {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read(&mut byte) {
-                Ok(1) => head.push(byte[0]),
-                _ => return,
-            }
-        }
-        let sent = told.send(String::from_utf8(head).unwrap());
+        let Some(head) = head(&mut stream) else { return };
+        let sent = told.send(head);
         if sent.is_err() || stream.write_all(answer.as_bytes()).is_err() || given.send(stream).is_err() {
             return;
         }
     }
+}
+
+/// A head, and not one byte behind it.
+fn head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return None,
+        }
+    }
+    String::from_utf8(head).ok()
 }
 
 fn ask(client: &mut Client, more: &str, behind: &str) {
@@ -92,7 +127,7 @@ fn bytes_pass_both_ways_and_each_half_ends_by_itself() {
     let mut client = proxy.client();
     ask(&mut client, "", "early");
     let head = server.head();
-    for line in ["upgrade: websocket\r\n", "connection: upgrade\r\n", KEY] {
+    for line in ["upgrade: websocket\r\n", "connection: upgrade\r\n"].into_iter().chain(KEY.split_inclusive('\n')) {
         assert!(head.contains(line), "{head}");
     }
     let answer = client.response();
@@ -197,7 +232,7 @@ fn a_body_before_an_upgrade_is_refused() {
 fn plugins_decide_before_and_see_the_head_of_the_101() {
     let server = Server::agreeing();
     let plugins = "chain = [\"keys\", \"mark\"]\n[plugin.keys]\ncomponent = \"api-key\"\n\
-         config.keys = [{ consumer = \"alice\", key = \"0123456789abcdef\" }]\n\
+         config.keys = [{ consumer = \"alice\", sha256 = \"9f9f5111f7b27a781f1f1ddde5ebc2dd2b796bfc7365c9c28b548e564176929f\" }]\n\
          [plugin.mark]\ncomponent = \"headers\"\nconfig.response.set = { x-mark = \"yes\" }\n";
     let proxy = Proxy::start(&server.config(&format!("{ALLOWED}\n{plugins}")), &[]);
     let mut client = proxy.client();
@@ -282,4 +317,95 @@ fn a_side_that_does_not_read_stops_the_other() {
     assert_eq!(read(&mut stream, 4), "ping");
     drop(stream);
     assert_eq!(client.rest().len(), "hello".len() + sent);
+}
+
+/// RFC 8441: the same from a client of HTTP/2.
+#[test]
+fn a_client_of_http2_upgrades_by_an_extended_connect() {
+    let echo = Server::echoing();
+    let proxy = Proxy::start(&echo.config(ALLOWED), &[]);
+    http2(&proxy, async |mut client| {
+        let (response, mut stream) = client.send_request(extended("/ws"), false).expect("it is sent");
+        let response = response.await.expect("a head");
+        assert_eq!(response.status(), 200);
+        for gone in ["upgrade", "connection", "sec-websocket-accept"] {
+            assert!(!response.headers().contains_key(gone), "{response:?}");
+        }
+        let mut body = response.into_body();
+        for text in ["ping", "pong"] {
+            stream.send_data(Bytes::from_static(text.as_bytes()), false).expect("an open stream");
+            assert_eq!(body.data().await.expect("bytes").expect("bytes"), text);
+        }
+        // The client's half ends, then the server's.
+        stream.send_data(Bytes::new(), true).expect("an open stream");
+        assert_eq!(body.data().await.expect("bytes").expect("bytes"), "bye");
+        while let Some(rest) = body.data().await {
+            assert_eq!(rest.expect("an end, and no reset"), "");
+        }
+    });
+    let head = echo.head();
+    assert!(head.starts_with("GET /ws HTTP/1.1\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
+    let lines = proxy.stop();
+    let line = lines.lines().find(|line| line.contains("\"status\":101")).unwrap_or_else(|| panic!("{lines}"));
+    for part in ["HTTP/2.0", "\"reason\":\"ok\"", "\"bytes_in\":8", "\"bytes_out\":11"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+}
+
+#[test]
+fn what_is_no_agreement_is_none_over_http2_either() {
+    let fine = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned();
+    let refused = "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno".to_owned();
+    for (answer, status) in [(fine, 502), (refused, 403)] {
+        let server = Server::new(answer);
+        let proxy = Proxy::start(&server.config(ALLOWED), &[]);
+        http2(&proxy, async |mut client| {
+            let (response, mut stream) = client.send_request(extended("/ws"), false).expect("it is sent");
+            // What was sent on before the answer reaches nobody.
+            stream.send_data(Bytes::from_static(b"early"), false).expect("an open stream");
+            assert_eq!(response.await.expect("a head").status(), status);
+        });
+        server.head();
+        let mut stream = server.connection();
+        drop(proxy);
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+    }
+    // No route that allows it, and a CONNECT that is nothing else.
+    let server = Server::agreeing();
+    let proxy = Proxy::start(&server.config(""), &[]);
+    http2(&proxy, async |mut client| {
+        let plain = Request::connect("127.0.0.1:22").body(()).expect("a request");
+        for request in [extended("/ws"), plain] {
+            let (response, _stream) = client.send_request(request, false).expect("it is sent");
+            assert_eq!(response.await.expect("a head").status(), 405);
+        }
+    });
+    assert!(server.heads.try_recv().is_err());
+}
+
+fn extended(path: &str) -> Request<()> {
+    let request = Request::connect(format!("http://api.test{path}"));
+    let protocol = h2::ext::Protocol::from_static("websocket");
+    request.header("sec-websocket-version", "13").extension(protocol).body(()).expect("a request")
+}
+
+/// Runs a client of HTTP/2 that knows the proxy's settings, and gives up when nothing happens.
+fn http2(proxy: &Proxy, test: impl AsyncFnOnce(SendRequest<Bytes>)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = proxy.address("public");
+    let client = async {
+        let socket = tokio::net::TcpStream::connect(address).await.expect("it accepts");
+        let (sender, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let mut sender = sender.ready().await.expect("a connection");
+        let nothing = Request::get("http://api.test/nothing").body(()).expect("a request");
+        let (response, _) = sender.send_request(nothing, true).expect("it is sent");
+        assert_eq!(response.await.expect("a head").status(), 404);
+        assert!(sender.is_extended_connect_protocol_enabled());
+        test(sender).await;
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await }).expect("it ends in time");
 }

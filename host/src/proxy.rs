@@ -197,7 +197,7 @@ impl Proxy {
         };
         origin_form(request.uri_mut(), rewritten);
 
-        let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry) } else { None };
+        let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry)? } else { None };
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
 
@@ -292,6 +292,7 @@ impl Proxy {
         if let Some(mirror) = &route.mirror {
             mirror.look(&mut request, &caller.authority, asking);
         }
+        let extended = upgrade.is_some() && request.version() == Version::HTTP_2;
         if let Some(upgrade) = upgrade {
             upgrade.put_into(&mut request);
         }
@@ -300,6 +301,11 @@ impl Proxy {
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
+            // A client of HTTP/2 would take any success for an agreement.
+            Ok(response) if extended && response.status().is_success() => {
+                destination.metrics.answered(&method, response.status(), took);
+                Err(Error::because(Reason::UpstreamProtocol, "did not agree to go on with another protocol"))
+            }
             Ok(mut response) => {
                 if let Some(rewrite) = &route.rewrite {
                     rewrite.response(response.headers_mut(), &upstream.config().endpoints);

@@ -67,8 +67,9 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> bool {
     lines.next().is_some_and(|value| !value.is_empty()) && lines.next().is_none()
 }
 
-/// What a server of WebSocket answers to a key.
-fn accepts(key: &[u8]) -> String {
+/// What a server of WebSocket answers to a key (RFC 6455, section 4.2.2).
+#[must_use]
+pub fn accepts(key: &[u8]) -> String {
     let seen = [key, b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
     base64(digest(&SHA1_FOR_LEGACY_USE_ONLY, &seen).as_ref())
 }

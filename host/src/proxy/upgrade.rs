@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::UPGRADE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 
 use super::Route;
 use super::record::{Counted, Entry};
 use crate::body::Body;
 use crate::chain::Pass;
 use crate::config::{Config, Problem};
+use crate::error::{Error, Reason};
 use crate::http1::upgrade::{Allowed, Offered, choose};
 use crate::plugin::Plugin;
 
@@ -24,12 +25,20 @@ pub(super) struct Upgrade {
 
 impl Upgrade {
     /// Takes it out of the request, so that the chain sees a request without a body. What is not allowed is forgotten.
-    pub(super) fn take(request: &mut Request<Body>, route: &Route, entry: &mut Entry) -> Option<Self> {
-        request.extensions_mut().remove::<Offered>()?;
+    ///
+    /// # Errors
+    /// An extended CONNECT of HTTP/2 that the route does not allow: it cannot be answered as anything else.
+    pub(super) fn take(request: &mut Request<Body>, route: &Route, entry: &mut Entry) -> Result<Option<Self>, Error> {
+        if request.extensions_mut().remove::<Offered>().is_none() {
+            return Ok(None);
+        }
         let client = std::mem::take(request.body_mut());
-        let protocol = choose(request.headers(), &route.upgrade)?;
+        let Some(protocol) = choose(request.headers(), &route.upgrade) else {
+            let extended = request.version() == Version::HTTP_2;
+            return if extended { Err(Reason::MethodRefused.into()) } else { Ok(None) };
+        };
         let client = client.observe(Rc::new(Counted(entry.bytes_in.insert(Rc::default()).clone())));
-        Some(Self { protocol, client })
+        Ok(Some(Self { protocol, client }))
     }
 
     /// Puts it into the request as it goes to the upstream.

@@ -2,6 +2,7 @@
 
 mod activity;
 mod ending;
+mod extended;
 mod http1;
 mod service;
 mod switched;
@@ -123,6 +124,7 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .adaptive_window(false)
+            .enable_connect_protocol()
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);

@@ -15,6 +15,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -81,7 +82,10 @@ enum Fault {
 
 impl Connection {
     /// Begins to speak HTTP/2 on a connection.
-    pub(super) async fn open(live: Live) -> Result<Self, h2::Error> {
+    ///
+    /// # Errors
+    /// Why the other side does not, in words for operators.
+    pub(super) async fn open(live: Live) -> Result<Self, String> {
         let peer = live.peer;
         let (io, until, counted) = live.into_parts();
         let (sender, connection) = client::Builder::new()
@@ -90,8 +94,11 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(LIMITS.bytes as u32)
+            // None before the settings of the other side are known: they may well allow fewer than anybody would guess.
+            .initial_max_send_streams(0)
             .handshake(io)
-            .await?;
+            .await
+            .map_err(|cause| cause.to_string())?;
         let state = Rc::new(State {
             open: Cell::new(true),
             busy: Cell::new(0),
@@ -101,10 +108,12 @@ impl Connection {
             _counted: counted,
         });
         let shared = state.clone();
+        let (settled, settings) = oneshot::channel();
         let driver = spawn_local(async move {
-            drive(connection).await;
+            drive(connection, settled).await;
             shared.open.set(false);
         });
+        settings.await.map_err(|_| "ended the connection before it said that it speaks HTTP/2".to_owned())?;
         Ok(Self { sender, driver: driver.abort_handle(), peer, state })
     }
 
@@ -224,18 +233,24 @@ impl Drop for Upload {
     }
 }
 
-/// Reads and writes until the connection ends, and asks now and then whether the other side is still there.
-async fn drive(mut connection: client::Connection<Io, Bytes>) {
+/// Reads and writes until the connection ends, tells when the other side's settings are there, and asks now and then whether the other side is still there.
+async fn drive(mut connection: client::Connection<Io, Bytes>, settled: oneshot::Sender<()>) {
     let mut pings = connection.ping_pong();
     let mut ticks = interval(PING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
-    let mut asked = false;
+    let (mut asked, mut settled) = (false, Some(settled));
     let mut connection = pin!(connection);
     poll_fn(|context| {
         loop {
             if connection.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
+            }
+            if connection.max_concurrent_send_streams() > 0
+                && let Some(settled) = settled.take()
+            {
+                // Whoever waited may have gone.
+                let _ = settled.send(());
             }
             let Some(pings) = &mut pings else { return Poll::Pending };
             if asked && let Poll::Ready(pong) = pings.poll_pong(context) {
