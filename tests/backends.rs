@@ -10,9 +10,11 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{Gate, PATIENCE, Proxy};
+use crate::harness::{Gate, Identity, Origin, PATIENCE, Proxy, answer as whole};
 
 /// A server of HTTP/2 with prior knowledge, in a thread of its own until the tests end.
 struct Backend {
@@ -32,6 +34,15 @@ impl Backend {
         streams: u32,
         script: impl Fn(Asked) -> F + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(streams, None, script)
+    }
+
+    /// The same, with TLS where there is a certificate.
+    fn start_with<F: Future<Output = ()> + Send + 'static>(
+        streams: u32,
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(Asked) -> F + Send + Sync + 'static,
+    ) -> Self {
         let (connections, script) = (Arc::new(AtomicUsize::new(0)), Arc::new(script));
         let (bound, address) = std::sync::mpsc::channel();
         let counted = connections.clone();
@@ -44,7 +55,14 @@ impl Backend {
                 while let Ok((stream, _)) = listener.accept().await {
                     stream.set_nodelay(true).expect("a socket");
                     counted.fetch_add(1, SeqCst);
-                    tokio::spawn(serve(stream, streams, script.clone(), requests.clone()));
+                    let (script, requests) = (script.clone(), requests.clone());
+                    match tls.clone() {
+                        None => _ = tokio::spawn(serve(stream, streams, script, requests)),
+                        Some(tls) => {
+                            let stream = tls.accept(stream).await.expect("a client of TLS");
+                            tokio::spawn(serve(stream, streams, script, requests));
+                        }
+                    }
                 }
             });
         });
@@ -61,7 +79,7 @@ impl Backend {
 }
 
 async fn serve<F: Future<Output = ()> + Send + 'static>(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     streams: u32,
     script: Arc<impl Fn(Asked) -> F + Send + Sync + 'static>,
     requests: Arc<AtomicUsize>,
@@ -322,4 +340,43 @@ fn a_call_that_breaks_off_ends_with_a_status() {
         assert_eq!((rest.len(), status(&trailers.expect("trailers"))), (0, "14"));
     });
     assert!(proxy.stop().contains("\"reason\":\"upstream-body\""));
+}
+
+#[test]
+fn with_tls_the_endpoint_chooses() {
+    let identity = Identity::new(&["127.0.0.1"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    identity.write(folder.path(), "root");
+    let mut config = rustls::ServerConfig::clone(&identity.server());
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let newer = Backend::start_with(100, Some(TlsAcceptor::from(Arc::new(config))), |mut asked| async move {
+        answer(&mut asked.respond, asked.request.uri().to_string());
+    });
+    let older = Origin::start_tls(&identity, |_| whole("text/plain", "older"));
+    let proxy = |address: SocketAddr, protocol: &str| {
+        let roots = folder.path().join("root.pem");
+        let config = format!(
+            "[upstream.u]\nendpoints = [\"https://{address}\"]\nprotocol = \"{protocol}\"\ntls = {{ roots = {roots:?} }}\n\
+             [route.all]\npath-prefix = \"/\"\nupstream = \"u\"\n"
+        );
+        Proxy::start(&config, &[])
+    };
+    for protocol in ["http2", "auto"] {
+        let proxy = proxy(newer.address, protocol);
+        let mut client = proxy.client();
+        for _ in 0..3 {
+            let response = client.request("GET", "/a", &[], b"");
+            assert_eq!(response.text(), format!("https://{}/a", newer.address), "{protocol} {response:?}");
+        }
+    }
+    assert_eq!(newer.connections.load(SeqCst), 2, "one for each proxy");
+    let auto = proxy(older.address(), "auto");
+    let mut client = auto.client();
+    for _ in 0..3 {
+        assert_eq!(client.request("POST", "/a", &[], b"body").text(), "older");
+    }
+    assert_eq!(older.accepted(), 1, "the connection that showed it serves");
+    let strict = proxy(older.address(), "http2");
+    let response = strict.client().request("GET", "/a", &[], b"");
+    assert_eq!((response.status(), response.code()), (502, "upstream-tls".to_owned()));
 }
