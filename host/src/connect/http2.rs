@@ -21,6 +21,7 @@ use super::sending::is_idempotent;
 use super::target::{Failed, Target, Times};
 use crate::body::Body;
 use crate::config::{Connections, UpstreamProtocol, UpstreamTimeouts};
+use crate::deadline::after;
 use crate::error::{Error, Reason};
 use crate::http1::upgrade::Allowed;
 use connection::Connection;
@@ -162,7 +163,10 @@ impl Target {
             self.give_back(live, now);
             return Ok(None);
         }
-        let connection = timeout_at(until, Connection::open(*live)).await.map_err(|_| late())?;
+        // One that accepts and says nothing must not keep those who wait for their turn.
+        let until = after(Instant::now(), timeouts.connect).min(until);
+        let late = |_| self.error(Reason::UpstreamConnectTimeout, "did not begin to speak HTTP/2 in time");
+        let connection = timeout_at(until, Connection::open(*live)).await.map_err(late)?;
         let connection = Rc::new(connection.map_err(|cause| self.error(Reason::UpstreamProtocol, cause))?);
         http2.connections.borrow_mut().push(connection.clone());
         Ok(Some(connection))
