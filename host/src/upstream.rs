@@ -118,7 +118,7 @@ impl Upstream {
         let mut request = Some(request);
         let mut asked = Asked::default();
         let mut tries = Tries::default();
-        let call = request.as_ref().and_then(|request| call_time(request)).map(|time| after(begun, time));
+        let call = request.as_ref().and_then(call_time).map(|time| after(begun, time));
         let total = after(begun, config.timeouts.total).min(call.unwrap_or_else(|| after(begun, Duration::MAX)));
         loop {
             let Some((place, probe)) = self.pick(&wish, &asked, now, harmless) else {

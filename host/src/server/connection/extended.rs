@@ -40,25 +40,27 @@ enum Channel {
 }
 
 impl Extended {
-    /// Makes of an extended CONNECT the request that HTTP/1.1 has for it. Others stay what they are.
-    pub(super) fn take(mut request: Request<Incoming>) -> Result<(Request<Body>, Self), Request<Incoming>> {
-        let protocol =
-            match request.extensions().get::<Protocol>().map(|protocol| HeaderValue::from_str(protocol.as_str())) {
-                Some(Ok(protocol)) if *request.method() == Method::CONNECT => protocol,
-                _ => return Err(request),
-            };
+    /// The protocol that an extended CONNECT asks for, and a key for its handshake. None of other requests.
+    pub(super) fn offered(request: &Request<Incoming>) -> Option<(HeaderValue, HeaderValue)> {
+        let protocol = request.extensions().get::<Protocol>().filter(|_| *request.method() == Method::CONNECT)?;
         let mut random = [0; 16];
-        if getrandom::fill(&mut random).is_err() {
-            return Err(request);
-        }
+        getrandom::fill(&mut random).ok()?;
+        Some((HeaderValue::from_str(protocol.as_str()).ok()?, key(random)))
+    }
+
+    /// Makes of an extended CONNECT the request that HTTP/1.1 has for it.
+    pub(super) fn take(
+        mut request: Request<Incoming>,
+        (protocol, key): (HeaderValue, HeaderValue),
+    ) -> (Request<Body>, Self) {
         let on = hyper::upgrade::on(&mut request);
         let channel = Rc::new(RefCell::new(Channel::Waiting(None)));
         *request.method_mut() = Method::GET;
         request.headers_mut().insert(UPGRADE, protocol);
-        request.headers_mut().insert(SEC_WEBSOCKET_KEY, key(random));
+        request.headers_mut().insert(SEC_WEBSOCKET_KEY, key);
         request.extensions_mut().insert(Offered);
         let client = Body::stream(Client(channel.clone()));
-        Ok((request.map(|_| client), Self { on, server: Server(channel) }))
+        (request.map(|_| client), Self { on, server: Server(channel) })
     }
 
     /// The response as HTTP/2 has it, and what then passes the upstream's bytes on. A success that is no 101 would be

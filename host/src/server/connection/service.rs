@@ -46,9 +46,12 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Carrying<F> {
         self.activity.begin();
-        let (request, extended) = match Extended::take(request) {
-            Ok((request, extended)) => (request, Some(Box::new(extended))),
-            Err(request) => (request.map(|incoming| Body::received(incoming).idle(self.body_idle)), None),
+        let (request, extended) = match Extended::offered(&request) {
+            Some(offered) => {
+                let (request, extended) = Extended::take(request, offered);
+                (request, Some(Box::new(extended)))
+            }
+            None => (request.map(|incoming| Body::received(incoming).idle(self.body_idle)), None),
         };
         let pending = Pending { activity: self.activity.clone(), answered: false };
         Carrying {
