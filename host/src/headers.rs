@@ -8,6 +8,7 @@
 mod check;
 mod forwarding;
 mod kinds;
+mod via;
 
 use bytes::BytesMut;
 use http::Method;
@@ -19,6 +20,7 @@ use crate::error::{Error, Reason};
 pub use check::{check_request, check_size};
 pub use forwarding::{Forwarded, REQUEST_ID};
 pub use kinds::Kinds;
+pub use via::Via;
 
 /// Which way a head goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

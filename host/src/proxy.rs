@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
@@ -108,10 +107,10 @@ impl Proxy {
         Self { routes, nowhere, pools, lines, ids, snapshot }
     }
 
-    /// Drops instances that nobody has needed for `age`.
-    pub(crate) fn reap(&self, age: Duration) {
+    /// Drops instances that nobody has needed since this was called before.
+    pub(crate) fn reap(&self) {
         for pool in self.pools.values() {
-            pool.reap(age);
+            pool.reap();
         }
     }
 
@@ -188,6 +187,10 @@ impl Proxy {
 
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
+        if let Some(via) = &self.snapshot.via {
+            let version = request.version();
+            via.request(request.headers_mut(), version)?;
+        }
 
         if request.body().is_end_stream() {
             let method = request.method().clone();
@@ -239,6 +242,10 @@ impl Proxy {
         if leaks > 0 {
             let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
             destination.metrics.leaks.inc_by(leaks as u64);
+        }
+        // What we answered ourselves came no way.
+        if let (Some(via), Some(_)) = (&self.snapshot.via, &entry.destination) {
+            via.response(response.headers_mut(), Version::HTTP_11);
         }
         entry.end(pass);
         response

@@ -11,6 +11,7 @@ mod latency;
 mod prepared;
 mod report;
 mod retry;
+mod services;
 mod visit;
 mod window;
 
@@ -35,6 +36,7 @@ pub(crate) use affinity::key;
 pub use known::Known;
 pub use prepared::Prepared;
 pub use report::Report;
+pub use services::Services;
 
 use balance::{Balancer, Sight};
 use health::{Health, State};

@@ -48,8 +48,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Idle connections to one address, of one worker.
 const IDLE: usize = 8;
 
-/// How long names would be believed by a connection's target; here each has an address already.
-const RESOLVE: Duration = Duration::from_secs(60);
 /// Addresses of which a worker keeps connections.
 const KEPT: usize = 64;
 
@@ -275,7 +273,7 @@ impl Outgoing {
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
         let connections = Connections { idle: IDLE, ..Connections::default() };
-        let used = Use { trust: origin.trust.as_ref(), connections, resolve: RESOLVE, counts: None };
+        let used = Use { trust: origin.trust.as_ref(), connections, resolver: None, resolve: None, counts: None };
         let target = self.connector.target(&endpoint, &used);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));

@@ -10,10 +10,10 @@ use std::time::Duration;
 use http::Response;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::dns::Resolver;
 use super::exchange::Exchange;
 use super::live::Live;
 use super::names::{self, Lookup, Names};
@@ -33,8 +33,8 @@ use crate::random::Random;
 pub struct Target {
     endpoint: Endpoint,
     place: Place,
-    /// How often a name is looked up again.
-    resolve: Cell<Duration>,
+    /// How often a name is looked up again, whatever its answer says.
+    resolve: Cell<Option<Duration>>,
     tls: Option<Tls>,
     /// Used last at the end. The one that was just used is taken first: it is the least likely to be closed, and what
     /// a quiet hour does not need becomes old at the other end.
@@ -68,7 +68,7 @@ pub struct Failed {
 enum Place {
     /// The host is an address.
     Address(SocketAddr),
-    Names(Rc<Names>),
+    Names(Rc<Names>, Resolver),
 }
 
 struct Tls {
@@ -78,10 +78,14 @@ struct Tls {
 }
 
 impl Target {
-    pub(super) fn new(endpoint: Endpoint, used: &Use<'_>, lookup: &Lookup) -> Self {
+    pub(super) fn new(endpoint: Endpoint, used: &Use<'_>, instead: Option<&Lookup>) -> Self {
         let place = match endpoint.host.parse::<IpAddr>() {
             Ok(ip) => Place::Address(SocketAddr::new(ip, endpoint.port)),
-            Err(_) => Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup.clone()))),
+            Err(_) => {
+                let resolver = used.resolver.cloned().unwrap_or_default();
+                let lookup = instead.cloned().unwrap_or_else(|| names::by(&resolver));
+                Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup)), resolver)
+            }
         };
         let tls = used.trust.filter(|_| endpoint.tls).map(|trust| Tls {
             connector: TlsConnector::from(trust.config()),
@@ -99,10 +103,14 @@ impl Target {
         }
     }
 
-    /// Whether its connections can be used like this: verified alike, and counted together.
+    /// Whether its connections can be used like this: found and verified alike, and counted together.
     pub(super) fn is_for(&self, used: &Use<'_>) -> bool {
         let same_trust = !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == used.trust;
-        same_trust && self.room.counts() == used.counts.as_ref()
+        let same_names = match &self.place {
+            Place::Names(_, resolver) => used.resolver.is_none_or(|used| used == resolver),
+            Place::Address(_) => true,
+        };
+        same_trust && same_names && self.room.counts() == used.counts.as_ref()
     }
 
     /// Takes what may have changed with a reload.
@@ -241,18 +249,15 @@ impl Target {
     /// Whether the connection is to an address that the endpoint still has. Others end with what they carry.
     fn has(&self, live: &Live) -> bool {
         match (&self.place, live.peer) {
-            (Place::Names(names), Some(peer)) => names.has(peer),
+            (Place::Names(names, _), Some(peer)) => names.has(peer),
             _ => true,
         }
     }
 
     /// Looks the name up again when it is time to.
     pub(super) fn renew(&self, now: Instant) {
-        if let Place::Names(names) = &self.place
-            && names.is_due(now, self.resolve.get())
-        {
-            let names = names.clone();
-            spawn_local(async move { names.renew().await });
+        if let Place::Names(names, _) = &self.place {
+            names.renew(now, self.resolve.get());
         }
     }
 
@@ -300,7 +305,7 @@ impl Target {
                 let stream = TcpStream::connect(address).await;
                 return stream.map(|stream| (stream, None)).map_err(|cause| self.error(Reason::UpstreamConnect, cause));
             }
-            Place::Names(names) => names,
+            Place::Names(names, _) => names,
         };
         let addresses = names.addresses().await.map_err(|cause| self.error(Reason::UpstreamResolve, cause))?;
         match names::race(addresses).await {

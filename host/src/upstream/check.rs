@@ -34,8 +34,8 @@ async fn watch(upstream: Weak<Prepared>, place: usize, config: HealthCheck) {
         let endpoint = upstream.config.endpoints.get(place)?;
         // No connection is kept: that a new one comes about is part of what is asked.
         let connections = Connections { idle: 0, ..Connections::default() };
-        let (trust, resolve) = (upstream.trust.as_ref(), upstream.config.resolve);
-        Some(connector.target(&endpoint.endpoint, &Use { trust, connections, resolve, counts: None }))
+        let used = upstream.used(&upstream.health[place]);
+        Some(connector.target(&endpoint.endpoint, &Use { connections, counts: None, ..used }))
     }) else {
         return;
     };
