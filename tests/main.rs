@@ -29,6 +29,8 @@ mod configuration;
 mod under_load;
 // Several servers behind one name: balancing, retries, health.
 mod upstreams;
+// Other people's servers and clients.
+mod peers;
 // The end of a server.
 mod drain;
 // Certificates, on both sides.
