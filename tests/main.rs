@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// A secret of one request, looked for in ten thousand others.
+mod isolation;
 // What a component is, before anybody uses it.
 mod inspect;
 // Files of cases, which a plugin has to pass.
@@ -27,6 +29,8 @@ mod configuration;
 mod under_load;
 // Several servers behind one name: balancing, retries, health.
 mod upstreams;
+// Other people's servers and clients.
+mod peers;
 // The end of a server.
 mod drain;
 // Certificates, on both sides.

@@ -12,11 +12,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::Record;
+use super::outbound::Outbound;
 use super::sending::is_idempotent;
 use super::target::{Failed, Target, Times};
 use crate::body::Body;
@@ -82,15 +83,16 @@ impl Target {
     /// idle ones. Upgrades are of HTTP/1.1, and get a connection of that.
     pub(super) async fn send_multiplexed(
         self: &Rc<Self>,
-        place: &mut Option<Request<Body>>,
+        request: &mut Outbound<'_>,
         timeouts: &UpstreamTimeouts,
         times: Times,
         record: &mut Record,
     ) -> Option<Result<Response<Body>, Failed>> {
-        if place.as_ref().is_some_and(|request| request.extensions().get::<Allowed>().is_some()) {
+        if request.request().extensions().get::<Allowed>().is_some() {
             return None;
         }
         let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
+        let harmless = is_idempotent(request.request().method());
         let (mut offers, mut repeated) = (0, false);
         loop {
             let connection = match self.connection(timeouts, until, record).await {
@@ -98,21 +100,13 @@ impl Target {
                 Ok(None) => return None,
                 Err(error) => return Some(Err(Failed { error, unsent: !repeated })),
             };
-            let Some(request) = place.take() else {
-                return Some(Err(Failed { error: Reason::Internal.into(), unsent: false }));
-            };
-            let harmless = is_idempotent(request.method());
             let failure = match connection.exchange(request, self, timeouts, times, record).await {
-                Ok((response, again)) => {
-                    *place = again.map(|request| *request);
-                    return Some(Ok(response));
-                }
+                Ok(response) => return Some(Ok(response)),
                 Err(failure) => failure,
             };
-            *place = failure.again.map(|request| *request);
             offers += 1;
             let once_more = failure.unsent || (failure.dead && harmless && !repeated);
-            if place.is_none() || !once_more || offers >= OFFERS {
+            if !request.is_whole() || !once_more || offers >= OFFERS {
                 return Some(Err(Failed { error: failure.error, unsent: failure.unsent && !repeated }));
             }
             if !failure.unsent {

@@ -26,6 +26,7 @@ use crate::config::{Connections, UpstreamTimeouts};
 use crate::connect::Record;
 use crate::connect::exchange::{Failure, INTERIM, LIMITS, is_endless, may_pass};
 use crate::connect::live::Live;
+use crate::connect::outbound::Outbound;
 use crate::connect::room::Counted;
 use crate::connect::target::{Target, Times};
 use crate::deadline::{Deadline, after};
@@ -139,33 +140,34 @@ impl Connection {
         self.sender.current_max_send_streams().min(STREAMS)
     }
 
-    /// The response; and the request, where that may be worth another try and the request is still whole.
+    /// The response. The request is whole again where another try may be worth it and its body can be sent once more.
     pub(super) async fn exchange(
         &self,
-        request: Request<Body>,
+        request: &mut Outbound<'_>,
         home: &Target,
         timeouts: &UpstreamTimeouts,
         times: Times,
         record: &mut Record,
-    ) -> Result<(Response<Body>, Option<Box<Request<Body>>>), Failure> {
+    ) -> Result<Response<Body>, Failure> {
         let reused = self.state.served.replace(self.state.served.get().saturating_add(1)) > 0;
         self.state.busy.set(self.state.busy.get() + 1);
         let busy = Busy(self.state.clone());
-        let (parts, body) = request.into_parts();
-        let endless = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
-        let head = head(&parts, &body, home.endpoint().tls);
+        // HTTP/2 has one map of fields, ours among them.
+        request.settle();
+        let asked = request.request();
+        let endless = matches!(asked.body(), Body::Stream(_)) && is_endless(asked.headers());
+        let head = head(asked, home.endpoint().tls);
         let head = head.ok_or_else(|| Failure::last(Error::because(Reason::BadRequest, "no head of HTTP/2")))?;
-        let (mut response, stream) = match self.sender.clone().send_request(head, body.is_end_stream()) {
+        let (mut response, stream) = match self.sender.clone().send_request(head, asked.body().is_end_stream()) {
             Ok(sent) => sent,
             Err(cause) => {
                 self.state.open.set(false);
-                let again = Some(Box::new(Request::from_parts(parts, body)));
                 let error = home.error(Reason::UpstreamReset, cause);
-                return Err(Failure { error, again, unsent: true, dead: true });
+                return Err(Failure { error, unsent: true, dead: true });
             }
         };
         let progress = Progress::new();
-        let (whole, upload) = Sending::begin(body, stream, &progress);
+        let (whole, upload) = Sending::begin(request.take_body(), stream, &progress);
         let upload = upload.map(|sending| Upload(spawn_local(sending).abort_handle()));
 
         let end = match times.head_by {
@@ -189,18 +191,19 @@ impl Connection {
         match outcome {
             Ok(response) => {
                 record.head = Some(times.begun.elapsed());
-                let again = whole.filter(|_| may_pass(response.status()) && progress.is_all());
-                let again = again.map(|body| Box::new(Request::from_parts(parts, body)));
+                if let Some(body) = whole.filter(|_| may_pass(response.status())) {
+                    request.put_back(body);
+                }
                 let (mut parts, body) = response.into_parts();
                 parts.version = Version::HTTP_11;
                 strip_hop_by_hop(&mut parts.headers, Direction::Response);
                 if body.is_end_stream() {
-                    return Ok((Response::from_parts(parts, Body::Empty), again));
+                    return Ok(Response::from_parts(parts, Body::Empty));
                 }
                 let total = if is_endless(&parts.headers) { times.call } else { Some(times.total) };
                 let length = length(&parts.headers);
                 let body = Arriving::new(body, length, (upload, progress), busy).within(timeouts.idle, total);
-                Ok((Response::from_parts(parts, Body::stream(body)), again))
+                Ok(Response::from_parts(parts, Body::stream(body)))
             }
             Err(fault) => {
                 if matches!(&fault, Fault::Http(cause) if cause.is_go_away() || cause.is_io()) {
@@ -208,8 +211,10 @@ impl Connection {
                 }
                 let unsent = matches!(&fault, Fault::Http(cause) if is_unseen(cause));
                 let dead = reused && matches!(&fault, Fault::Http(cause) if cause.is_io());
-                let again = whole.map(|body| Box::new(Request::from_parts(parts, body)));
-                Err(Failure { error: explain(home, fault), again, unsent, dead })
+                if let Some(body) = whole {
+                    request.put_back(body);
+                }
+                Err(Failure { error: explain(home, fault), unsent, dead })
             }
         }
     }
@@ -272,19 +277,19 @@ async fn drive(mut connection: client::Connection<Io, Bytes>, settled: oneshot::
 }
 
 /// The head as HTTP/2 has it: the host is a part of the target, and what speaks of the connection is left out.
-fn head(parts: &http::request::Parts, body: &Body, tls: bool) -> Option<Request<()>> {
-    let mut headers = parts.headers.clone();
+fn head(asked: &Request<Body>, tls: bool) -> Option<Request<()>> {
+    let mut headers = asked.headers().clone();
     let host = headers.remove(header::HOST)?;
     for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::CONTENT_LENGTH] {
         headers.remove(name);
     }
-    let told = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
-    match body.size_hint().exact() {
+    let told = matches!(*asked.method(), Method::POST | Method::PUT | Method::PATCH);
+    match asked.body().size_hint().exact() {
         Some(0) if !told => {}
         Some(length) => _ = headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length)),
         None => {}
     }
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = asked.uri().path_and_query().map_or("/", |target| target.as_str());
     let uri = Uri::builder()
         .scheme(if tls { Scheme::HTTPS } else { Scheme::HTTP })
         .authority(Authority::try_from(host.as_bytes()).ok()?)
@@ -292,7 +297,7 @@ fn head(parts: &http::request::Parts, body: &Body, tls: bool) -> Option<Request<
         .build()
         .ok()?;
     let mut request = Request::new(());
-    *request.method_mut() = parts.method.clone();
+    *request.method_mut() = asked.method().clone();
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
