@@ -39,6 +39,10 @@ mod drain;
 mod tls;
 // Many requests on one connection.
 mod http2;
+// Connections that go on with another protocol.
+mod upgrades;
+// Upstreams that speak HTTP/2, and gRPC from end to end.
+mod backends;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // The same bytes to nginx and to hyper, and where they see other requests in them.

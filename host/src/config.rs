@@ -183,6 +183,8 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
     pub slow_start: Duration,
+    /// What is spoken with its endpoints. Default [`UpstreamProtocol::Http1`].
+    pub protocol: UpstreamProtocol,
     /// Sends the client's `Host` rather than the endpoint's authority. Default false.
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
@@ -253,6 +255,18 @@ impl Default for Connections {
             requests: None,
         }
     }
+}
+
+/// What is spoken with the endpoints of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS.
+    Http2,
+    /// With TLS what the endpoint chooses, HTTP/2 rather; else HTTP/1.1.
+    Auto,
 }
 
 /// A name that stands for endpoints (SRV).
@@ -582,6 +596,10 @@ pub struct Route {
     pub rewrite: Option<Rewrite>,
     /// The longest request body, else 413. Default 1 MiB; `"unlimited"` is written `None`.
     pub body_size: Option<u64>,
+    /// Protocols that connections may go on with, in lower case. Default: none.
+    pub upgrade: Vec<String>,
+    /// Whether its bodies go on for long. Default false.
+    pub streaming: bool,
 }
 
 impl Route {

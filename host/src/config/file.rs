@@ -16,9 +16,12 @@ use super::upstream::values::{
 };
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
-    Priority, Pseudonym, Reference, Size, Text,
+    Priority, ProtocolName, Pseudonym, Reference, Size, Text,
 };
-use super::{AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores};
+use super::{
+    AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores,
+    UpstreamProtocol,
+};
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
 #[must_use]
@@ -180,6 +183,9 @@ table! {
         "sticky" sticky: Sticky,
         /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
         "slow-start" slow_start: Duration,
+        /// What is spoken with endpoints: `"http1"`, `"http2"` (with prior knowledge where there is no TLS), or `"auto"`:
+        /// with TLS HTTP/2 where the endpoint has it, else HTTP/1.1. gRPC needs HTTP/2. Default `"http1"`.
+        "protocol" protocol: UpstreamProtocol,
         /// Sends the client's `Host` rather than the endpoint's. Default false.
         "preserve-host" preserve_host: bool,
         /// Replaces the bodies of 5xx responses. Default true.
@@ -491,6 +497,13 @@ table! {
         "body-size" body_size: BodySize,
         /// `"keep"` lets `%2F` in paths through as it is; `"reject"` answers 400. Default `"reject"`.
         "encoded-slash" encoded_slash: EncodedSlash,
+        /// Protocols that connections may go on with when the upstream agrees (`101 Switching Protocols`). From then on
+        /// bytes pass both ways, and `timeouts.idle` of the upstream is the one limit. No plugin of the chain may ask
+        /// for bodies. Default: none, and `Upgrade` is ignored.
+        "upgrade" upgrade: Vec<At<ProtocolName>>,
+        /// Declares that bodies of this route go on for long (events, streams of gRPC): a plugin of the chain that asks
+        /// for whole bodies is an error. Default false.
+        "streaming" streaming: bool,
     }
 }
 

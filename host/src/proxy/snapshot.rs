@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use super::upgrade;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::connect::dns::Resolver;
 use crate::headers::Via;
@@ -89,6 +90,7 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error(format!("listener `{}`: {error}", listener.name))),
             }
         }
+        problems.extend(upgrade::waiting(&config, &plugins));
         if !problems.is_empty() {
             return Err(problems.into_iter().collect());
         }
