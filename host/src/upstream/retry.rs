@@ -64,6 +64,8 @@ impl Tries {
         }
         let worth = match failed {
             Failed::Unsent | Failed::Silent(Reason::UpstreamReset | Reason::UpstreamTimeout) => true,
+            // A kept connection had been closed, and there is no new one: the endpoint has just gone.
+            Failed::Silent(Reason::UpstreamConnect | Reason::UpstreamConnectTimeout) => true,
             Failed::Silent(_) | Failed::Full => false,
             Failed::Answered(_) => true,
         };
@@ -201,6 +203,8 @@ mod tests {
             (Failed::Unsent, true),
             (Failed::Silent(&Reason::UpstreamReset), true),
             (Failed::Silent(&Reason::UpstreamTimeout), true),
+            (Failed::Silent(&Reason::UpstreamConnect), true),
+            (Failed::Silent(&Reason::UpstreamConnectTimeout), true),
             (Failed::Silent(&Reason::TotalTimeout), false),
             (Failed::Silent(&Reason::UpstreamProtocol), false),
             (Failed::Silent(&Reason::UpstreamTls), false),

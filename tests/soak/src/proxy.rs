@@ -163,9 +163,20 @@ upstream = "servers"
         put(&self.folder.path().join("plugins/greeting.wasm"), &[plugin.as_slice(), &section].concat())
     }
 
-    /// Open files and sockets.
+    /// Open files and sockets, without the memory images of components.
     pub(crate) fn descriptors(&self) -> Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.id)).context("the proxy has ended")?.count())
+        Ok(self.open()?.iter().filter(|path| !is_image(path)).count())
+    }
+
+    /// Memory images of components. The engine keeps those of instances that are gone for up to a hundred of its places.
+    pub(crate) fn images(&self) -> Result<usize> {
+        Ok(self.open()?.iter().filter(|path| is_image(path)).count())
+    }
+
+    fn open(&self) -> Result<Vec<PathBuf>> {
+        let all = fs::read_dir(format!("/proc/{}/fd", self.id)).context("the proxy has ended")?;
+        // One may be closed while we look.
+        Ok(all.filter_map(|one| fs::read_link(one.ok()?.path()).ok()).collect())
     }
 
     /// Bytes of memory (the resident set).
@@ -218,6 +229,10 @@ impl Drop for Proxy {
             let _ = child.wait();
         }
     }
+}
+
+fn is_image(path: &Path) -> bool {
+    path.to_string_lossy().starts_with("/memfd:")
 }
 
 /// Written beside, and renamed there, so that it appears whole.

@@ -14,6 +14,9 @@ const WARM_UP: usize = 5;
 const MORE: u64 = 110;
 const SLACK: u64 = 8 << 20;
 
+/// Memory images of components that are open at most: the engine's hundred, and a few that serve.
+const IMAGES: usize = 110;
+
 /// One moment.
 pub(crate) struct Sample {
     at: Duration,
@@ -45,7 +48,9 @@ pub(crate) fn report(samples: &[Sample], board: &Board, around: &Disturbance, le
     println!("memory: {} early, {} late, {} at most", mib(early), mib(late), mib(most));
     let descriptors = samples.iter().map(|sample| sample.descriptors).max().unwrap_or(0);
     let begin = proxy.descriptors_at_start;
+    let images = proxy.images().unwrap_or(usize::MAX);
     println!("descriptors: {begin} at the start, {descriptors} at most, {left} at the end without kept connections");
+    println!("memory images of components: {images}");
     if let Some(last) = samples.last() {
         println!("time: {} s", last.at.as_secs());
     }
@@ -55,7 +60,7 @@ pub(crate) fn report(samples: &[Sample], board: &Board, around: &Disturbance, le
         println!("  {one}");
     }
     let flat = late <= early * MORE / 100 + SLACK;
-    let clean = left <= begin;
+    let clean = left <= begin && images <= IMAGES;
     let log = proxy.log();
     let quiet = !log.contains("panicked");
     for (right, what) in [

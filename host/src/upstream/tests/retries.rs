@@ -85,6 +85,30 @@ fn a_connection_that_breaks_costs_a_harmless_request_nothing() {
 }
 
 #[test]
+fn a_server_that_goes_while_a_kept_connection_carries_a_request_costs_it_nothing() {
+    run(async {
+        let (listener, goes) = listen().await;
+        let (stays, _seen) = origin([&[HELLO, HELLO]]).await;
+        spawn_local(async move {
+            let mut stream = accept(&listener).await;
+            head(&mut stream).await;
+            stream.write_all(HELLO.as_bytes()).await.unwrap();
+            head(&mut stream).await;
+            // First nobody accepts any more, then the connection ends.
+            drop(listener);
+            drop(stream);
+        });
+        let upstream = upstream(retrying([endpoint(goes, false), endpoint(stays, false)], 1));
+        for _ in 0..2 {
+            assert_eq!(text(send(&upstream, get()).await.0.unwrap()).await, "hello");
+        }
+        let (response, record) = send(&upstream, get()).await;
+        assert_eq!(text(response.unwrap()).await, "hello");
+        assert_eq!((record.endpoint, record.retries, record.repeated), (Some(1), 1, true));
+    });
+}
+
+#[test]
 fn a_body_that_streams_is_not_sent_again_unless_it_is_short_and_its_length_known() {
     /// A body of a known length that comes in two pieces.
     struct Sized(Vec<&'static str>);
