@@ -147,6 +147,7 @@ upstream = "servers"
 [route.socket]
 path = "/socket"
 upstream = "servers"
+upgrade = ["websocket"]
 "#
         );
         put(

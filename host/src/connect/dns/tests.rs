@@ -28,9 +28,14 @@ struct Server {
 
 impl Server {
     async fn start(script: impl Fn(&str, u16) -> Said + 'static) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
+        let (socket, listener, address) = loop {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            // Somebody else may have the same port over UDP.
+            if let Ok(socket) = UdpSocket::bind(address).await {
+                break (socket, listener, address);
+            }
+        };
         let server = Self { address, asked: Rc::default(), truncated: Rc::default() };
         let script = Rc::new(script);
         spawn_local({
