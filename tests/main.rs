@@ -31,8 +31,12 @@ mod upstreams;
 mod drain;
 // Certificates, on both sides.
 mod tls;
+// Who may connect, and who a client is: certificates that clients show, the PROXY protocol, Unix sockets.
+mod listeners;
 // Many requests on one connection.
 mod http2;
+// Frames of HTTP/2 that make work and carry nothing, and heads that HTTP/1.1 could not have.
+mod frames;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // The same bytes to nginx and to hyper, and where they see other requests in them.

@@ -4,7 +4,7 @@
 //! written anew and never copied. In reading order: where a head ends and what it says ([`head`]; `shape`
 //! makes the same of heads that come again, faster), where its body ends
 //! ([`framing`]), the body itself ([`body`], [`chunked`]), and how heads are written ([`write`]). None of these touches a
-//! socket; [`wire`] does, and [`incoming`] hands the body of a request to whoever reads it.
+//! socket; [`wire`] does (on a [`socket`], or TLS over one), and [`incoming`] hands the body of a request to whoever reads it.
 
 pub mod body;
 pub mod chunked;
@@ -12,5 +12,6 @@ pub mod framing;
 pub mod head;
 pub mod incoming;
 mod shape;
+pub mod socket;
 pub mod wire;
 pub mod write;

@@ -125,7 +125,7 @@ impl Proxy {
         let response = match self.admit(&mut request, kinds, peer, listener, entry) {
             Ok(Admitted { route, client, authority, only_chain }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
-                self.pass(&route, caller, request, only_chain, entry).await
+                self.pass(&route, caller, peer, request, only_chain, entry).await
             }
             Err(error) => {
                 entry.fail(&error);
@@ -149,6 +149,10 @@ impl Proxy {
         // One of HTTP/1 was counted when it was read.
         if request.version() == Version::HTTP_2 {
             headers::check_size(request, listener.limits.head_fields, listener.limits.head_size)?;
+        }
+        // What a client showed for one name is nothing to another one (CVE-2025-23419, in another way).
+        if peer.policy.as_ref().is_some_and(|policy| !policy.covers(authority.host())) {
+            return Err(Reason::Misdirected.into());
         }
         let client = client::address(peer.address.ip(), request.headers(), &listener.trusted_proxies);
         entry.client = Some(client.ip);
@@ -210,11 +214,15 @@ impl Proxy {
         &self,
         route: &Route,
         caller: Caller,
+        peer: &Peer,
         request: Request<Body>,
         only_chain: Option<Error>,
         entry: &mut Entry,
     ) -> Response<Body> {
         let mut pass = route.chain.begin(caller);
+        if let Some(certificate) = &peer.certificate {
+            pass.attributes.extend(certificate.attributes());
+        }
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
             (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, entry).await,

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
 use crate::plugin::{Engine, Library, LoadError, Plugin, Stores};
 use crate::router::Router;
-use crate::server::tls;
+use crate::server::tls::{self, ClientCertificate, Tls};
 use crate::upstream::{Known, Prepared};
 
 /// What every snapshot stands on, and outlives them all.
@@ -38,7 +36,7 @@ pub struct Snapshot {
     pub(crate) hidden: Hidden,
     pub(crate) metrics: Metrics,
     /// By listener, those that have certificates.
-    pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
+    pub(crate) tls: BTreeMap<String, Arc<Tls>>,
 }
 
 impl Snapshot {
@@ -106,6 +104,7 @@ fn unset(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) -> Vec<Proble
             let [request, response] = plugin.looks_at();
             let mut missing: Vec<_> = request.iter().filter(|name| !before.clone().any(|set| set == *name)).collect();
             missing.extend(response.iter().filter(|name| !all.clone().any(|set| set == *name)));
+            missing.retain(|name| !ClientCertificate::ATTRIBUTES.contains(&&***name));
             missing.sort();
             missing.dedup();
             for name in missing {
