@@ -51,6 +51,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
         balance: Balance::RoundRobin,
         sticky: None,
         slow_start: Duration::ZERO,
+        protocol: config::UpstreamProtocol::default(),
         preserve_host: false,
         tls: UpstreamTls::default(),
         resolve: None,
@@ -235,7 +236,7 @@ fn connections_are_reused_and_a_request_goes_out_in_one_form() {
         assert_eq!(seen.recv().await.unwrap(), format!("GET /path?query HTTP/1.1\r\nhost: origin.test:{port}\r\n\r\n"));
         assert_eq!(
             seen.recv().await.unwrap(),
-            format!("POST /a?b HTTP/1.1\r\ncookie: a=1; b=2\r\nhost: origin.test:{port}\r\ncontent-length: 0\r\n\r\n")
+            format!("POST /a?b HTTP/1.1\r\nhost: origin.test:{port}\r\ncookie: a=1; b=2\r\ncontent-length: 0\r\n\r\n")
         );
         let put = seen.recv().await.unwrap();
         assert!(put.contains("\r\ncontent-length: 3\r\n") && !put.contains("transfer-encoding"), "{put}");
