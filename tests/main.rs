@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// A secret of one request, looked for in ten thousand others.
+mod isolation;
 // What a component is, before anybody uses it.
 mod inspect;
 // Files of cases, which a plugin has to pass.
@@ -27,6 +29,10 @@ mod configuration;
 mod under_load;
 // Several servers behind one name: balancing, retries, health.
 mod upstreams;
+// What plugins saw, kept and run again.
+mod recording;
+// Other people's servers and clients.
+mod peers;
 // The end of a server.
 mod drain;
 // Certificates, on both sides.
@@ -37,6 +43,10 @@ mod listeners;
 mod http2;
 // Frames of HTTP/2 that make work and carry nothing, and heads that HTTP/1.1 could not have.
 mod frames;
+// Connections that go on with another protocol.
+mod upgrades;
+// Upstreams that speak HTTP/2, and gRPC from end to end.
+mod backends;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // The same bytes to nginx and to hyper, and where they see other requests in them.

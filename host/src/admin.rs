@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::LocalSet;
 
 use crate::body::Body;
-use crate::config::ListenerLimits;
+use crate::config::{ListenerLimits, Mirror, Part, Split};
 use crate::error::Audience;
 use crate::metrics;
 use crate::server::connection::{Connections, Received};
@@ -162,10 +162,18 @@ fn state(view: &View) -> Value {
     let listeners = config.listeners.iter().map(|listener| {
         json!({ "name": listener.name, "address": listener.address.to_string(), "tls": !listener.tls.is_empty() })
     });
-    let routes = config
-        .routes
-        .iter()
-        .map(|route| json!({ "name": route.name, "chain": route.chain, "upstream": route.upstream }));
+    let routes = config.routes.iter().map(|route| {
+        let percent = |part: Part| f64::from(part.0) / 1000.0;
+        let split = |split: &Split| json!({ "upstream": split.upstream, "percent": percent(split.part) });
+        let mirror = |mirror: &Mirror| json!({ "upstream": mirror.upstream, "percent": percent(mirror.part) });
+        json!({
+            "name": route.name,
+            "chain": route.chain,
+            "upstream": route.upstream,
+            "split": route.split.iter().map(split).collect::<Vec<_>>(),
+            "mirror": route.mirror.as_ref().map(mirror),
+        })
+    });
     let plugins = state.snapshot.plugins.values().map(|plugin| {
         let component = plugin.component();
         json!({

@@ -48,6 +48,8 @@ pub enum BodyError {
     Late,
     /// It is longer than its cap.
     TooLarge,
+    /// Whoever it was for left.
+    Left,
     /// The sender broke off, or its framing is malformed.
     Broken(Box<dyn StdError + Send + Sync>),
 }
@@ -302,7 +304,7 @@ impl BodyError {
             Self::Idle | Self::Slow => Reason::BodyTimeout,
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge => Reason::BodyTooLarge,
-            Self::Broken(_) => Reason::BadBody,
+            Self::Left | Self::Broken(_) => Reason::BadBody,
         }
     }
 
@@ -312,6 +314,7 @@ impl BodyError {
         match self {
             Self::Idle | Self::Slow => Reason::UpstreamIdle,
             Self::Late => Reason::TotalTimeout,
+            Self::Left => Reason::ClientGone,
             Self::TooLarge | Self::Broken(_) => Reason::UpstreamBody,
         }
     }
@@ -324,6 +327,7 @@ impl fmt::Display for BodyError {
             Self::Slow => f.write_str("the body came too slowly"),
             Self::Late => f.write_str("the body did not end in the time of the exchange"),
             Self::TooLarge => f.write_str("the body is too large"),
+            Self::Left => f.write_str("whoever it was for left"),
             Self::Broken(cause) => {
                 write!(f, "the body broke off: {cause}")?;
                 let mut cause: &dyn StdError = &**cause;

@@ -19,6 +19,7 @@ mod place;
 mod plugin;
 mod problem;
 mod reader;
+mod record;
 mod route;
 mod secrets;
 mod syntax;
@@ -43,6 +44,7 @@ pub use parse::load;
 pub use place::{Place, Places};
 pub use problem::{Note, Problem, Problems, Severity};
 pub use reader::Key;
+pub use record::PluginRecord;
 pub use secrets::Secrets;
 
 /// One whole configuration, checked.
@@ -56,6 +58,10 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where components come from.
     pub plugins: PluginSettings,
+    /// What we call ourselves in `Via`. None: it is not written.
+    pub via: Option<String>,
+    /// How names are looked up.
+    pub resolver: Resolver,
     /// In the order of their names.
     pub upstreams: Vec<Upstream>,
     /// Plugins by the name that chains use.
@@ -234,20 +240,24 @@ pub struct PluginSettings {
 pub struct Upstream {
     /// As in `[upstream.NAME]`.
     pub name: String,
-    /// At least one.
+    /// At least one, or one of `services`.
     pub endpoints: Vec<Member>,
+    /// Names that stand for endpoints, looked up when a snapshot is built.
+    pub services: Vec<Service>,
     /// Which endpoint takes a request. Default [`Balance::LeastRequest`].
     pub balance: Balance,
     /// Sends a client always to the same endpoint. Default: none.
     pub sticky: Option<Sticky>,
     /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
     pub slow_start: Duration,
+    /// What is spoken with its endpoints. Default [`UpstreamProtocol::Http1`].
+    pub protocol: UpstreamProtocol,
     /// Sends the client's `Host` rather than the endpoint's authority. Default false.
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
     pub tls: UpstreamTls,
-    /// How often the names of endpoints are looked up again. Default 30 s.
-    pub resolve: Duration,
+    /// How often the names of endpoints are looked up again. None: as their answers say.
+    pub resolve: Option<Duration>,
     /// How long things may take.
     pub timeouts: UpstreamTimeouts,
     /// When a request that failed goes out once more.
@@ -262,8 +272,8 @@ pub struct Upstream {
     pub try_all_when_down: bool,
     /// Replaces the bodies of 5xx responses by problem bodies. Default true.
     pub hide_errors: bool,
-    /// Connections to each endpoint kept open while idle, for each worker. Default 64.
-    pub idle_connections: usize,
+    /// Its connections to each endpoint, for each worker.
+    pub connections: Connections,
 }
 
 impl Upstream {
@@ -282,6 +292,79 @@ pub struct Member {
     pub weight: NonZeroU32,
     /// Those with the highest take all requests, as long as one of them can. Default 0.
     pub priority: i32,
+}
+
+/// The connections of one worker to one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Those kept open while idle. Default 64.
+    pub idle: usize,
+    /// All of them. None: as many as there are requests.
+    pub most: Option<NonZeroUsize>,
+    /// How long a request waits where there are so many. Default 1 s.
+    pub wait: Duration,
+    /// How long one is kept without a request. Default 60 s.
+    pub idle_time: Duration,
+    /// How old one becomes, up to a tenth less. None: as old as it likes.
+    pub age: Option<Duration>,
+    /// Requests over one of them. None: as many as there are.
+    pub requests: Option<NonZeroU32>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            idle: 64,
+            most: None,
+            wait: Duration::from_secs(1),
+            idle_time: Duration::from_secs(60),
+            age: None,
+            requests: None,
+        }
+    }
+}
+
+/// What is spoken with the endpoints of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS.
+    Http2,
+    /// With TLS what the endpoint chooses, HTTP/2 rather; else HTTP/1.1.
+    Auto,
+}
+
+/// A name that stands for endpoints (SRV).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Such as `_http._tcp.search.internal`.
+    pub name: String,
+    /// Whether its endpoints are spoken to with TLS.
+    pub tls: bool,
+}
+
+/// `[resolver]`: how names are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolver {
+    /// Empty: those of the system.
+    pub servers: Vec<SocketAddr>,
+    /// How long one of them may take to answer. Default 2 s.
+    pub timeout: Duration,
+    /// An answer holds for at least this. Default 5 s.
+    pub shortest: Duration,
+    /// And at most for this. Default 5 min.
+    pub longest: Duration,
+    /// How long it is not asked again where there was no answer. Default 1 s.
+    pub failed: Duration,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self { servers: Vec::new(), timeout: 2 * second, shortest: 5 * second, longest: 300 * second, failed: second }
+    }
 }
 
 /// Which endpoint takes a request.
@@ -460,6 +543,8 @@ pub struct PluginSpec {
     pub limits: PluginLimits,
     /// Which capabilities it may import.
     pub grant: Grant,
+    /// Which of its passes are recorded; none where none is.
+    pub record: Option<PluginRecord>,
 }
 
 impl PluginSpec {
@@ -475,6 +560,7 @@ impl PluginSpec {
             isolation: Isolation::Pooled,
             limits: PluginLimits::default(),
             grant: Grant::default(),
+            record: None,
         }
     }
 }
@@ -544,6 +630,14 @@ pub struct HttpOrigin {
     pub roots: Option<PathBuf>,
 }
 
+impl HttpOrigin {
+    /// The origin that is written so, such as `https://idp.example.com`; none where it is none.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        Some(Self { endpoint: address::endpoint(text).ok()?, addresses: Vec::new(), roots: None })
+    }
+}
+
 /// A match, a chain, an upstream.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -559,10 +653,59 @@ pub struct Route {
     pub chain: Vec<String>,
     /// The name of the upstream.
     pub upstream: String,
+    /// Parts of the requests that go to other upstreams. Together at most all of them.
+    pub split: Vec<Split>,
+    /// What keeps a client on its side of a split. None: each request is drawn by itself.
+    pub split_by: Option<HashKey>,
+    /// Sends copies of some requests to another upstream. Default: none.
+    pub mirror: Option<Mirror>,
     /// What the upstream sees in place of the client's path. None: the same.
     pub rewrite: Option<Rewrite>,
     /// The longest request body, else 413. Default 1 MiB; `"unlimited"` is written `None`.
     pub body_size: Option<u64>,
+    /// Protocols that connections may go on with, in lower case. Default: none.
+    pub upgrade: Vec<String>,
+    /// Whether its bodies go on for long. Default false.
+    pub streaming: bool,
+}
+
+impl Route {
+    /// The names of all upstreams that its requests, or copies of them, may go to.
+    pub fn upstreams(&self) -> impl Iterator<Item = &String> {
+        let others = self.split.iter().map(|split| &split.upstream);
+        std::iter::once(&self.upstream).chain(others).chain(self.mirror.iter().map(|mirror| &mirror.upstream))
+    }
+}
+
+/// A part of a route's requests that goes to another upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The name of the upstream.
+    pub upstream: String,
+    /// How many requests.
+    pub part: Part,
+}
+
+/// Copies of requests, of which nobody reads the answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// The name of the upstream.
+    pub upstream: String,
+    /// How many requests.
+    pub part: Part,
+    /// The longest body that is copied, in bytes. Default 64 KiB.
+    pub body: usize,
+    /// Copies under way at once, for each worker. Default 16.
+    pub most: usize,
+}
+
+/// A part of requests, in thousandths of a percent: at most [`Part::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part(pub u32);
+
+impl Part {
+    /// All of them.
+    pub const ALL: Self = Self(100_000);
 }
 
 /// How a path is rewritten. What comes out is canonical, or the request is refused.

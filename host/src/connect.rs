@@ -6,12 +6,17 @@
 //! other side closed is found when it is taken, or by the sweeper.
 
 mod arriving;
+pub mod dns;
 mod exchange;
+mod http2;
 mod live;
 mod names;
+mod outbound;
+mod room;
 mod sending;
 mod target;
 mod trust;
+mod tunnel;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,30 +24,50 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Endpoint;
+use crate::config::{Connections, Endpoint, UpstreamProtocol};
 
+use dns::Resolver;
 use names::Lookup;
+pub use outbound::Outbound;
+pub use room::Counts;
 pub use sending::is_idempotent;
 pub use target::{Failed, Target, Times};
 pub use trust::{Trust, server_name};
 
-/// How long a connection stays open without a request. nginx keeps its own for as long, and most servers close earlier.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// How often idle connections are looked at.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How often names are looked up of which it is time.
+const TICK: Duration = Duration::from_secs(1);
+/// How many times as often idle connections are looked at.
+const SWEEP: u32 = 5;
 
 /// The outgoing connections of one worker.
 pub struct Connector {
     /// Those in use by some upstream; a reload finds the connections of an endpoint here.
     targets: Rc<Targets>,
     sweeper: AbortHandle,
-    lookup: Lookup,
+    /// Asked in place of a resolver.
+    instead: Option<Lookup>,
 }
 
 type Targets = RefCell<HashMap<Endpoint, Vec<Weak<Target>>>>;
+
+/// How the connections to an endpoint are used.
+#[derive(Debug)]
+pub struct Use<'a> {
+    /// What verifies an endpoint with TLS.
+    pub trust: Option<&'a Trust>,
+    /// How many there may be, and for how long.
+    pub connections: Connections,
+    /// Who looks its name up. None: by the system's files alone.
+    pub resolver: Option<&'a Resolver>,
+    /// How often that is done, whatever the answer says.
+    pub resolve: Option<Duration>,
+    /// Where they are counted, if anywhere.
+    pub counts: Option<Counts>,
+    /// What is spoken over them.
+    pub protocol: UpstreamProtocol,
+}
 
 /// What is known about one exchange, also when it fails. The caller logs and counts it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,41 +92,47 @@ impl Connector {
     /// Needs a runtime of one thread around it that takes local tasks.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(names::system())
+        Self::with(None)
     }
 
-    fn with(lookup: Lookup) -> Self {
+    fn with(instead: Option<Lookup>) -> Self {
         let targets = Rc::new(Targets::default());
         let sweeper = spawn_local(sweep(Rc::downgrade(&targets))).abort_handle();
-        Self { targets, sweeper, lookup }
+        Self { targets, sweeper, instead }
     }
 
-    /// Asks this in place of the system's resolver.
+    /// Asks this in place of a resolver. An answer holds for half a minute, and none for a second.
     #[cfg(test)]
     pub(crate) fn resolving(
         lookup: impl Fn(String, u16) -> std::io::Result<Vec<std::net::SocketAddr>> + 'static,
     ) -> Self {
-        Self::with(Rc::new(move |host, port| {
+        Self::with(Some(Rc::new(move |host, port| {
             let answer = lookup(host, port);
-            Box::pin(async move { answer })
-        }))
+            Box::pin(async move {
+                let missing = |why: String| dns::Missing { why, again: Duration::from_secs(1) };
+                match answer {
+                    Ok(records) if records.is_empty() => Err(missing("nothing".to_owned())),
+                    Ok(records) => Ok(dns::Found { records, again: Duration::from_secs(30) }),
+                    Err(error) => Err(missing(error.to_string())),
+                }
+            })
+        })))
     }
 
-    /// The connections to an endpoint, of which `idle` are kept while nobody uses them, and whose name is looked up
-    /// again each `resolve`. Endpoints with the same address
-    /// and the same trust share them, before and after a reload.
+    /// The connections to an endpoint. Whoever verifies it alike and counts them together shares them, before and after a
+    /// reload.
     #[must_use]
-    pub fn target(&self, endpoint: &Endpoint, trust: Option<&Trust>, idle: usize, resolve: Duration) -> Rc<Target> {
+    pub fn target(&self, endpoint: &Endpoint, used: &Use<'_>) -> Rc<Target> {
         let mut targets = self.targets.borrow_mut();
         let known = targets.entry(endpoint.clone()).or_default();
         known.retain(|target| target.strong_count() > 0);
-        let same = known.iter().filter_map(Weak::upgrade).find(|target| target.is_trusted_by(trust));
+        let same = known.iter().filter_map(Weak::upgrade).find(|target| target.is_for(used));
         let target = same.unwrap_or_else(|| {
-            let target = Rc::new(Target::new(endpoint.clone(), trust.cloned(), &self.lookup));
+            let target = Rc::new(Target::new(endpoint.clone(), used, self.instead.as_ref()));
             known.push(Rc::downgrade(&target));
             target
         });
-        target.keep(idle, resolve);
+        target.adopt(used);
         target
     }
 }
@@ -120,16 +151,18 @@ impl Drop for Connector {
 
 /// Closes what has been idle for long or was closed by the other side, and forgets endpoints that no upstream has.
 async fn sweep(targets: Weak<Targets>) {
-    let mut ticks = interval(SWEEP);
+    let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for tick in (0..SWEEP).cycle() {
         let now = ticks.tick().await;
         let Some(targets) = targets.upgrade() else { return };
         targets.borrow_mut().retain(|_, known| {
             known.retain(|target| match target.upgrade() {
                 Some(target) => {
-                    target.sweep(oldest(now));
                     target.renew(now);
+                    if tick == 0 {
+                        target.sweep(now);
+                    }
                     true
                 }
                 None => false,
@@ -137,9 +170,4 @@ async fn sweep(targets: Weak<Targets>) {
             !known.is_empty()
         });
     }
-}
-
-/// A connection that was used last before this moment is too old.
-fn oldest(now: Instant) -> Option<Instant> {
-    now.checked_sub(IDLE)
 }

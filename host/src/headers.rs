@@ -2,12 +2,15 @@
 //! names that two programs read as one.
 //!
 //! The order for a request is: [`check_request`], [`client::address`](crate::client::address), [`clean`],
-//! [`remove_owned`], then the chain, then [`set_forwarding`]. What we set is set last, so that nothing that a client names
+//! [`remove_owned`], then the chain, then [`Forwarded`]. What we set is set last, so that nothing that a client names
 //! in `Connection` can remove it.
 
 mod check;
 mod forwarding;
 mod kinds;
+mod via;
+
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Method;
@@ -17,8 +20,9 @@ use crate::config::Underscores;
 use crate::error::{Error, Reason};
 
 pub use check::{check_request, check_size};
-pub use forwarding::set_forwarding;
+pub use forwarding::{Forwarded, REQUEST_ID};
 pub use kinds::Kinds;
+pub use via::Via;
 
 /// Which way a head goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +126,26 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
         return false;
     };
     kind.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+/// How long the client of a gRPC call waits for its end: up to eight digits and a unit. What is none of that says nothing.
+#[must_use]
+pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("grpc-timeout").filter(|_| is_grpc(headers))?.as_bytes();
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = str::from_utf8(digits).ok()?.parse().ok()?;
+    match unit {
+        b'H' => Some(Duration::from_secs(number * 3600)),
+        b'M' => Some(Duration::from_secs(number * 60)),
+        b'S' => Some(Duration::from_secs(number)),
+        b'm' => Some(Duration::from_millis(number)),
+        b'u' => Some(Duration::from_micros(number)),
+        b'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
 }
 
 /// Removes what a client may not say of itself: who it is, how it came, and what other programs believe without asking.

@@ -5,6 +5,7 @@
 //! makes the same of heads that come again, faster), where its body ends
 //! ([`framing`]), the body itself ([`body`], [`chunked`]), and how heads are written ([`write`]). None of these touches a
 //! socket; [`wire`] does (on a [`socket`], or TLS over one), and [`incoming`] hands the body of a request to whoever reads it.
+//! [`upgrade`] is how a connection goes on with another protocol.
 
 pub mod body;
 pub mod chunked;
@@ -13,5 +14,6 @@ pub mod head;
 pub mod incoming;
 mod shape;
 pub mod socket;
+pub mod upgrade;
 pub mod wire;
 pub mod write;

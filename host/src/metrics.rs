@@ -47,6 +47,8 @@ pub struct Metrics(Arc<All>);
 pub struct RouteMetrics {
     durations: Durations,
     reasons: Words<Counter, REASONS>,
+    /// Copies that were sent, and those that were left out.
+    mirrored: [Counter; 2],
     plugins: Named<PluginMetrics>,
 }
 
@@ -55,13 +57,18 @@ pub struct RouteMetrics {
 pub struct PluginMetrics {
     /// Responses that the plugin made itself.
     refusals: Counter,
-    calls: [(Counter, Histogram); Hook::ALL.len()],
+    /// A call that has ended is counted in one of its buckets, and so nowhere else.
+    calls: [Histogram; Hook::ALL.len()],
     errors: [Counter; PluginError::ALL.len()],
 }
 
 /// Instances of one plugin, in all workers.
 #[derive(Debug, Default)]
-pub struct PluginInstances(Mutex<Vec<Weak<WorkerInstances>>>);
+pub struct PluginInstances {
+    workers: Mutex<Vec<Weak<WorkerInstances>>>,
+    /// Of passes: those that were written, and those that were not.
+    recordings: [Counter; 2],
+}
 
 /// Instances of one plugin in one worker, which alone writes them: they change twice in each call, and workers share
 /// nothing on that path.
@@ -85,6 +92,9 @@ pub struct UpstreamMetrics {
     /// Those that are up, ejected, down.
     endpoints: [Gauge; 3],
     ejections: Counter,
+    connections: Gauge,
+    /// Requests that waited for a connection: those that got one, and those that did not.
+    waits: [Counter; 2],
     /// Those that succeeded, and those that did not.
     checks: [Counter; 2],
     /// How often the breaker opened, and what it did not let pass.
@@ -214,6 +224,11 @@ impl RouteMetrics {
         self.reasons.of(reason).inc();
     }
 
+    /// Counts a request of which a copy was sent, or left out.
+    pub fn mirrored(&self, sent: bool) {
+        self.mirrored[usize::from(!sent)].inc();
+    }
+
     /// The handle of a plugin in this route's chain, for its load.
     pub fn plugin(&self, name: &str) -> Arc<PluginMetrics> {
         self.plugins.find_or_make(name)
@@ -241,9 +256,7 @@ impl Default for ListenerMetrics {
 impl PluginMetrics {
     /// Counts a call that has ended, well or not, and its time.
     pub fn called(&self, hook: impl Into<Hook>, duration: Duration) {
-        let (calls, durations) = &self.calls[hook.into() as usize];
-        calls.inc();
-        durations.observe(duration);
+        self.calls[hook.into() as usize].observe(duration);
     }
 
     /// Counts a response that the plugin made itself.
@@ -261,22 +274,32 @@ impl PluginInstances {
     /// A worker's part, which counts as long as it exists.
     pub fn worker(&self) -> Arc<WorkerInstances> {
         let part = Arc::new(WorkerInstances::default());
-        let mut parts = lock(&self.0);
+        let mut parts = lock(&self.workers);
         parts.retain(|part| part.strong_count() > 0);
         parts.push(Arc::downgrade(&part));
         part
     }
 
+    /// Counts a pass that was recorded.
+    pub fn recording_written(&self) {
+        self.recordings[0].inc();
+    }
+
+    /// Counts a pass that should have been recorded, and was not.
+    pub fn recording_dropped(&self) {
+        self.recordings[1].inc();
+    }
+
     /// Those in use, and those idle.
     fn sums(&self) -> (i64, i64) {
-        let parts: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        let parts: Vec<_> = lock(&self.workers).iter().filter_map(Weak::upgrade).collect();
         let sum = |of: fn(&WorkerInstances) -> &AtomicI64| parts.iter().map(|part| of(part).load(Relaxed)).sum();
         (sum(|part| &part.in_use), sum(|part| &part.idle))
     }
 
     /// The most memory that an instance had, in bytes.
     fn memory(&self) -> i64 {
-        let parts: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        let parts: Vec<_> = lock(&self.workers).iter().filter_map(Weak::upgrade).collect();
         parts.iter().map(|part| part.memory.load(Relaxed)).max().unwrap_or(0)
     }
 }
@@ -320,6 +343,21 @@ impl UpstreamMetrics {
         for (gauge, count) in self.endpoints.iter().zip(counts) {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Counts a connection that is being made.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// Counts it no more.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// Counts a request that had to wait for a connection, and got one or did not.
+    pub fn waited_for_connection(&self, got: bool) {
+        self.waits[usize::from(!got)].inc();
     }
 
     /// Counts an ejection of an endpoint.
@@ -405,13 +443,18 @@ struct All {
 
 impl Default for RouteMetrics {
     fn default() -> Self {
-        Self { durations: Durations::new(), reasons: Words::new(Counter::default), plugins: Named::default() }
+        Self {
+            durations: Durations::new(),
+            reasons: Words::new(Counter::default),
+            mirrored: Default::default(),
+            plugins: Named::default(),
+        }
     }
 }
 
 impl Default for PluginMetrics {
     fn default() -> Self {
-        let calls = std::array::from_fn(|_| (Counter::default(), Histogram::new(&histogram::CALLS)));
+        let calls = std::array::from_fn(|_| Histogram::new(&histogram::CALLS));
         Self { refusals: Counter::default(), calls, errors: Default::default() }
     }
 }
@@ -426,6 +469,8 @@ impl Default for UpstreamMetrics {
             retries: Default::default(),
             endpoints: Default::default(),
             ejections: Counter::default(),
+            connections: Gauge::default(),
+            waits: Default::default(),
             checks: Default::default(),
             breaker: Default::default(),
         }

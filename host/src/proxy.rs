@@ -1,32 +1,35 @@
 //! The straight line: route → chain → upstream → chain.
 
+mod destination;
+mod grpc;
+mod mirror;
 mod record;
 mod snapshot;
+mod upgrade;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
 use crate::authority::Scheme;
 use crate::body::{Body, End, Observe};
-use crate::chain::{Caller, Chain, Flow, Link};
+use crate::chain::{Caller, Chain, Flow, Link, Pass};
 use crate::client::{self, Client};
 use crate::config;
-use crate::connect::Connector;
+use crate::connect::{Connector, Outbound};
 use crate::error::{Audience, Error, Reason};
-use crate::headers::{self, Kinds};
+use crate::headers::{self, Forwarded, Kinds, REQUEST_ID};
 use crate::hide::Public;
-use crate::metrics::{RouteMetrics, UpstreamMetrics};
+use crate::metrics::RouteMetrics;
 use crate::path;
 use crate::plugin::Pool;
+use crate::recording::Tap;
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrite;
 use crate::router::{Asked, NoRoute};
@@ -34,11 +37,11 @@ use crate::server::connection::{Peer, Received};
 use crate::telemetry::AccessLines;
 use crate::upstream::{Asking, Prepared, Record, Upstream};
 
-use record::{Counted, Entry};
+use destination::{Destination, Destinations};
+use mirror::Mirror;
+use record::{Closing, Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
-
-/// The header that carries a request's identifier to the upstream and to the client.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use upgrade::Upgrade;
 
 /// A worker's side of a snapshot: its own instances and connections around what is shared. A request keeps the one that
 /// it began with.
@@ -55,11 +58,13 @@ pub(crate) struct Proxy {
 struct Route {
     name: String,
     chain: Chain,
-    upstream: Rc<Upstream>,
-    upstream_metrics: Arc<UpstreamMetrics>,
+    destinations: Destinations,
+    mirror: Option<Rc<Mirror>>,
     metrics: Arc<RouteMetrics>,
     body_size: Option<u64>,
     rewrite: Option<Rewrite>,
+    /// Protocols that connections may go on with.
+    upgrade: Vec<String>,
 }
 
 impl Proxy {
@@ -79,21 +84,34 @@ impl Proxy {
                 kept.cloned().unwrap_or_else(|| Rc::new(Pool::new(plugin.clone(), snapshot.metrics.plugin(name))));
             pools.insert(name.clone(), pool);
         }
-        let upstream =
-            |prepared: &Arc<Prepared>| Rc::new(Upstream::new(prepared.clone(), connector, snapshot.config.workers));
-        let upstreams: HashMap<&str, Rc<Upstream>> =
-            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), upstream(it))).collect();
+        let destination = |prepared: &Arc<Prepared>| {
+            let upstream = Rc::new(Upstream::new(prepared.clone(), connector, snapshot.config.workers));
+            Rc::new(Destination { upstream, metrics: snapshot.metrics.upstream(&prepared.config().name) })
+        };
+        let upstreams: HashMap<&str, Rc<Destination>> =
+            snapshot.upstreams.iter().map(|it| (it.config().name.as_str(), destination(it))).collect();
+        let to = |name: &String| upstreams[name.as_str()].clone();
         let route = |route: &config::Route| {
             let metrics = snapshot.metrics.route(&route.name);
-            let link = |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name) };
+            let tap = |name: &String| {
+                let recorder = snapshot.recorders.get(name)?.clone();
+                Some(Tap { recorder, route: route.name.as_str().into() })
+            };
+            let link =
+                |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name), tap: tap(name) };
             Rc::new(Route {
                 name: route.name.clone(),
                 chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
-                upstream: upstreams[route.upstream.as_str()].clone(),
-                upstream_metrics: snapshot.metrics.upstream(&route.upstream),
+                destinations: Destinations::new(
+                    to(&route.upstream),
+                    route.split.iter().map(|split| (split.part, to(&split.upstream))).collect(),
+                    route.split_by.clone(),
+                ),
+                mirror: route.mirror.as_ref().map(|it| Mirror::new(it, to(&it.upstream), metrics.clone())),
                 metrics,
                 body_size: route.body_size,
                 rewrite: Rewrite::new(route),
+                upgrade: route.upgrade.clone(),
             })
         };
         let routes = snapshot.config.routes.iter().map(route).collect();
@@ -101,10 +119,10 @@ impl Proxy {
         Self { routes, nowhere, pools, lines, ids, snapshot }
     }
 
-    /// Drops instances that nobody has needed for `age`.
-    pub(crate) fn reap(&self, age: Duration) {
+    /// Drops instances that nobody has needed since this was called before.
+    pub(crate) fn reap(&self) {
         for pool in self.pools.values() {
-            pool.reap(age);
+            pool.reap();
         }
     }
 
@@ -112,8 +130,8 @@ impl Proxy {
     pub(crate) async fn carry(self: Rc<Self>, received: Received, peer: &Peer, listener: &str) -> Response<Body> {
         let request_id = self.ids.next();
         let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began(), &self.lines);
-        let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
-        let entry = unanswered.entry();
+        let mut unanswered = Unanswered::new(entry, self);
+        let (proxy, entry) = unanswered.parts();
         let (mut request, kinds) = match received {
             Received::Request(request, kinds) => (request, kinds),
             Received::Refused(error) => {
@@ -122,17 +140,23 @@ impl Proxy {
             }
         };
         let audience = Audience::of_request(&request);
-        let response = match self.admit(&mut request, kinds, peer, listener, entry) {
-            Ok(Admitted { route, client, authority, only_chain }) => {
+        let grpc = audience.is_grpc() && request.version() == Version::HTTP_2;
+        let response = match proxy.admit(&mut request, kinds, peer, listener, entry) {
+            Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
-                self.pass(&route, caller, peer, request, only_chain, entry).await
+                let mut pass = route.chain.begin(caller);
+                if let Some(certificate) = &peer.certificate {
+                    pass.attributes.extend(certificate.attributes());
+                }
+                proxy.pass(&route, &mut pass, request, (only_chain, upgrade), entry).await
             }
             Err(error) => {
                 entry.fail(&error);
                 error.response(&audience, request_id.as_str()).map(Body::from)
             }
         };
-        unanswered.finish(response)
+        let response = unanswered.finish(response);
+        if grpc { response.map(grpc::with_status) } else { response }
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
@@ -182,8 +206,13 @@ impl Proxy {
         };
         origin_form(request.uri_mut(), rewritten);
 
+        let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry)? } else { None };
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
+        if let Some(via) = &self.snapshot.via {
+            let version = request.version();
+            via.request(request.headers_mut(), version)?;
+        }
 
         if request.body().is_end_stream() {
             let method = request.method().clone();
@@ -206,26 +235,21 @@ impl Proxy {
                 body => body.observe(Rc::new(Counted(bytes_in.clone()))),
             };
         }
-        Ok(Admitted { route, client, authority: authority.into_string(), only_chain })
+        Ok(Admitted { route, client, authority: authority.into_string(), only_chain, upgrade })
     }
 
     /// The straight line.
     async fn pass(
         &self,
         route: &Route,
-        caller: Caller,
-        peer: &Peer,
+        pass: &mut Pass<'_>,
         request: Request<Body>,
-        only_chain: Option<Error>,
+        (only_chain, upgrade): (Option<Error>, Option<Upgrade>),
         entry: &mut Entry,
     ) -> Response<Body> {
-        let mut pass = route.chain.begin(caller);
-        if let Some(certificate) = &peer.certificate {
-            pass.attributes.extend(certificate.attributes());
-        }
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
-            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, entry).await,
+            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, upgrade, entry).await,
             (Ok(Flow::Respond(response)), _) => Ok(response),
             (Err(error), _) => Err(error),
         };
@@ -233,12 +257,20 @@ impl Proxy {
             Ok(response) => response,
             Err(error) => pass.fail(error),
         };
-        let mut response = pass.on_response(response).await;
+        let mut response = match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => upgrade::on_response(pass, response).await,
+            _ => pass.on_response(response).await,
+        };
         let Caller { client, scheme, authority, .. } = &pass.caller;
         let public = Public { scheme: client.scheme.unwrap_or(*scheme), authority };
         let leaks = self.snapshot.hidden.apply(response.headers_mut(), public);
         if leaks > 0 {
-            route.upstream_metrics.leaks.inc_by(leaks as u64);
+            let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
+            destination.metrics.leaks.inc_by(leaks as u64);
+        }
+        // What we answered ourselves came no way.
+        if let (Some(via), Some(_)) = (&self.snapshot.via, &entry.destination) {
+            via.response(response.headers_mut(), Version::HTTP_11);
         }
         entry.end(pass);
         response
@@ -249,85 +281,104 @@ impl Proxy {
         route: &Route,
         caller: &Caller,
         mut request: Request<Body>,
+        upgrade: Option<Upgrade>,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Error> {
-        let headers = request.headers_mut();
-        headers::set_forwarding(headers, &caller.client, caller.scheme, &caller.authority)?;
-        headers.insert(REQUEST_ID, caller.request_id.header().clone());
+        // Ours takes the place of a client's or a plugin's.
+        request.headers_mut().remove(REQUEST_ID);
+        let Caller { client, scheme, authority, request_id, .. } = caller;
+        let forwarded = Forwarded { client, scheme: *scheme, authority, request_id };
+        let mut request = Outbound::new(request).forwarded(forwarded);
+        if route.mirror.is_some() || route.destinations.are_several() {
+            // Those look at all of its headers.
+            request.settle();
+        }
+        let secure = client.scheme.unwrap_or(*scheme) == Scheme::Https;
+        let begun = Instant::now();
+        let asking = Asking { client: client.ip, secure, begun };
+        let destination = route.destinations.of(request.request(), asking);
+        let upstream = &destination.upstream;
+        entry.destination = Some(destination.clone());
         // In place of the client's, which says the same in another form, or of none where the target had it.
-        if route.upstream.config().preserve_host {
-            let host = HeaderValue::try_from(&*caller.authority).map_err(|_| Error::new(Reason::BadHost))?;
-            headers.insert(HOST, host);
+        if upstream.config().preserve_host {
+            request.set_host(HeaderValue::try_from(&**authority).map_err(|_| Error::new(Reason::BadHost))?);
         }
         if let Some(rewrite) = &route.rewrite {
+            let request = request.request_mut();
             let mut target = std::mem::take(request.uri_mut());
             rewrite.request(&mut target, request.headers_mut())?;
             *request.uri_mut() = target;
         }
-        let method = request.method().clone();
+        let method = request.request().method().clone();
         let mut record = Record::default();
-        let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
-        let begun = Instant::now();
-        let asking = Asking { client: caller.client.ip, secure, begun };
-        let answer = route.upstream.send(request, asking, &mut record).await;
+        if let Some(mirror) = &route.mirror {
+            mirror.look(request.request_mut(), authority, asking);
+        }
+        let extended = upgrade.is_some() && request.request().version() == Version::HTTP_2;
+        if let Some(upgrade) = upgrade {
+            upgrade.put_into(request.request_mut());
+        }
+        let answer = upstream.send(&mut request, asking, &mut record).await;
         let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
+            // A client of HTTP/2 would take any success for an agreement.
+            Ok(response) if extended && response.status().is_success() => {
+                destination.metrics.answered(&method, response.status(), took);
+                Err(Error::because(Reason::UpstreamProtocol, "did not agree to go on with another protocol"))
+            }
             Ok(mut response) => {
                 if let Some(rewrite) = &route.rewrite {
-                    rewrite.response(response.headers_mut(), &route.upstream.config().endpoints);
+                    rewrite.response(response.headers_mut(), &upstream.config().endpoints);
                 }
-                route.upstream_metrics.answered(&method, response.status(), took);
-                if response.status().is_server_error() && route.upstream.config().hide_errors {
+                destination.metrics.answered(&method, response.status(), took);
+                if response.status().is_server_error() && upstream.config().hide_errors {
                     return Err(Error::new(Reason::UpstreamStatus(response.status())));
                 }
                 Ok(response)
             }
             Err(error) => {
-                route.upstream_metrics.failed(error.reason().code(), took);
+                destination.metrics.failed(error.reason().code(), took);
                 Err(error)
             }
         }
     }
-
-    fn observer(&self, entry: Entry) -> Rc<dyn Observe> {
-        let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
-        entry.observer(metrics, self.lines.clone())
-    }
 }
 
 /// A request without a response so far. Dropped, as it is when its client leaves, it has ended like that.
-struct Unanswered<'p> {
-    proxy: &'p Proxy,
-    entry: Option<Entry>,
-}
+struct Unanswered(Option<Rc<Closing>>);
 
-impl Unanswered<'_> {
-    fn entry(&mut self) -> &mut Entry {
-        self.entry.as_mut().expect("only `finish` and the end take it")
+impl Unanswered {
+    fn new(entry: Entry, proxy: Rc<Proxy>) -> Self {
+        Self(Some(Rc::new(Closing { entry, proxy })))
+    }
+
+    fn parts(&mut self) -> (&Proxy, &mut Entry) {
+        let closing = self.0.as_mut().and_then(Rc::get_mut).expect("only `finish` and the end share it");
+        (&closing.proxy, &mut closing.entry)
     }
 
     /// The line in the log and the counts come when the body has gone out.
     fn finish(mut self, mut response: Response<Body>) -> Response<Body> {
-        let Some(mut entry) = self.entry.take() else { return response };
+        let (_, entry) = self.parts();
         response.headers_mut().insert(REQUEST_ID, entry.request_id.header().clone());
         entry.status = Some(response.status());
         let is_head = entry.is_head();
-        let observer = self.proxy.observer(entry);
+        let Some(closing) = self.0.take() else { return response };
         if is_head {
             // Whatever body there is only tells its length.
-            observer.end(End::Whole);
+            closing.end(End::Whole);
             return response;
         }
-        response.map(|body| body.observe(observer))
+        response.map(|body| body.observe(closing))
     }
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for Unanswered {
     fn drop(&mut self) {
-        if let Some(entry) = self.entry.take() {
-            self.proxy.observer(entry).end(End::Dropped);
+        if let Some(closing) = self.0.take() {
+            closing.end(End::Dropped);
         }
     }
 }
@@ -340,6 +391,8 @@ struct Admitted {
     authority: String,
     /// What a preflight gets where the chain lets it pass: the route takes the method that it asks about, not its own.
     only_chain: Option<Error>,
+    /// What the client offers and the route allows.
+    upgrade: Option<Upgrade>,
 }
 
 fn target(path: String, query: Option<&str>) -> Result<PathAndQuery, Error> {

@@ -302,7 +302,7 @@ upstream = "search"
     )
     .unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.listeners[0].address.port(), 8080);
-    assert_eq!(config.upstreams[0].idle_connections, 8080);
+    assert_eq!(config.upstreams[0].connections.idle, 8080);
     // A port is not a secret, and would be found in every address.
     assert_eq!(config.secrets.iter().collect::<Vec<_>>(), ["canary-of-alice"]);
     let matches = &config.routes[0].matches;

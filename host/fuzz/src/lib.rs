@@ -11,6 +11,8 @@ pub mod framing;
 pub mod head;
 pub mod hide;
 pub mod json;
+pub mod names;
 pub mod path;
+pub mod recording;
 pub mod schema;
 pub mod xml;

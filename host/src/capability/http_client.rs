@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
-use crate::config::{Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
-use crate::connect::{Connector, Failed, Record, Target, Times, Trust};
+use crate::config::{Connections, Endpoint, HttpOrigin, UpstreamProtocol, UpstreamTimeouts, UpstreamTls};
+use crate::connect::{Connector, Failed, Outbound, Record, Target, Times, Trust, Use};
 use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
@@ -48,13 +48,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Idle connections to one address, of one worker.
 const IDLE: usize = 8;
 
-/// How long names would be believed by a connection's target; here each has an address already.
-const RESOLVE: Duration = Duration::from_secs(60);
 /// Addresses of which a worker keeps connections.
 const KEPT: usize = 64;
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// The configuration does not grant this origin.
     NotGranted,
@@ -234,14 +232,14 @@ impl Outgoing {
         let timeouts =
             UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time, once: None };
         let begun = Instant::now();
-        let times = Times { begun, total: after(begun, time), head_by: None };
-        let mut request = Some(request);
+        let times = Times { begun, total: after(begun, time), head_by: None, call: None };
+        let mut request = Outbound::new(request);
         let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
         for address in self.resolve(&origin.granted).await? {
             let target = self.target(origin, address);
             outcome = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
             // What may have been seen by one server is not told to another.
-            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || request.is_none() {
+            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || !request.is_whole() {
                 break;
             }
         }
@@ -274,7 +272,11 @@ impl Outgoing {
 
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
-        let target = self.connector.target(&endpoint, origin.trust.as_ref(), IDLE, RESOLVE);
+        let connections = Connections { idle: IDLE, ..Connections::default() };
+        let protocol = UpstreamProtocol::Http1;
+        let trust = origin.trust.as_ref();
+        let used = Use { trust, connections, resolver: None, resolve: None, counts: None, protocol };
+        let target = self.connector.target(&endpoint, &used);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));
         kept.push_back(target.clone());

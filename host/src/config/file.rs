@@ -9,13 +9,19 @@ use tracing::Level;
 
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
+use super::record::PassShare;
 use super::route::rewrite::Template;
-use super::upstream::values::{BalanceWord, CheckPath, CookieName, RetryStatus, Status, WhenDown, WrittenEndpoint};
-use super::value::{
-    BodySize, ComponentName, Count, EncodedSlash, Fields, FileMode, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
-    Priority, Reference, ShowCertificate, Size, Text,
+use super::upstream::values::{
+    BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
 };
-use super::{AccessLog, Address, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Underscores};
+use super::value::{
+    BodySize, ComponentName, Count, EncodedSlash, Fields, FileMode, FilePath, Grants, HostName, HttpGrant, MethodName,
+    Path, Priority, ProtocolName, Pseudonym, Reference, ShowCertificate, Size, Text,
+};
+use super::{
+    AccessLog, Address, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores,
+    UpstreamProtocol,
+};
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
 #[must_use]
@@ -44,6 +50,11 @@ table! {
         "admin" admin: Admin,
         /// Where components come from, and what all plugins together may take.
         "plugins" plugins: Plugins,
+        /// A name that tells nothing, for `Via` in requests to upstreams and in their answers (RFC 9110, section 7.6.3). A
+        /// request that has it there already has come in a circle, and is answered 508. Default: `Via` is not written.
+        "via" via: Pseudonym,
+        /// How the names of endpoints are looked up.
+        "resolver" resolver: Resolver,
         /// Groups of servers that requests are sent to, by name.
         "upstream" upstream: Named<Upstream>,
         /// Components with their configuration, under the names that chains use.
@@ -176,10 +187,29 @@ table! {
 }
 
 table! {
+    /// `[resolver]`: how the names of endpoints are looked up, where `/etc/hosts` does not have them.
+    "a table" "{ servers = [\"10.0.0.2\"] }"
+    pub(crate) struct Resolver {
+        /// Name servers, each an address with or without a port. Default: those of `/etc/resolv.conf`.
+        "servers" servers: Vec<At<NameServer>>,
+        /// How long one of them may take to answer, before the next one is asked. Default `"2s"`.
+        "timeout" timeout: Duration,
+        /// The least time for which an answer holds, whatever its time to live; 1s to 1d. Default `"5s"`.
+        "shortest" shortest: Duration,
+        /// The longest time for which an answer holds, 1s to 1d. Default `"5m"`.
+        "longest" longest: Duration,
+        /// How long nobody is asked again where there was no answer, 1s to 1h. That there is no such name holds for as
+        /// long as its zone says, up to 30s. Default `"1s"`.
+        "failed" failed: Duration,
+    }
+}
+
+table! {
     /// `[upstream.NAME]`: a group of servers.
     "an upstream" "{ endpoints = [\"http://10.0.1.5:8080\"] }"
     pub(crate) struct Upstream {
-        /// Servers as `http://host:port` or `https://host:port`, or as tables with such a `url`. At least one is required.
+        /// Servers as `http://host:port` or `https://host:port`, or as tables with such a `url`; or `http+srv://NAME` and
+        /// `https+srv://NAME` for those that a service (SRV) names. At least one is required.
         "endpoints" endpoints: Vec<At<WrittenEndpoint>>,
         /// Which endpoint takes a request: `"least-request"`, the one with fewer requests of two that are drawn;
         /// `"round-robin"`, each in turn; `"peak-ewma"`, the one that is likely to answer sooner of two that are drawn;
@@ -191,13 +221,19 @@ table! {
         "sticky" sticky: Sticky,
         /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
         "slow-start" slow_start: Duration,
+        /// What is spoken with endpoints: `"http1"`, `"http2"` (with prior knowledge where there is no TLS), or `"auto"`:
+        /// with TLS HTTP/2 where the endpoint has it, else HTTP/1.1. gRPC needs HTTP/2. Default `"http1"`.
+        "protocol" protocol: UpstreamProtocol,
         /// Sends the client's `Host` rather than the endpoint's. Default false.
         "preserve-host" preserve_host: bool,
         /// Replaces the bodies of 5xx responses. Default true.
         "hide-errors" hide_errors: bool,
         /// Connections to each endpoint kept open while idle, for each worker. Default 64.
         "idle-connections" idle_connections: Count,
-        /// How often the names of endpoints are looked up again, 5s to 1d. Default `"30s"`.
+        /// What else holds for connections to each endpoint.
+        "connections" connections: Connections,
+        /// How often the names of endpoints are looked up again, 1s to 1d. Default: when the time to live of their
+        /// addresses is over.
         "resolve" resolve: Duration,
         /// How long things may take.
         "timeouts" timeouts: Timeouts,
@@ -214,6 +250,25 @@ table! {
         "when-down" when_down: WhenDown,
         /// How `https` endpoints are verified.
         "tls" tls: UpstreamTls,
+    }
+}
+
+table! {
+    /// `connections` of an upstream: those of one worker to one endpoint.
+    "a table" "{ most = 100 }"
+    pub(crate) struct Connections {
+        /// As many as there may be, 1 to 100000. Default: as many as there are requests.
+        "most" most: Count,
+        /// How long a request waits for one of them where there are so many, else it goes to another endpoint, or is
+        /// answered 503. Default `"1s"`.
+        "wait" wait: Duration,
+        /// How long one is kept without a request. One whose endpoint says that it closes it sooner, by
+        /// `Keep-Alive: timeout=…`, is not used any more a second before that. Default `"60s"`.
+        "idle" idle: Duration,
+        /// How old one becomes, up to a tenth less: what it carries then is its last request. Default: as old as it likes.
+        "age" age: Duration,
+        /// Requests over one of them, 1 or more. Default: as many as there are.
+        "requests" requests: Count,
     }
 }
 
@@ -297,7 +352,7 @@ table! {
         "volume" volume: Count,
         /// The time in which failures are counted for `ratio`. Default `"10s"`.
         "window" window: Duration,
-        /// How long the first ejection lasts; the second one twice, the third one three times. Default `"30s"`.
+        /// How long the first ejection lasts, and each one after it twice as long as the one before. Default `"30s"`.
         "time" time: Duration,
         /// The longest ejection, and the time after which earlier ones are forgotten. Default `"5m"`.
         "longest" longest: Duration,
@@ -373,6 +428,25 @@ table! {
         "limits" limits: PluginLimits,
         /// Which capabilities it may import beside `log`, `limiter`, `crypto` and `metrics`, which all plugins have.
         "grant" grant: Grant,
+        /// Records what it sees and answers, to be run again with `tollgate plugin replay`. Default: nothing is.
+        "record" record: Record,
+    }
+}
+
+table! {
+    /// `record` of a plugin: which of its passes are written to files, without credentials.
+    "a table" "{ share = \"1%\" }"
+    pub(crate) struct Record {
+        /// How many of the passes, drawn: `"0.0001%"` to `"100%"`. Default: none.
+        "share" share: PassShare,
+        /// Whether passes in which it fails (traps, runs too long and so on) are written always. Default false.
+        "failures" failures: bool,
+        /// Where the files go, `NAME.tollrec` for each plugin. Default `"recordings"`.
+        "directory" directory: FilePath,
+        /// The size of a file, 64KiB to 1GiB, after which another one is begun. Default `"16MiB"`.
+        "size" size: Size,
+        /// How many files of one plugin are kept, 1 to 100; older ones are removed. Default 4.
+        "files" files: Count,
     }
 }
 
@@ -443,6 +517,13 @@ table! {
         "chain" chain: Vec<At<Reference>>,
         /// The name of the upstream. Required.
         "upstream" upstream: Reference,
+        /// Parts of the requests that go to other upstreams: one table, or several.
+        "split" split: OneOrMore<Split>,
+        /// What keeps a client on its side of a split: `"address"` of the client, `"path"`, `"header:NAME"` or
+        /// `"cookie:NAME"`. A request without the header or cookie goes to `upstream`. Default: each is drawn by itself.
+        "split-by" split_by: HashKey,
+        /// Sends copies of requests to another upstream, and throws the answers away.
+        "mirror" mirror: Mirror,
         /// Is taken away from the begin of paths before they go to the upstream, and put back before those that it answers.
         "strip-prefix" strip_prefix: Path,
         /// Is put before paths that go to the upstream, after `strip-prefix`, and taken away from those that it answers.
@@ -454,6 +535,39 @@ table! {
         "body-size" body_size: BodySize,
         /// `"keep"` lets `%2F` in paths through as it is; `"reject"` answers 400. Default `"reject"`.
         "encoded-slash" encoded_slash: EncodedSlash,
+        /// Protocols that connections may go on with when the upstream agrees (`101 Switching Protocols`). From then on
+        /// bytes pass both ways, and `timeouts.idle` of the upstream is the one limit. No plugin of the chain may ask
+        /// for bodies. Default: none, and `Upgrade` is ignored.
+        "upgrade" upgrade: Vec<At<ProtocolName>>,
+        /// Declares that bodies of this route go on for long (events, streams of gRPC): a plugin of the chain that asks
+        /// for whole bodies is an error. Default false.
+        "streaming" streaming: bool,
+    }
+}
+
+table! {
+    /// `split` of a route.
+    "a table" "{ upstream = \"search-next\", percent = 5 }"
+    pub(crate) struct Split {
+        /// The name of the other upstream. Required.
+        "upstream" upstream: Reference,
+        /// Requests of a hundred, 0 to 100, with up to three decimals. Required.
+        "percent" percent: Part,
+    }
+}
+
+table! {
+    /// `mirror` of a route.
+    "a table" "{ upstream = \"search-next\", percent = 5 }"
+    pub(crate) struct Mirror {
+        /// The name of the other upstream. Required.
+        "upstream" upstream: Reference,
+        /// Requests of a hundred that are copied, 0 to 100, with up to three decimals. Default 100.
+        "percent" percent: Part,
+        /// The longest request body that is copied, up to 16MiB. Default `"64KiB"`.
+        "body" body: Size,
+        /// Copies under way at once, for each worker; 1 to 10000. More are left out, and counted. Default 16.
+        "most" most: Count,
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn unused(
         return;
     }
     for upstream in upstreams {
-        if !routes.iter().any(|route| route.upstream == upstream.value.name) {
+        if !routes.iter().any(|route| route.upstreams().any(|name| *name == upstream.value.name)) {
             reader.report(reader.warning(upstream, format!("no route uses the upstream {:?}", upstream.value.name)));
         }
     }

@@ -1,6 +1,7 @@
 //! Routes: from what is written to what they match.
 
 pub(crate) mod rewrite;
+mod split;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use super::file;
 use super::near::nearest;
 use super::pattern::{self, Budget, Intersection, Texts};
 use super::reader::{At, Entry, Reader};
-use super::value::{BodySize, EncodedSlash, Fields, MethodName, Path, Priority, Reference};
+use super::value::{BodySize, EncodedSlash, Fields, MethodName, Path, Priority, ProtocolName, Reference};
 use super::{HostMatch, Match, PathMatch, Route, ValueMatch};
 
 /// The names that a route may use.
@@ -39,6 +40,9 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
     if let Some(upstream) = &upstream {
         check_name(upstream, "upstream", known.upstreams, reader);
     }
+    let split = split::split(written.split, upstream.as_ref(), known, reader);
+    let split_by = split::by(written.split_by, &split, reader);
+    let mirror = split::mirror(written.mirror, known, reader);
     let path = path?;
     let rewrite = rewrite::rewrite(written.strip_prefix, written.add_prefix, written.rewrite, &path, keep, reader);
     let matches = Match { host: written.host.or(HostMatch::Any), path, methods, headers, query, encoded_slash: keep };
@@ -49,8 +53,13 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         priority: written.priority.or(Priority(0)).0,
         chain,
         upstream: upstream?.value.0,
+        split,
+        split_by,
+        mirror,
         rewrite,
         body_size: written.body_size.or(BodySize(Some(BODY_SIZE))).0,
+        upgrade: upgrade(written.upgrade, reader),
+        streaming: written.streaming.or(false),
     })
 }
 
@@ -140,6 +149,18 @@ fn methods(entry: Entry<Vec<At<MethodName>>>, reader: &mut Reader<'_>) -> Vec<Me
             reader.error(&method, format!("{} is in the list twice", reader.written(&method)));
         } else {
             out.push(method.value.0);
+        }
+    }
+    out
+}
+
+fn upgrade(entry: Entry<Vec<At<ProtocolName>>>, reader: &mut Reader<'_>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for protocol in entry.or(Vec::new()) {
+        if out.contains(&protocol.value.0) {
+            reader.error(&protocol, format!("{} is in the list twice", reader.written(&protocol)));
+        } else {
+            out.push(protocol.value.0);
         }
     }
     out

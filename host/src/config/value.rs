@@ -59,6 +59,8 @@ parsed! {
     FilePath, "a path of a file", "\"certs/api.pem\"", file_path;
     ComponentName, "the name of a component", "\"api-key\"", component;
     MethodName, "a method", "\"GET\"", method;
+    ProtocolName, "a protocol", "\"websocket\"", protocol;
+    Pseudonym, "a name for Via", "\"edge\"", pseudonym;
     Grants, "the name of a store", "\"sessions\"", store;
     Reference, "a name", "\"search\"", |text| Ok(Reference(text.to_owned()));
 }
@@ -158,6 +160,23 @@ fn kebab(text: &str) -> String {
     out
 }
 
+/// What a connection may go on with, in lower case.
+#[derive(Debug)]
+pub(crate) struct ProtocolName(pub(crate) String);
+
+fn protocol(text: &str) -> Result<ProtocolName, Wrong> {
+    let lower = text.to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Wrong::because("it is not a token of RFC 9110"));
+    }
+    // What they wrap are requests, which would go past every route and plugin.
+    if lower == "h2c" || lower == "tls" || lower.starts_with("http/") || lower.starts_with("tls/") {
+        return Err(Wrong::because("requests in it would pass no route and no plugin"));
+    }
+    Ok(ProtocolName(lower))
+}
+
 #[derive(Debug)]
 pub(crate) struct MethodName(pub(crate) Method);
 
@@ -192,6 +211,17 @@ fn store(text: &str) -> Result<Grants, Wrong> {
         return Err(Wrong::because("it has 1 to 64 letters, digits, \"-\", \"_\" and \".\""));
     }
     Ok(Grants(text.to_owned()))
+}
+
+#[derive(Debug)]
+pub(crate) struct Pseudonym(pub(crate) String);
+
+fn pseudonym(text: &str) -> Result<Pseudonym, Wrong> {
+    let right = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(right) {
+        return Err(Wrong::because("it has 1 to 64 letters, digits, \"-\", \"_\" and \".\""));
+    }
+    Ok(Pseudonym(text.to_owned()))
 }
 
 /// The name of something else in the file.

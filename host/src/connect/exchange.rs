@@ -6,15 +6,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::Record;
 use super::arriving::Arriving;
 use super::live::Live;
+use super::outbound::Outbound;
 use super::sending::Sending;
 use super::target::{Target, Times};
+use super::tunnel::Tunnel;
 use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
 use crate::deadline::after;
@@ -24,11 +25,12 @@ use crate::http1::body::Decoder;
 use crate::http1::chunked::Piece;
 use crate::http1::framing::Length;
 use crate::http1::head::{self, BadHead, Limits, ResponseHead, Scan};
+use crate::http1::upgrade::{Allowed, is_agreed};
 
 /// How large the head of a response may be.
-const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
+pub(super) const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
 /// Interim responses before the final one. An upstream has no use for more than one or two.
-const INTERIM: u32 = 16;
+pub(super) const INTERIM: u32 = 16;
 
 pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
@@ -38,15 +40,20 @@ pub(super) struct Exchange<'a> {
     pub(super) reused: bool,
 }
 
-/// An exchange that ended without the head of a response.
+/// An exchange that ended without the head of a response. Whether the request can be sent once more, it says itself.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// The request, if it is still whole.
-    pub(super) again: Option<Box<Request<Body>>>,
     /// Nothing of it was sent, so not even this server can have seen it.
     pub(super) unsent: bool,
     /// The connection had served others before, and was closed without a word: in all likelihood before it came.
     pub(super) dead: bool,
+}
+
+impl Failure {
+    /// One after which there is nothing to try.
+    pub(super) fn last(error: Error) -> Self {
+        Self { error, unsent: false, dead: false }
+    }
 }
 
 /// Why no head came.
@@ -61,36 +68,40 @@ enum Fault {
 }
 
 impl Exchange<'_> {
-    /// The response; and the request, where that may be worth another try and the request is still whole.
+    /// The response. The request is whole again where another try may be worth it and its body can be sent once more.
     pub(super) async fn run(
         mut self,
-        request: Request<Body>,
+        request: &mut Outbound<'_>,
         record: &mut Record,
-    ) -> Result<(Response<Body>, Option<Box<Request<Body>>>), Failure> {
+    ) -> Result<Response<Body>, Failure> {
         // A connection that was closed while nobody used it.
         if self.reused && !self.live.wire.is_idle() {
             let error = self.home.error(Reason::UpstreamReset, "closed the connection while it was idle");
-            return Err(Failure { error, again: Some(Box::new(request)), unsent: true, dead: true });
+            return Err(Failure { error, unsent: true, dead: true });
         }
-        let (parts, body) = request.into_parts();
+        // What the client would say in another protocol is kept until the upstream agrees.
+        let upgrade = request.request().extensions().get::<Allowed>().is_some();
+        let held = upgrade.then(|| std::mem::take(request.request_mut().body_mut()));
         // Streams of gRPC end when they want to; their responses are exempt in any case.
-        let grpc = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
+        let endless = matches!(request.request().body(), Body::Stream(_)) && is_endless(request.request().headers());
         let end = match self.times.head_by {
-            _ if grpc => None,
+            _ if endless => self.times.call.map(|call| (call, Reason::TotalTimeout)),
             Some(head_by) if head_by < self.times.total => Some((head_by, Reason::UpstreamTimeout)),
             _ => Some((self.times.total, Reason::TotalTimeout)),
         };
         // To a connection that was at hand it is the same moment.
         let begun = if self.reused { self.times.begun } else { Instant::now() };
+        self.live.serves();
         let wire = &mut self.live.wire;
-        let mut sending = Sending::new(wire, &parts.method, &parts.uri, &parts.headers, body, begun);
+        let mut sending = Sending::new(wire, request, begun);
+        let asked = request.request();
 
         let (mut scan, mut interim, mut heard) = (Scan::default(), 0, false);
         let outcome = poll_fn(|context| {
             if let Err(error) = sending.poll(context, &mut self.live.wire) {
                 return Poll::Ready(Err(Fault::Body(error)));
             }
-            match self.poll_head(context, &parts, &mut scan, &mut interim, &mut heard) {
+            match self.poll_head(context, asked, &mut scan, &mut interim, &mut heard) {
                 Poll::Ready(outcome) => Poll::Ready(outcome),
                 Poll::Pending => self.deadline(context, &sending, end.as_ref()).map(|reason| Err(Fault::Late(reason))),
             }
@@ -98,22 +109,26 @@ impl Exchange<'_> {
         .await;
         match outcome {
             Ok(head) => {
-                let failed = may_pass(head.response.status()) && sending.all;
-                let body = if failed { sending.whole() } else { None };
-                let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
-                let response = self.accept(head, sending, record);
-                match response {
-                    Ok(response) => Ok((response, again)),
-                    Err(error) => Err(Failure { error, again: None, unsent: false, dead: false }),
+                if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Ok(self.switch(head, held.unwrap_or_default(), record));
                 }
+                let failed = may_pass(head.response.status()) && sending.all;
+                let body = if failed { sending.whole().map(|body| held.unwrap_or(body)) } else { None };
+                let response = self.accept(head, sending, record).map_err(Failure::last)?;
+                if let Some(body) = body {
+                    request.put_back(body);
+                }
+                Ok(response)
             }
             Err(fault) => {
                 let error = self.explain(&fault);
                 // Over a reused connection that was closed without a word, it was in all likelihood never seen.
                 let silent = !heard && matches!(fault, Fault::Ended);
                 let (unsent, dead) = (silent && !sending.begun, silent && self.reused);
-                let again = sending.into_body().map(|body| Box::new(Request::from_parts(parts, body)));
-                Err(Failure { error, again, unsent, dead })
+                if let Some(body) = sending.into_body() {
+                    request.put_back(held.unwrap_or(body));
+                }
+                Err(Failure { error, unsent, dead })
             }
         }
     }
@@ -122,7 +137,7 @@ impl Exchange<'_> {
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-        request: &Parts,
+        asked: &Request<Body>,
         scan: &mut Scan,
         interim: &mut u32,
         heard: &mut bool,
@@ -138,10 +153,13 @@ impl Exchange<'_> {
                 },
                 Ok(Some(length)) => {
                     let bytes = wire.input.split_to(length).freeze();
-                    let head = head::response(&bytes, LIMITS, &request.method).map_err(Fault::Head)?;
+                    let head = head::response(&bytes, LIMITS, asked.method()).map_err(Fault::Head)?;
                     let status = head.response.status();
                     if status == StatusCode::SWITCHING_PROTOCOLS {
-                        return Poll::Ready(Err(Fault::Switched));
+                        let agreed = asked.extensions().get::<Allowed>().is_some_and(|allowed| {
+                            is_agreed(allowed, asked.headers(), status, head.response.headers())
+                        });
+                        return Poll::Ready(if agreed { Ok(head) } else { Err(Fault::Switched) });
                     }
                     if !status.is_informational() {
                         return Poll::Ready(Ok(head));
@@ -182,6 +200,18 @@ impl Exchange<'_> {
         }
     }
 
+    /// Makes our response of an agreement to go on with another protocol.
+    fn switch(self, head: ResponseHead, client: Body, record: &mut Record) -> Response<Body> {
+        record.head = Some(self.times.begun.elapsed());
+        let (mut parts, ()) = head.response.into_parts();
+        let protocol = parts.headers.get(header::UPGRADE).cloned();
+        strip_hop_by_hop(&mut parts.headers, Direction::Response);
+        if let Some(protocol) = protocol {
+            parts.headers.insert(header::UPGRADE, protocol);
+        }
+        Response::from_parts(parts, Body::stream(Tunnel::new(self.live, client, self.timeouts.idle)))
+    }
+
     /// Makes our response of what came.
     fn accept(mut self, head: ResponseHead, sending: Sending, record: &mut Record) -> Result<Response<Body>, Error> {
         let now = Instant::now();
@@ -189,6 +219,7 @@ impl Exchange<'_> {
         let (mut parts, ()) = head.response.into_parts();
         parts.version = Version::HTTP_11;
         if head.kinds.hop_by_hop() {
+            self.live.told(&parts.headers);
             strip_hop_by_hop(&mut parts.headers, Direction::Response);
         }
         let keep = head.keep_alive && sending.all;
@@ -214,7 +245,7 @@ impl Exchange<'_> {
             }
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let total = (!is_endless(&parts.headers)).then_some(self.times.total);
+        let total = if is_endless(&parts.headers) { self.times.call } else { Some(self.times.total) };
         let body = Arriving::new(self.live, self.home.clone(), decoder, first)
             .within(self.timeouts.idle, total)
             .reusable(keep && head.length != Length::UntilClose);
@@ -229,7 +260,7 @@ impl Exchange<'_> {
             Fault::Ended => because(Reason::UpstreamReset, &"closed the connection"),
             Fault::Head(bad) => because(Reason::UpstreamProtocol, bad),
             Fault::Interim => because(Reason::UpstreamProtocol, &"too many interim responses"),
-            Fault::Switched => because(Reason::UpstreamProtocol, &"switched protocols unasked"),
+            Fault::Switched => because(Reason::UpstreamProtocol, &"switched protocols in a way that was not asked for"),
             Fault::Late(reason) => because(reason.clone(), &"took too long"),
             Fault::Body(error) => Error::because(error.of_request(), error.to_string()),
         }
@@ -237,12 +268,12 @@ impl Exchange<'_> {
 }
 
 /// Whether the same request may well be answered otherwise a moment later.
-fn may_pass(status: StatusCode) -> bool {
+pub(super) fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 /// Whether a body by its nature ends when it wants to, and not soon.
-fn is_endless(headers: &HeaderMap) -> bool {
+pub(super) fn is_endless(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else {
         return false;
     };

@@ -7,40 +7,46 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::dns::Resolver;
 use super::exchange::Exchange;
-use super::live::{Counted, Live};
+use super::http2::Http2;
+use super::live::Live;
 use super::names::{self, Lookup, Names};
+use super::outbound::Outbound;
+use super::room::{Counted, Room};
 use super::sending::is_idempotent;
 use super::trust::Trust;
-use super::{Record, oldest};
+use super::{Record, Use};
 use crate::body::Body;
-use crate::config::{Endpoint, UpstreamTimeouts};
+use crate::config::{Connections, Endpoint, UpstreamProtocol, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
 use crate::http1::socket::Socket;
 use crate::http1::wire::Io;
+use crate::random::Random;
 
 /// An endpoint with its connections.
 pub struct Target {
     endpoint: Endpoint,
     place: Place,
-    /// How often a name is looked up again.
-    resolve: Cell<Duration>,
+    /// How often a name is looked up again, whatever its answer says.
+    resolve: Cell<Option<Duration>>,
     tls: Option<Tls>,
     /// Used last at the end. The one that was just used is taken first: it is the least likely to be closed, and what
     /// a quiet hour does not need becomes old at the other end.
     #[expect(clippy::vec_box, reason = "they move between here and exchanges, and are large")]
     idle: RefCell<Vec<Box<Live>>>,
-    keep: Cell<usize>,
+    config: Cell<Connections>,
     /// Connections that are there or being made, idle ones included.
-    open: Rc<Cell<usize>>,
+    room: Rc<Room>,
+    /// Those of HTTP/2, where that may be spoken.
+    pub(super) http2: Option<Box<Http2>>,
 }
 
 /// When one try began, and when it ends.
@@ -52,6 +58,9 @@ pub struct Times {
     pub total: Instant,
     /// When the head of the response has to be there, apart from that.
     pub head_by: Option<Instant>,
+    /// When the client has no use for an answer any more, where it says so itself. Of an exchange that goes on for as
+    /// long as it likes this is the one end.
+    pub call: Option<Instant>,
 }
 
 /// Why there is no response.
@@ -66,37 +75,63 @@ pub struct Failed {
 enum Place {
     /// The host is an address.
     Address(SocketAddr),
-    Names(Rc<Names>),
+    Names(Rc<Names>, Resolver),
 }
 
 struct Tls {
     trust: Trust,
     connector: TlsConnector,
+    /// The same that offers HTTP/2.
+    http2: Option<TlsConnector>,
     name: Option<ServerName<'static>>,
 }
 
 impl Target {
-    pub(super) fn new(endpoint: Endpoint, trust: Option<Trust>, lookup: &Lookup) -> Self {
+    pub(super) fn new(endpoint: Endpoint, used: &Use<'_>, instead: Option<&Lookup>) -> Self {
         let place = match endpoint.host.parse::<IpAddr>() {
             Ok(ip) => Place::Address(SocketAddr::new(ip, endpoint.port)),
-            Err(_) => Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup.clone()))),
+            Err(_) => {
+                let resolver = used.resolver.cloned().unwrap_or_default();
+                let lookup = instead.cloned().unwrap_or_else(|| names::by(&resolver));
+                Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup)), resolver)
+            }
         };
-        let resolve = Cell::new(Duration::MAX);
-        let tls = trust.filter(|_| endpoint.tls).map(|trust| Tls {
+        let may_be_http2 = used.protocol != UpstreamProtocol::Http1;
+        let tls = used.trust.filter(|_| endpoint.tls).map(|trust| Tls {
             connector: TlsConnector::from(trust.config()),
+            http2: may_be_http2
+                .then(|| trust.config_of_http2(used.protocol == UpstreamProtocol::Auto))
+                .map(TlsConnector::from),
             name: trust.name_of(&endpoint),
-            trust,
+            trust: trust.clone(),
         });
-        Self { endpoint, place, resolve, tls, idle: RefCell::default(), keep: Cell::new(0), open: Rc::default() }
+        Self {
+            endpoint,
+            place,
+            resolve: Cell::new(used.resolve),
+            tls,
+            idle: RefCell::default(),
+            config: Cell::new(used.connections),
+            room: Room::new(used.counts.clone()),
+            http2: may_be_http2.then(|| Box::new(Http2::new(used.protocol))),
+        }
     }
 
-    pub(super) fn is_trusted_by(&self, trust: Option<&Trust>) -> bool {
-        !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == trust
+    /// Whether its connections can be used like this: found and verified alike, and counted together.
+    pub(super) fn is_for(&self, used: &Use<'_>) -> bool {
+        let same_trust = !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == used.trust;
+        let same_names = match &self.place {
+            Place::Names(_, resolver) => used.resolver.is_none_or(|used| used == resolver),
+            Place::Address(_) => true,
+        };
+        let protocol = self.http2.as_ref().map_or(UpstreamProtocol::Http1, |http2| http2.protocol());
+        same_trust && same_names && protocol == used.protocol && self.room.counts() == used.counts.as_ref()
     }
 
-    pub(super) fn keep(&self, idle: usize, resolve: Duration) {
-        self.keep.set(idle);
-        self.resolve.set(resolve);
+    /// Takes what may have changed with a reload.
+    pub(super) fn adopt(&self, used: &Use<'_>) {
+        self.config.set(used.connections);
+        self.resolve.set(used.resolve);
     }
 
     /// The endpoint behind it.
@@ -111,45 +146,50 @@ impl Target {
         self.idle.borrow().len()
     }
 
-    /// Requests that are under way, those whose response is still coming included: each has a connection of its own.
+    /// Requests that are under way, those whose response is still coming included. In HTTP/1 each has a connection of its
+    /// own.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.open.get().saturating_sub(self.idle())
+        let (connections, requests) = self.http2.as_ref().map_or((0, 0), |http2| http2.busy());
+        self.room.open().saturating_sub(self.idle() + connections) + requests
     }
 
     /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
     ///
-    /// The request is taken from its place when it is sent, and put back where it is still whole and the outcome may be
-    /// worth another try. A reused connection that turns out to be closed costs a request that may be repeated (RFC
+    /// Afterwards the request is whole where it can be sent once more and the outcome may be worth that. A reused connection that turns out to be closed costs a request that may be repeated (RFC
     /// 9110, section 9.2.2) nothing: it goes out once more, on a new connection.
     ///
     /// # Errors
     /// Every way of [`Reason`] that speaks of an upstream, and those of request bodies.
     pub async fn send(
         self: &Rc<Self>,
-        place: &mut Option<Request<Body>>,
+        request: &mut Outbound<'_>,
         timeouts: &UpstreamTimeouts,
         times: Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failed> {
+        if self.http2.is_some()
+            && let Some(outcome) = Box::pin(self.send_multiplexed(request, timeouts, times, record)).await
+        {
+            return outcome;
+        }
         let mut repeated = false;
         record.reused = false;
+        let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
+        if !self.has_room() {
+            Box::pin(self.wait(until)).await.map_err(|error| Failed { error, unsent: true })?;
+        }
         while let Some(live) = self.take(times.begun) {
-            let Some(request) = place.take() else {
-                return Err(Failed { error: Reason::Internal.into(), unsent: false });
-            };
-            let harmless = is_idempotent(request.method());
+            let harmless = is_idempotent(request.request().method());
             let exchange = Exchange { live, home: self, timeouts, times, reused: true };
             let failure = match exchange.run(request, record).await {
-                Ok((response, again)) => {
-                    *place = again.map(|request| *request);
+                Ok(response) => {
                     record.reused = true;
                     return Ok(response);
                 }
                 Err(failure) => failure,
             };
-            *place = failure.again.map(|request| *request);
-            if place.is_none() || !(failure.unsent || (failure.dead && harmless)) {
+            if !request.is_whole() || !(failure.unsent || (failure.dead && harmless)) {
                 return Err(Failed { error: failure.error, unsent: failure.unsent });
             }
             // This one had been closed already: the next.
@@ -161,26 +201,19 @@ impl Target {
         }
         let connecting = Instant::now();
         // On its own: most requests find a connection, and are spared the room for making one.
-        let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
-        let live = match Box::pin(self.open(timeouts, until)).await {
+        let live = match Box::pin(self.open(timeouts, until, false)).await {
             Ok(live) => live,
             Err(error) => return Err(Failed { error, unsent: !repeated }),
         };
         record.connect = Some(connecting.elapsed());
-        let Some(request) = place.take() else {
-            return Err(Failed { error: Reason::Internal.into(), unsent: false });
-        };
         let exchange = Exchange { live, home: self, timeouts, times, reused: false };
-        match exchange.run(request, record).await {
-            Ok((response, again)) => {
-                *place = again.map(|request| *request);
-                Ok(response)
-            }
-            Err(failure) => {
-                *place = failure.again.map(|request| *request);
-                Err(Failed { error: failure.error, unsent: failure.unsent && !repeated })
-            }
-        }
+        let outcome = exchange.run(request, record).await;
+        outcome.map_err(|failure| Failed { error: failure.error, unsent: failure.unsent && !repeated })
+    }
+
+    /// How its connections are used.
+    pub(super) fn config(&self) -> Connections {
+        self.config.get()
     }
 
     /// Makes a connection, with TLS where the endpoint has it, and closes it.
@@ -188,19 +221,35 @@ impl Target {
     /// # Errors
     /// Why there is none by then.
     pub async fn reachable(&self, timeouts: &UpstreamTimeouts, until: Instant) -> Result<(), Error> {
-        self.open(timeouts, until).await.map(drop)
+        self.open(timeouts, until, false).await.map(drop)
     }
 
-    /// The connection that was used last, unless it is too old.
+    /// Whether there is a connection for one more request, or may be.
+    fn has_room(&self) -> bool {
+        self.config.get().most.is_none_or(|most| self.room.open() < most.get()) || self.idle() > 0
+    }
+
+    /// Waits until there is room.
+    async fn wait(&self, until: Instant) -> Result<(), Error> {
+        let until = after(Instant::now(), self.config.get().wait).min(until);
+        let room = async {
+            while !self.has_room() {
+                self.room.freed().await;
+            }
+        };
+        let waited = timeout_at(until, room).await;
+        if let Some(counts) = self.room.counts() {
+            counts.upstream.waited_for_connection(waited.is_ok());
+        }
+        waited.map_err(|_| self.error(Reason::UpstreamUnavailable, "has as many connections as it may"))
+    }
+
+    /// The connection that was used last of those that are young enough.
     fn take(&self, now: Instant) -> Option<Box<Live>> {
+        let config = self.config.get();
         loop {
             let live = self.idle.borrow_mut().pop()?;
-            if oldest(now).is_some_and(|oldest| live.used < oldest) {
-                // The others are older still.
-                self.idle.borrow_mut().clear();
-                return None;
-            }
-            if self.has(&live) {
+            if live.is_young(now, &config) && self.has(live.peer) {
                 return Some(live);
             }
         }
@@ -209,44 +258,55 @@ impl Target {
     /// Takes back a connection on which everything was said by `now`; one that is not wanted is dropped. Whether it was
     /// closed meanwhile shows when it is taken, or to the sweeper.
     pub(super) fn give_back(&self, mut live: Box<Live>, now: Instant) {
-        if self.keep.get() == 0 || !live.is_done() || !self.has(&live) {
+        let config = self.config.get();
+        live.used = now;
+        if config.idle == 0 || !live.is_done() || !live.is_young(now, &config) || !self.has(live.peer) {
             return;
         }
-        live.used = now;
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= self.keep.get() {
+        if idle.len() >= config.idle {
             idle.remove(0);
         }
         idle.push(live);
+        if config.most.is_some() {
+            self.room.is_free();
+        }
     }
 
     /// Whether the connection is to an address that the endpoint still has. Others end with what they carry.
-    fn has(&self, live: &Live) -> bool {
-        match (&self.place, live.peer) {
-            (Place::Names(names), Some(peer)) => names.has(peer),
+    pub(super) fn has(&self, peer: Option<SocketAddr>) -> bool {
+        match (&self.place, peer) {
+            (Place::Names(names, _), Some(peer)) => names.has(peer),
             _ => true,
         }
     }
 
     /// Looks the name up again when it is time to.
     pub(super) fn renew(&self, now: Instant) {
-        if let Place::Names(names) = &self.place
-            && names.is_due(now, self.resolve.get())
-        {
-            let names = names.clone();
-            spawn_local(async move { names.renew().await });
+        if let Place::Names(names, _) = &self.place {
+            names.renew(now, self.resolve.get());
         }
     }
 
-    pub(super) fn sweep(&self, oldest: Option<Instant>) {
+    pub(super) fn sweep(&self, now: Instant) {
+        let config = self.config.get();
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|live| oldest.is_none_or(|oldest| live.used >= oldest) && live.rest() && self.has(live));
-        let many = idle.len().saturating_sub(self.keep.get());
+        idle.retain_mut(|live| live.is_young(now, &config) && live.rest() && self.has(live.peer));
+        let many = idle.len().saturating_sub(config.idle);
         idle.drain(..many);
+        if let Some(http2) = &self.http2 {
+            http2.sweep(now, &config, |peer| self.has(peer));
+        }
     }
 
-    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Box<Live>, Error> {
-        let counted = Counted::new(&self.open);
+    /// Makes a connection. `http2`: one on which that may be spoken.
+    pub(super) async fn open(
+        &self,
+        timeouts: &UpstreamTimeouts,
+        total: Instant,
+        http2: bool,
+    ) -> Result<Box<Live>, Error> {
+        let counted = Counted::new(&self.room);
         let until = after(Instant::now(), timeouts.connect).min(total);
         let (stream, peer) = match timeout_at(until, self.reach()).await {
             Ok(reached) => reached?,
@@ -262,14 +322,17 @@ impl Target {
                     return Err(self.error(Reason::UpstreamTls, "has a name that no certificate can be for"));
                 };
                 let until = after(Instant::now(), timeouts.tls).min(total);
-                match timeout_at(until, tls.connector.connect(name, Socket::Tcp(stream))).await {
+                let connector = tls.http2.as_ref().filter(|_| http2).unwrap_or(&tls.connector);
+                match timeout_at(until, connector.connect(name, Socket::Tcp(stream))).await {
                     Ok(Ok(stream)) => Io::Tls(Box::new(stream.into())),
                     Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
                     Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),
                 }
             }
         };
-        Ok(Box::new(Live::new(stream, peer, counted)))
+        // A tenth less at random: connections that were made together are not all made anew together.
+        let age = self.config.get().age.map(|age| after(Instant::now(), age - Random::new().part(age / 10)));
+        Ok(Box::new(Live::new(stream, peer, age, counted)))
     }
 
     /// Connects to the address, or to one of those that the name has.
@@ -279,7 +342,7 @@ impl Target {
                 let stream = TcpStream::connect(address).await;
                 return stream.map(|stream| (stream, None)).map_err(|cause| self.error(Reason::UpstreamConnect, cause));
             }
-            Place::Names(names) => names,
+            Place::Names(names, _) => names,
         };
         let addresses = names.addresses().await.map_err(|cause| self.error(Reason::UpstreamResolve, cause))?;
         match names::race(addresses).await {

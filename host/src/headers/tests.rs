@@ -22,6 +22,13 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
     lines
 }
 
+/// What the fields that we add make of a head.
+fn forward(headers: &mut HeaderMap, client: &Client, scheme: Scheme, authority: &str) {
+    let request_id = &crate::request_id::RequestIds::new().next();
+    Forwarded { client, scheme, authority, request_id }.insert(headers);
+    assert_eq!(headers.remove(REQUEST_ID).as_ref(), Some(request_id.header()));
+}
+
 #[test]
 fn hop_by_hop_fields_end_here() {
     let mut request = headers(&[
@@ -97,7 +104,7 @@ fn connection_cannot_remove_what_we_set() {
     remove_owned(&mut request, &[HeaderName::from_static("x-consumer-id")]);
     assert_eq!(lines(&request), [""; 0]);
     request.insert("x-consumer-id", HeaderValue::from_static("alice"));
-    set_forwarding(&mut request, &client, Scheme::Https, "api.example.com").unwrap();
+    forward(&mut request, &client, Scheme::Https, "api.example.com");
     assert_eq!(
         lines(&request),
         [
@@ -185,7 +192,7 @@ fn forwarding_fields_tell_all_hops() {
         host: Some("a.example:8443".to_owned()),
     };
     let mut request = headers(&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "7.7.7.7")]);
-    set_forwarding(&mut request, &client, Scheme::Http, "inner").unwrap();
+    forward(&mut request, &client, Scheme::Http, "inner");
     assert_eq!(
         lines(&request),
         [
@@ -209,7 +216,7 @@ fn both_families_say_the_same() {
         host: Some("a.example:8443".to_owned()),
     };
     let mut written = HeaderMap::new();
-    set_forwarding(&mut written, &client, Scheme::Http, "inner").unwrap();
+    forward(&mut written, &client, Scheme::Http, "inner");
     let mut hops = client.hops.clone();
     hops.push(ip("10.0.0.9"));
     let expected = Client { hops, ..client };
@@ -275,5 +282,29 @@ proptest! {
         let mut request = headers(&[("connection", &connection), ("te", "trailers"), ("upgrade", "x"), ("host", "a")]);
         strip_hop_by_hop(&mut request, Direction::Request);
         prop_assert_eq!(lines(&request), ["host: a"]);
+    }
+}
+
+#[test]
+fn the_time_of_a_call_is_digits_and_a_unit() {
+    let time = |value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-timeout", HeaderValue::from_str(value).unwrap());
+        grpc_timeout(&headers)
+    };
+    for (value, nanos) in [
+        ("1H", 3_600_000_000_000),
+        ("2M", 120_000_000_000),
+        ("3S", 3_000_000_000),
+        ("4m", 4_000_000),
+        ("5u", 5_000),
+        ("6n", 6),
+    ] {
+        assert_eq!(time(value), Some(std::time::Duration::from_nanos(nanos)), "{value}");
+    }
+    assert!(time("99999999H").is_some());
+    for bad in ["", "S", "5", "5s", "-5S", "+5S", "5 S", "123456789S", "5.5S", "\u{665}S"] {
+        assert_eq!(time(bad), None, "{bad:?}");
     }
 }

@@ -55,6 +55,15 @@ impl Metrics {
                 write_counter(&mut series, &[("route", &**route), ("reason", reason)], count)?;
             }
         }
+        let mut series = out.counter(
+            "tollgate_route_mirrored",
+            "Requests of which a copy was sent to the mirror, or left out, by route.",
+        )?;
+        for (route, metrics) in routes.iter().filter(|(_, metrics)| metrics.mirrored.iter().any(|it| it.get() > 0)) {
+            for (result, count) in ["sent", "left-out"].iter().zip(&metrics.mirrored) {
+                write_counter(&mut series, &[("route", &**route), ("result", *result)], count)?;
+            }
+        }
         let mut series = out.gauge("tollgate_connections_open", "Connections that are open, by listener.")?;
         let listeners = self.0.listeners.alive();
         for (listener, metrics) in &listeners {
@@ -90,9 +99,9 @@ impl Metrics {
             .collect();
         let mut series = out.counter("tollgate_plugin_calls", "Calls of hooks that have ended, well or not.")?;
         for (route, (plugin, metrics)) in &plugins {
-            for (hook, (calls, _)) in Hook::ALL.iter().zip(&metrics.calls) {
+            for (hook, calls) in Hook::ALL.iter().zip(&metrics.calls) {
                 let labels = [("plugin", &**plugin), ("route", *route), ("hook", hook.as_str())];
-                write_counter(&mut series, &labels, calls)?;
+                write_count(&mut series, &labels, calls.count())?;
             }
         }
         let mut series = out.counter("tollgate_plugin_refusals", "Responses that a plugin made itself.")?;
@@ -108,11 +117,11 @@ impl Metrics {
         }
         let mut series = out.histogram("tollgate_plugin_duration", "Time of the calls of a hook.")?;
         for (route, (plugin, metrics)) in &plugins {
-            for (hook, (calls, durations)) in Hook::ALL.iter().zip(&metrics.calls) {
+            for (hook, calls) in Hook::ALL.iter().zip(&metrics.calls) {
                 // A hook that was never called, or does not exist, needs no sixteen lines to say so.
-                if calls.get() > 0 {
+                if calls.count() > 0 {
                     let labels = [("plugin", &**plugin), ("route", *route), ("hook", hook.as_str())];
-                    write_histogram(&mut series, &labels, durations)?;
+                    write_histogram(&mut series, &labels, calls)?;
                 }
             }
         }
@@ -126,6 +135,16 @@ impl Metrics {
             out.gauge("tollgate_plugin_memory_bytes", "The most memory that an instance had after a call.")?;
         for (plugin, metrics) in self.0.plugins.alive() {
             write_gauge(&mut series, &[("plugin", &*plugin)], metrics.memory())?;
+        }
+        let mut series =
+            out.counter("tollgate_plugin_recordings", "Passes that were recorded, and those that should have been.")?;
+        for (plugin, metrics) in self.0.plugins.alive() {
+            for (outcome, count) in ["written", "dropped"].iter().zip(&metrics.recordings) {
+                // Most plugins are never recorded.
+                if metrics.recordings.iter().any(|count| count.get() > 0) {
+                    write_counter(&mut series, &[("plugin", &*plugin), ("outcome", *outcome)], count)?;
+                }
+            }
         }
         let mut series = out.counter("tollgate_component_loads", "Components that were loaded, or could not be.")?;
         for (component, counts) in &*lock(&self.0.components) {
@@ -220,6 +239,19 @@ impl Metrics {
                 write_gauge(&mut series, &[("upstream", &**upstream), ("state", *state)], count.get())?;
             }
         }
+        let mut series = out.gauge("tollgate_upstream_connections", "Open connections to an upstream.")?;
+        for (upstream, metrics) in &upstreams {
+            write_gauge(&mut series, &[("upstream", &**upstream)], metrics.connections.get())?;
+        }
+        let mut series = out.counter(
+            "tollgate_upstream_connection_waits",
+            "Requests that had to wait for a connection, and got one in time or did not.",
+        )?;
+        for (upstream, metrics) in &upstreams {
+            for (result, count) in RESULTS.iter().zip(&metrics.waits) {
+                write_counter(&mut series, &[("upstream", &**upstream), ("result", *result)], count)?;
+            }
+        }
         let mut series =
             out.counter("tollgate_upstream_ejections", "Endpoints that were ejected since they failed.")?;
         for (upstream, metrics) in &upstreams {
@@ -287,7 +319,11 @@ impl Out<'_> {
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
 fn write_counter(series: &mut MetricEncoder<'_>, labels: Labels<'_>, counter: &Counter) -> fmt::Result {
-    let write = |series: &mut MetricEncoder<'_>| series.encode_counter::<NoLabelSet, _, u64>(&counter.get(), None);
+    write_count(series, labels, counter.get())
+}
+
+fn write_count(series: &mut MetricEncoder<'_>, labels: Labels<'_>, count: u64) -> fmt::Result {
+    let write = |series: &mut MetricEncoder<'_>| series.encode_counter::<NoLabelSet, _, u64>(&count, None);
     if labels.is_empty() { write(series) } else { write(&mut series.encode_family(&labels)?) }
 }
 

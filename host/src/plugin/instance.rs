@@ -11,6 +11,7 @@ use super::component::{Component, Hook, LoadError, one_line};
 use super::engine::TICK;
 use super::state::State;
 use crate::bindings::{BodyFlow, Complaint, Flow, Interest, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
+use crate::recording::{Said, Tape};
 
 /// An instance of a plugin, configured. It is dropped after any failure, and never called again.
 pub(crate) struct Instance {
@@ -179,6 +180,16 @@ impl Instance {
         list.as_le_slice(&self.store)
     }
 
+    /// Listens to what capabilities answer in the next call.
+    pub(super) fn listen(&mut self) {
+        self.store.data_mut().tape = Tape::Records(Vec::new());
+    }
+
+    /// What they answered since then.
+    pub(super) fn heard(&mut self) -> Vec<Said> {
+        self.store.data_mut().tape.take()
+    }
+
     /// Bytes of linear memory.
     pub(super) fn memory_used(&self) -> usize {
         self.store.data().limits.used
@@ -219,10 +230,13 @@ fn present<T>(hook: Option<&T>) -> Result<&T, Failure> {
     hook.ok_or_else(|| Failure { kind: FailureKind::Output, detail: "the hook is not exported".to_owned() })
 }
 
+const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
+
 /// Gives the guest `time` from now. One tick more than that, since the current one has begun already.
 fn arm(store: &mut Store<State>, time: Duration) {
-    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
-    let ticks = u64::try_from(ticks).unwrap_or(u64::MAX >> 1).saturating_add(1);
+    // In numbers of 64 bits: dividing larger ones takes a function of its own.
+    let rest = u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
+    let ticks = time.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(rest).min(u64::MAX >> 1) + 1;
     store.data().pace.begin(ticks);
     store.set_epoch_deadline(ticks);
 }

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,6 +11,7 @@ use super::instance::{Failure, FailureKind, Instance};
 use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 use crate::config::Isolation;
 use crate::metrics::{PluginInstances, WorkerInstances};
+use crate::recording::Call;
 
 /// Calls after which an instance is replaced, so that what a guest leaks is bounded.
 const MAX_CALLS: u32 = 100_000;
@@ -21,6 +21,7 @@ const MAX_IDLE: usize = 8;
 /// The instances of one plugin on one worker: few, and hot.
 pub struct Pool {
     pub(crate) plugin: Arc<Plugin>,
+    /// The one used last at the end.
     idle: RefCell<Vec<Idle>>,
     /// The most memory that an instance had when it was given back, in bytes.
     memory: Cell<usize>,
@@ -35,8 +36,9 @@ struct Counted {
 }
 
 struct Idle {
-    instance: Instance,
-    since: Instant,
+    instance: Box<Instance>,
+    /// Whether it was used since idle ones were last looked at.
+    used: bool,
 }
 
 /// One call of a body hook.
@@ -53,27 +55,36 @@ impl Pool {
         Self { plugin, idle: RefCell::default(), memory: Cell::default(), counted }
     }
 
-    pub(crate) async fn on_request(&self, input: OnRequest) -> Result<Flow, Failure> {
+    pub(crate) async fn on_request(&self, input: OnRequest, call: Option<&mut Call>) -> Result<Flow, Failure> {
         let mut leased = self.lease().await?;
-        let flow = leased.instance.on_request(input, self.plugin.limits.time).await?;
+        leased.listen(call.is_some());
+        let flow = leased.instance.on_request(input, self.plugin.limits.time).await;
+        leased.heard(call);
+        let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_response(&self, input: OnResponse) -> Result<Flow, Failure> {
+    pub(crate) async fn on_response(&self, input: OnResponse, call: Option<&mut Call>) -> Result<Flow, Failure> {
         let mut leased = self.lease().await?;
-        let flow = leased.instance.on_response(input, self.plugin.limits.time).await?;
+        leased.listen(call.is_some());
+        let flow = leased.instance.on_response(input, self.plugin.limits.time).await;
+        leased.heard(call);
+        let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_body(&self, call: BodyCall) -> Result<BodyFlow, Failure> {
+    pub(crate) async fn on_body(&self, input: BodyCall, call: Option<&mut Call>) -> Result<BodyFlow, Failure> {
         let mut leased = self.lease().await?;
+        leased.listen(call.is_some());
         let time = self.plugin.limits.time;
-        let flow = match call {
-            BodyCall::Request(input) => leased.instance.on_request_body(input, time).await?,
-            BodyCall::Response(input) => leased.instance.on_response_body(input, time).await?,
+        let flow = match input {
+            BodyCall::Request(input) => leased.instance.on_request_body(input, time).await,
+            BodyCall::Response(input) => leased.instance.on_response_body(input, time).await,
         };
+        leased.heard(call);
+        let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
@@ -92,10 +103,10 @@ impl Pool {
         self.memory.get()
     }
 
-    /// Drops instances that nobody has needed for `age`.
-    pub(crate) fn reap(&self, age: Duration) {
+    /// Drops instances that nobody has needed since this was called before. No call need look at the clock for it.
+    pub(crate) fn reap(&self) {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| idle.since.elapsed() < age);
+        idle.retain_mut(|idle| std::mem::take(&mut idle.used));
         self.counted.worker.set_idle(idle.len());
     }
 
@@ -110,17 +121,17 @@ impl Pool {
         Ok(Leased { instance, _in_use: in_use, _permit: permit })
     }
 
-    fn take(&self) -> Option<Instance> {
+    fn take(&self) -> Option<Box<Instance>> {
         let mut idle = self.idle.borrow_mut();
         let taken = idle.pop()?;
         self.counted.worker.set_idle(idle.len());
         Some(taken.instance)
     }
 
-    async fn fresh(&self) -> Result<Instance, Failure> {
+    async fn fresh(&self) -> Result<Box<Instance>, Failure> {
         let slot = permit(&self.plugin.engine.slots, self).await?;
         match Instance::fresh(&self.plugin, slot).await {
-            Ok(instance) => Ok(instance),
+            Ok(instance) => Ok(Box::new(instance)),
             Err(error @ LoadError::Failed(_)) => {
                 Err(Failure { kind: FailureKind::Configure, detail: error.to_string() })
             }
@@ -142,16 +153,30 @@ impl Pool {
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE {
-            idle.push(Idle { instance: leased.instance, since: Instant::now() });
+            idle.push(Idle { instance: leased.instance, used: true });
             self.counted.worker.set_idle(idle.len());
         }
     }
 }
 
 struct Leased<'a> {
-    instance: Instance,
+    instance: Box<Instance>,
     _in_use: InUse<'a>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Leased<'_> {
+    fn listen(&mut self, recorded: bool) {
+        if recorded {
+            self.instance.listen();
+        }
+    }
+
+    fn heard(&mut self, call: Option<&mut Call>) {
+        if let Some(call) = call {
+            call.said = self.instance.heard();
+        }
+    }
 }
 
 /// Counts an instance as in use until it is dropped.

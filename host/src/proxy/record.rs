@@ -10,21 +10,25 @@ use std::time::{Instant, SystemTime};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
-use super::Route;
+use super::destination::Destination;
+use super::{Proxy, Route};
 use crate::body::{End, Observe};
 use crate::chain::{Ended, Pass};
 use crate::error::{Error, Reason};
-use crate::metrics::{ActiveRequest, RouteMetrics};
+use crate::metrics::ActiveRequest;
 use crate::request_id::RequestId;
 use crate::server::connection::{Peer, Received};
 use crate::telemetry::{AccessEntry, AccessLines};
+use crate::upstream::Upstream;
 
 /// Everything that the line will say. Values are kept as they are shared; nothing is formatted before the end.
 pub(super) struct Entry {
     pub(super) request_id: RequestId,
     pub(super) client: Option<IpAddr>,
     pub(super) route: Option<Rc<Route>>,
-    /// By its place in the route's upstream.
+    /// None where no upstream was asked.
+    pub(super) destination: Option<Rc<Destination>>,
+    /// By its place in the upstream.
     pub(super) endpoint: Option<usize>,
     pub(super) upstream_duration: Option<std::time::Duration>,
     pub(super) status: Option<StatusCode>,
@@ -93,6 +97,7 @@ impl Entry {
             request_id,
             client: Some(peer.address.ip()),
             route: None,
+            destination: None,
             endpoint: None,
             upstream_duration: None,
             status: None,
@@ -107,6 +112,12 @@ impl Entry {
         }
     }
 
+    /// The upstream that was asked, or the route's own where none was.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        let own = || self.route.as_ref().map(|route| route.destinations.main());
+        self.destination.as_deref().or_else(own).map(|destination| &*destination.upstream)
+    }
+
     pub(super) fn is_head(&self) -> bool {
         self.method.as_ref() == Some(&Method::HEAD)
     }
@@ -119,9 +130,9 @@ impl Entry {
     }
 
     /// Takes from a pass how it ended.
-    pub(super) fn end(&mut self, pass: Pass<'_>) {
+    pub(super) fn end(&mut self, pass: &mut Pass<'_>) {
         self.consumer = pass.attributes.get("consumer").cloned();
-        match pass.ended {
+        match pass.ended.take() {
             None => {}
             Some(Ended::Answered(plugin)) => *self.reason.get_mut() = format!("plugin-answered:{plugin}").into(),
             Some(Ended::Refused(plugin, code)) => {
@@ -130,17 +141,12 @@ impl Entry {
             Some(Ended::Failed(error)) => self.fail(&error),
         }
     }
-
-    pub(super) fn observer(self, metrics: Arc<RouteMetrics>, lines: Rc<AccessLines>) -> Rc<dyn Observe> {
-        Rc::new(Closing { entry: self, metrics, lines })
-    }
 }
 
 /// Writes the line when the response's body has ended.
-struct Closing {
-    entry: Entry,
-    metrics: Arc<RouteMetrics>,
-    lines: Rc<AccessLines>,
+pub(super) struct Closing {
+    pub(super) entry: Entry,
+    pub(super) proxy: Rc<Proxy>,
 }
 
 impl Observe for Closing {
@@ -161,12 +167,14 @@ impl Observe for Closing {
         let took = entry.begun.elapsed();
         // The metric counts the word without the plugin's name and its code: those have series of their own.
         let word = reason.split(':').next().unwrap_or_default();
-        self.metrics.request_ended(entry.method.as_ref(), status, word, took);
+        let metrics = entry.route.as_ref().map_or(&self.proxy.nowhere, |route| &route.metrics);
+        metrics.request_ended(entry.method.as_ref(), status, word, took);
         let Some(line) = &entry.line else { return };
         let asked = line.asked.as_ref();
         let route = entry.route.as_ref();
-        let endpoint = route.zip(entry.endpoint).and_then(|(route, place)| route.upstream.endpoint(place));
-        self.lines.write(&AccessEntry {
+        let upstream = entry.upstream();
+        let endpoint = upstream.zip(entry.endpoint).and_then(|(upstream, place)| upstream.endpoint(place));
+        self.proxy.lines.write(&AccessEntry {
             time: line.time,
             request_id: entry.request_id.as_str(),
             client: entry.client,
@@ -179,7 +187,7 @@ impl Observe for Closing {
             status: entry.status.map(|status| status.as_u16()),
             reason: &reason,
             route: route.map(|route| route.name.as_str()),
-            upstream: route.map(|route| route.upstream.config().name.as_str()),
+            upstream: upstream.map(|upstream| upstream.config().name.as_str()),
             endpoint: endpoint.and_then(|endpoint| endpoint.authority.to_str().ok()),
             duration: took,
             upstream_duration: entry.upstream_duration,

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::upgrade;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
+use crate::connect::dns::Resolver;
+use crate::headers::Via;
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
-use crate::plugin::{Engine, Library, LoadError, Plugin, Stores};
+use crate::plugin::{Engine, Library, LoadError, Plugin, Stores, about};
+use crate::recording::Recorder;
 use crate::router::Router;
 use crate::server::tls::{self, ClientCertificate, Tls};
 use crate::upstream::{Known, Prepared};
@@ -34,7 +38,10 @@ pub struct Snapshot {
     pub(crate) upstreams: Vec<Arc<Prepared>>,
     pub(crate) router: Router<usize>,
     pub(crate) hidden: Hidden,
+    pub(crate) via: Option<Via>,
     pub(crate) metrics: Metrics,
+    /// By plugin, those that are recorded.
+    pub(crate) recorders: BTreeMap<String, Arc<Recorder>>,
     /// By listener, those that have certificates.
     pub(crate) tls: BTreeMap<String, Arc<Tls>>,
 }
@@ -62,10 +69,14 @@ impl Snapshot {
             }
         }
         let mut upstreams = Vec::new();
+        let resolver = Resolver::new(&config.resolver);
         for upstream in &config.upstreams {
-            match Prepared::load(upstream.clone(), &foundation.upstreams) {
+            let mut upstream = upstream.clone();
+            foundation.upstreams.services().expand(&mut upstream, &resolver).await;
+            let name = upstream.name.clone();
+            match Prepared::load(upstream, &foundation.upstreams, &resolver) {
                 Ok(prepared) => upstreams.push(Arc::new(prepared)),
-                Err(error) => problems.push(Problem::error(format!("upstream `{}`: {error}", upstream.name))),
+                Err(error) => problems.push(Problem::error(format!("upstream `{name}`: {error}"))),
             }
         }
         let mut tls = BTreeMap::new();
@@ -77,19 +88,36 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error(format!("listener `{}`: {error}", listener.name))),
             }
         }
+        problems.extend(upgrade::waiting(&config, &plugins));
         if !problems.is_empty() {
             return Err(problems.into_iter().collect());
         }
         let router = Router::new(config.routes.iter().enumerate().map(|(index, route)| (route, index)));
-        let hidden = Hidden::new(config.upstreams.iter().flat_map(config::Upstream::endpoints));
+        let hidden = Hidden::new(upstreams.iter().flat_map(|upstream: &Arc<Prepared>| upstream.config().endpoints()));
+        let via = config.via.as_deref().map(Via::new);
         let metrics = foundation.metrics.clone();
+        let recorders = recorders(&config, &plugins, &metrics);
         let warnings = unset(&config, &plugins);
-        Ok(Self { warnings, plugins, upstreams, router, hidden, metrics, tls, config })
+        Ok(Self { warnings, plugins, recorders, upstreams, router, hidden, via, metrics, tls, config })
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {
         self.config.listeners.iter().find(|listener| listener.name == name)
     }
+}
+
+/// Who records what plugins see and answer. They do nothing before there is something to write.
+fn recorders(
+    config: &Config,
+    plugins: &BTreeMap<String, Arc<Plugin>>,
+    metrics: &Metrics,
+) -> BTreeMap<String, Arc<Recorder>> {
+    let recorder = |(name, plugin): (&String, &Arc<Plugin>)| {
+        let settings = config.plugin.get(name)?.record.as_ref()?;
+        let recorder = Recorder::new(settings, about(plugin), config.secrets.iter(), metrics.plugin(name));
+        Some((name.clone(), Arc::new(recorder)))
+    };
+    plugins.iter().filter_map(recorder).collect()
 }
 
 /// Attributes that a plugin looks at in a chain where nobody sets them before it.

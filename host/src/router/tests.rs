@@ -52,7 +52,21 @@ fn route(line: &str) -> Route {
             matches.methods = word.split(',').map(|method| Method::from_bytes(method.as_bytes()).unwrap()).collect();
         }
     }
-    Route { name, place: None, matches, priority, chain, upstream: "u".to_owned(), rewrite: None, body_size: None }
+    Route {
+        name,
+        place: None,
+        matches,
+        priority,
+        chain,
+        upstream: "u".to_owned(),
+        split: Vec::new(),
+        split_by: None,
+        mirror: None,
+        rewrite: None,
+        body_size: None,
+        upgrade: Vec::new(),
+        streaming: false,
+    }
 }
 
 fn value_match(value: &str) -> ValueMatch {

@@ -3,11 +3,13 @@
 mod activity;
 mod ended;
 mod ending;
+mod extended;
 mod frames;
 mod greeting;
 mod http1;
 mod patience;
 mod service;
+mod switched;
 mod wire;
 
 use std::future::{Future, poll_fn};
@@ -155,6 +157,7 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .adaptive_window(false)
+            .enable_connect_protocol()
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);

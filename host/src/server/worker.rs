@@ -85,7 +85,7 @@ async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
             command = commands.recv() => command,
             _ = reap.tick() => {
                 if let Some(proxy) = &*current.borrow() {
-                    proxy.reap(REAP);
+                    proxy.reap();
                 }
                 continue;
             }

@@ -26,7 +26,7 @@ pub struct Asking {
 }
 
 /// What a consistent hash goes by; none where the request has no such thing.
-pub(super) fn key(by: &HashKey, target: &Uri, headers: &HeaderMap, asking: Asking) -> Option<u64> {
+pub(crate) fn key(by: &HashKey, target: &Uri, headers: &HeaderMap, asking: Asking) -> Option<u64> {
     match by {
         HashKey::Address => Some(match asking.client {
             IpAddr::V4(ip) => hash(&ip.octets()),

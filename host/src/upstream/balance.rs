@@ -3,15 +3,13 @@
 //! Every worker balances for itself, over the requests that it has under way: nothing is shared on this path. Where
 //! clients spread over workers evenly, so do the requests of each endpoint.
 
-mod random;
 #[cfg(test)]
 mod tests;
 
 use std::cell::Cell;
 
 use crate::config::{Balance, Member};
-
-pub(super) use random::Random;
+use crate::random::{Random, mix};
 
 /// How much more than its part an endpoint takes for the sake of a hash, in hundredths. With a quarter more, a key that
 /// everybody asks for spreads over a few endpoints, and others move seldom (Mirrokni, Thorup, Zadimoghaddam: Consistent
@@ -160,11 +158,4 @@ fn score(key: u64, endpoint: u64, weight: u64) -> f64 {
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     // FNV-1a, and a mixing step for its weak upper bits.
     mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)))
-}
-
-/// The output function of SplitMix64.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }

@@ -8,12 +8,12 @@ use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::balance::Random;
 use super::prepared::Prepared;
 use crate::body::Body;
-use crate::config::{HealthCheck, UpstreamTimeouts};
-use crate::connect::{Connector, Record, Target, Times};
+use crate::config::{Connections, HealthCheck, UpstreamTimeouts};
+use crate::connect::{Connector, Outbound, Record, Target, Times, Use};
 use crate::deadline::after;
+use crate::random::Random;
 
 /// The first check comes within this time, not at once: all endpoints of all upstreams begin together.
 const FIRST: Duration = Duration::from_secs(1);
@@ -33,12 +33,14 @@ async fn watch(upstream: Weak<Prepared>, place: usize, config: HealthCheck) {
     let Some(target) = upstream.upgrade().and_then(|upstream| {
         let endpoint = upstream.config.endpoints.get(place)?;
         // No connection is kept: that a new one comes about is part of what is asked.
-        Some(connector.target(&endpoint.endpoint, upstream.trust.as_ref(), 0, upstream.config.resolve))
+        let connections = Connections { idle: 0, ..Connections::default() };
+        let used = upstream.used(&upstream.health[place]);
+        Some(connector.target(&endpoint.endpoint, &Use { connections, counts: None, ..used }))
     }) else {
         return;
     };
     let mut row = Row::default();
-    sleep(part(config.interval.min(FIRST), &random)).await;
+    sleep(random.part(config.interval.min(FIRST))).await;
     loop {
         let outcome = check(&target, &config).await;
         let Some(upstream) = upstream.upgrade() else { return };
@@ -54,14 +56,8 @@ async fn watch(upstream: Weak<Prepared>, place: usize, config: HealthCheck) {
         }
         drop(upstream);
         // A tenth more or less, so that checks of several proxies do not come together.
-        sleep(config.interval * 9 / 10 + part(config.interval / 5, &random)).await;
+        sleep(config.interval * 9 / 10 + random.part(config.interval / 5)).await;
     }
-}
-
-/// Any part of a time.
-fn part(of: Duration, random: &Random) -> Duration {
-    let micros = u64::try_from(of.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(random.below(micros.saturating_add(1)).unwrap_or(0))
 }
 
 /// Checks of one kind, one after another.
@@ -106,8 +102,8 @@ async fn check(target: &Rc<Target>, config: &HealthCheck) -> Result<(), String> 
     *request.uri_mut() = Uri::from(path.clone());
     request.headers_mut().insert(HOST, target.endpoint().authority.clone());
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("tollgate"));
-    let times = Times { begun, total, head_by: None };
-    let mut request = Some(request);
+    let times = Times { begun, total, head_by: None, call: None };
+    let mut request = Outbound::new(request);
     let mut record = Record::default();
     let answer = timeout_at(total, target.send(&mut request, &timeouts, times, &mut record)).await.map_err(late)?;
     let status = answer.map_err(|failed| failed.error.to_string())?.status();

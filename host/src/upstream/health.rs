@@ -1,6 +1,7 @@
 //! How one endpoint is, as all workers know it: by what became of requests, and by checks.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::balance::WHOLE;
@@ -11,6 +12,8 @@ use crate::config::Ejection;
 /// What the workers share about one endpoint. It outlives a reload that keeps the endpoint.
 #[derive(Debug)]
 pub(super) struct Health {
+    /// Open connections of all workers.
+    pub(super) connections: Arc<AtomicUsize>,
     /// Since when it takes requests, on the upstream's clock. 0: as long as all the others.
     since: AtomicU64,
     state: AtomicU8,
@@ -45,6 +48,7 @@ const PROBED: u8 = 2;
 impl Health {
     pub(super) fn new(since: u64) -> Self {
         Self {
+            connections: Arc::default(),
             since: AtomicU64::new(since),
             state: AtomicU8::new(UP),
             down: AtomicBool::new(false),
@@ -95,12 +99,12 @@ impl Health {
         failed && too_many && self.state.load(Relaxed) == UP
     }
 
-    /// Sends it no requests for a time that grows from one ejection to the next. Answers that time.
+    /// Sends it no requests for a time that doubles from one ejection to the next. Answers that time.
     pub(super) fn eject(&self, ejection: &Ejection, now: u64) -> Duration {
         // One that was well for as long as the longest ejection has its past forgiven.
         let well = now.saturating_sub(self.since.load(Relaxed).max(self.until.load(Relaxed)));
         let before = if well >= millis(ejection.longest) { 0 } else { self.ejections.load(Relaxed) };
-        let time = ejection.time.saturating_mul(before.saturating_add(1)).min(ejection.longest);
+        let time = ejection.time.saturating_mul(1 << before.min(20)).min(ejection.longest);
         self.ejections.store(before.saturating_add(1), Relaxed);
         self.until.store(now.saturating_add(millis(time)), Relaxed);
         self.failures.store(0, Relaxed);
@@ -201,7 +205,7 @@ mod tests {
     fn ejections_grow_and_one_request_at_a_time_decides() {
         let health = Health::new(0);
         let mut now = 1;
-        for expected in [30, 60, 90] {
+        for expected in [30, 60, 120] {
             let time = health.eject(&ejection(), now);
             assert_eq!((time.as_secs(), health.state()), (expected, State::Ejected));
             assert!(!health.probe(now + expected * 1000 - 1));
@@ -214,8 +218,8 @@ mod tests {
         assert!(health.readmit(now) && !health.readmit(now));
         assert_eq!(health.state(), State::Up);
         // It flaps: the next time is longer still. After a long time that is forgiven.
-        assert_eq!(health.eject(&ejection(), now + 1000).as_secs(), 120);
-        let later = now + 1000 + 120_000;
+        assert_eq!(health.eject(&ejection(), now + 1000).as_secs(), 240);
+        let later = now + 1000 + 240_000;
         assert!(health.probe(later) && health.readmit(later));
         assert_eq!(health.eject(&ejection(), later + 300_000).as_secs(), 30);
         for _ in 0..20 {

@@ -1,6 +1,7 @@
 //! How an upstream stands, for operators.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ struct EndpointReport {
     priority: i32,
     /// `up`, `ejected`, `probed` or `down`.
     state: &'static str,
+    /// Open connections of all workers.
+    connections: usize,
     /// The part of its weight that a slow start has come to, in percent.
     warmth: u64,
 }
@@ -44,6 +47,7 @@ impl Prepared {
                 weight: weight.get(),
                 priority: *priority,
                 state: health.state().as_str(),
+                connections: health.connections.load(Relaxed),
                 warmth,
             }
         };

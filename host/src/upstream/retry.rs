@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 use http::header::{self, HeaderMap};
 use tokio::time::Instant;
 
-use super::balance::Random;
 use crate::config::Retries;
 use crate::error::Reason;
+use crate::random::Random;
 
 /// Endpoints that one request is offered to in vain, before it counts as a failure: with a connection that hangs at
 /// each, that is as long as anybody waits.
@@ -22,6 +22,8 @@ const OFFERS: usize = 3;
 pub(super) enum Failed<'a> {
     /// Nothing of the request was sent.
     Unsent,
+    /// Nothing was, since the endpoint has as many connections as it may: no reason to ask it again.
+    Full,
     /// No response.
     Silent(&'a Reason),
     /// A response with a status that is worth another try.
@@ -56,13 +58,13 @@ impl Tries {
         elsewhere: bool,
         (retries, budget, random): (&Retries, &Budget, &Random),
     ) -> Next {
-        if matches!(failed, Failed::Unsent) && elsewhere && self.offers < OFFERS {
+        if matches!(failed, Failed::Unsent | Failed::Full) && elsewhere && self.offers < OFFERS {
             self.offers += 1;
             return Next::Elsewhere;
         }
         let worth = match failed {
             Failed::Unsent | Failed::Silent(Reason::UpstreamReset | Reason::UpstreamTimeout) => true,
-            Failed::Silent(_) => false,
+            Failed::Silent(_) | Failed::Full => false,
             Failed::Answered(_) => true,
         };
         if !repeatable || !worth || self.retries >= retries.attempts {
@@ -89,8 +91,7 @@ impl Tries {
 /// together come again together (Brooker, Exponential Backoff and Jitter, 2015).
 fn backoff(retries: &Retries, tries: u32, random: &Random) -> Duration {
     let bound = retries.backoff.saturating_mul(1 << tries.min(20)).min(retries.longest_backoff);
-    let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(random.below(micros.saturating_add(1)).unwrap_or(0))
+    random.part(bound)
 }
 
 /// Seconds or a date (RFC 9110, section 10.2.3).

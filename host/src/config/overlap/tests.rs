@@ -51,8 +51,13 @@ fn route(text: &str) -> Route {
         priority,
         chain: Vec::new(),
         upstream: "u".into(),
+        split: Vec::new(),
+        split_by: None,
+        mirror: None,
         rewrite: None,
         body_size: None,
+        upgrade: Vec::new(),
+        streaming: false,
     }
 }
 

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::super::problem::Problem;
 use super::super::reader::{Node, Read, Reader};
-use super::super::units;
+use super::super::{Part, units};
 
 impl Read for Duration {
     const NOUN: &'static str = "a duration";
@@ -108,6 +108,31 @@ impl Read for Priority {
 
     fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
         integer(node, reader, "a whole number from -2147483648 to 2147483647", Self::EXAMPLE).map(Self)
+    }
+}
+
+impl Read for Part {
+    const NOUN: &'static str = "a number from 0 to 100";
+    const EXAMPLE: &'static str = "5";
+
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let number = match node.value {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|it| it as f64),
+            DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
+            _ => {
+                let text = node.value.as_str().map(|text| text.trim_end_matches(['%', ' ']));
+                let help = text.filter(|text| text.parse::<f64>().is_ok()).map(|text| format!("write {text} alone"));
+                reader.mismatch_with(node, Self::NOUN, Self::EXAMPLE, help);
+                return None;
+            }
+        };
+        if let Some(number) = number.filter(|number: &f64| (0.0..=100.0).contains(number)) {
+            return Some(Self((number * 1000.0).round() as u32));
+        }
+        let written = reader.source().written(&node.span);
+        let problem = Problem::error(format!("{written} is not {}", Self::NOUN));
+        reader.report(problem.at(reader.source().place(&node.span), &*node.path));
+        None
     }
 }
 

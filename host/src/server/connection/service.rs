@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use tokio::task::spawn_local;
 
 use super::activity::Activity;
+use super::extended::Extended;
 use super::patience::{self, Patient};
 use super::{Peer, Received};
 use crate::body::{Body, BodyError};
@@ -46,11 +47,18 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Carrying<F> {
         self.activity.begin();
-        let request = request.map(|incoming| Body::received(incoming).idle(self.body_idle));
+        let (request, extended) = match Extended::offered(&request) {
+            Some(offered) => {
+                let (request, extended) = Extended::take(request, offered);
+                (request, Some(Box::new(extended)))
+            }
+            None => (request.map(|incoming| Body::received(incoming).idle(self.body_idle)), None),
+        };
         let pending = Pending { activity: self.activity.clone(), answered: false };
         Carrying {
             carried: (self.carry)(Received::Request(request, Kinds::UNKNOWN), self.peer.clone()),
             pending: Some(pending),
+            extended,
         }
     }
 }
@@ -73,6 +81,7 @@ pin_project! {
         #[pin]
         carried: F,
         pending: Option<Pending>,
+        extended: Option<Box<Extended>>,
     }
 }
 
@@ -85,12 +94,23 @@ impl<F: Future<Output = Response<Body>>> Future for Carrying<F> {
             patience::waits();
             return Poll::Pending;
         };
-        frame(&mut response);
         let mut pending = this.pending.take();
         if let Some(pending) = &mut pending {
             pending.answered = true;
             pending.activity.answer();
         }
+        if let Some(extended) = this.extended.take() {
+            let (instead, tunnel) = extended.answer(response);
+            response = instead;
+            if let Some(tunnel) = tunnel {
+                let pending = pending.take();
+                spawn_local(async move {
+                    tunnel.await;
+                    drop(pending);
+                });
+            }
+        }
+        frame(&mut response);
         Poll::Ready(Ok(response.map(|body| Answer { body, pending })))
     }
 }

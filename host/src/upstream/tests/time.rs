@@ -121,7 +121,10 @@ fn idle_connections_are_few_and_do_not_grow_old() {
     run(async {
         let (listener, address) = listen().await;
         let connector = Connector::new();
-        let prepared = prepared(config::Upstream { idle_connections: 2, ..config([endpoint(address, false)]) });
+        let prepared = prepared(config::Upstream {
+            connections: Connections { idle: 2, ..Connections::default() },
+            ..config([endpoint(address, false)])
+        });
         let upstream = Rc::new(with(prepared.clone(), &connector));
         let mut streams = Vec::new();
         let mut tasks = Vec::new();
