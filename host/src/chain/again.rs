@@ -12,7 +12,7 @@ use crate::recording::{self, Call};
 impl Pass<'_> {
     /// A call begins; none where nobody records it.
     pub(super) fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Call>> {
-        let tap = self.chain.links[index].tap.as_ref()?;
+        let tap = self.link(index).tap.as_ref()?;
         self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str())
     }
 
