@@ -1,5 +1,7 @@
 //! Chain and Pass: hooks in order, and back in reverse.
 
+mod canary;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,11 +25,15 @@ use crate::plugin::{
 use crate::recording::{self, Call, Recordings, Tap};
 use crate::request_id::RequestId;
 
+pub use canary::Canary;
+
 /// The ordered plugins of a route, with this worker's instances.
 pub struct Chain {
     links: Vec<Link>,
     /// Request headers that belong to plugins of the chain.
     owned: Vec<HeaderName>,
+    /// Whether some of its plugins have two versions.
+    canaries: bool,
     encoded_slash: bool,
 }
 
@@ -37,6 +43,8 @@ pub struct Link {
     pub pool: Rc<Pool>,
     /// Its counts in this route.
     pub metrics: Arc<PluginMetrics>,
+    /// A new version of it, which takes its place in a part of the passes.
+    pub canary: Option<Box<Canary>>,
     /// Who records what it sees and answers; none where nobody does.
     pub tap: Option<Tap>,
 }
@@ -52,6 +60,8 @@ pub struct Pass<'a> {
     /// Links whose request side was passed: the response goes back through these.
     reached: usize,
     memos: Vec<Option<Bytes>>,
+    /// For each link, whether the new version has its place. Empty where no plugin of the chain has two.
+    canaries: Vec<bool>,
     recordings: Recordings,
 }
 
@@ -92,8 +102,10 @@ impl Chain {
     /// A chain of these plugins. Paths that they set may have `%2F` in them only where the route lets that through.
     #[must_use]
     pub fn new(links: Vec<Link>, encoded_slash: bool) -> Self {
-        let owned = links.iter().flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
-        Self { links, owned, encoded_slash }
+        let new = links.iter().filter_map(|link| Some(&link.canary.as_ref()?.link));
+        let owned = links.iter().chain(new).flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
+        let canaries = links.iter().any(|link| link.canary.is_some());
+        Self { links, owned, canaries, encoded_slash }
     }
 
     /// Request headers that only plugins of this chain may set.
@@ -111,12 +123,13 @@ impl Chain {
             ended: None,
             reached: 0,
             memos: Vec::new(),
+            canaries: Vec::new(),
             recordings: Recordings::default(),
         }
     }
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// Takes a request through the chain.
     ///
     /// # Errors
@@ -127,6 +140,11 @@ impl Pass<'_> {
             return Ok(Flow::Continue(request));
         }
         let (mut parts, mut body) = request.into_parts();
+        if self.chain.canaries {
+            // Once for the whole pass: what one version remembers is never given to the other.
+            let takes = |link: &Link| link.canary.iter().any(|it| it.takes(&parts.headers, self.caller.client.ip));
+            self.canaries = self.chain.links.iter().map(takes).collect();
+        }
         let mut watch = Watch::start();
         for index in 0..self.chain.links.len() {
             if let Some(response) = self.hooks(index, &mut parts, &mut body, &mut watch).await? {
@@ -172,7 +190,7 @@ impl Pass<'_> {
         body: &mut Body,
         watch: &mut Watch,
     ) -> Result<Option<Response<Body>>, Error> {
-        let link = &self.chain.links[index];
+        let link = self.link(index);
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap) = S::wanted(sight);
         if calls {
@@ -273,7 +291,7 @@ impl Pass<'_> {
 
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
-        let link = &self.chain.links[index];
+        let link = self.link(index);
         let plugin = &link.pool.plugin;
         if link.tap.is_some() {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
@@ -303,7 +321,7 @@ impl Pass<'_> {
 
     /// A call begins; none where nobody records it.
     fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Call>> {
-        let tap = self.chain.links[index].tap.as_ref()?;
+        let tap = self.link(index).tap.as_ref()?;
         self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str())
     }
 
@@ -397,6 +415,15 @@ impl Pass<'_> {
         }
     }
 
+    /// A plugin of the chain, in the version that this pass meets.
+    fn link(&self, index: usize) -> &'a Link {
+        let link = &self.chain.links[index];
+        match &link.canary {
+            Some(canary) if self.canaries.get(index) == Some(&true) => &canary.link,
+            _ => link,
+        }
+    }
+
     fn memo(&self, index: usize) -> Option<Bytes> {
         self.memos.get(index).cloned().flatten()
     }
@@ -476,7 +503,7 @@ impl Side for request::Parts {
         index: usize,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
@@ -491,7 +518,7 @@ impl Side for request::Parts {
         body: Bytes,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
@@ -531,7 +558,7 @@ impl Side for response::Parts {
         index: usize,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
@@ -546,7 +573,7 @@ impl Side for response::Parts {
         body: Bytes,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
