@@ -20,6 +20,7 @@ mod plugin;
 mod problem;
 mod reader;
 mod record;
+mod rollout;
 mod route;
 mod secrets;
 mod syntax;
@@ -167,7 +168,8 @@ impl Listener {
     /// The files of its certificates and of what clients show. They are watched apart from the rest.
     pub fn tls_files(&self) -> impl Iterator<Item = &PathBuf> {
         self.tls.iter().flat_map(|certificate| {
-            let clients = certificate.clients.iter().flat_map(|clients| std::iter::once(&clients.roots).chain(&clients.crl));
+            let clients =
+                certificate.clients.iter().flat_map(|clients| std::iter::once(&clients.roots).chain(&clients.crl));
             [&certificate.certificate, &certificate.key].into_iter().chain(clients)
         })
     }
@@ -231,6 +233,8 @@ pub struct PluginSettings {
     /// Where the folder of compiled code is. Default: `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`; none where
     /// neither exists.
     pub cache: Option<PathBuf>,
+    /// Where the last good version of each component of the directory is kept. Default: `tollgate-versions` in `cache`.
+    pub versions: Option<PathBuf>,
     /// Instances of all plugins together, in use and idle. Default 1,000.
     pub instances: NonZeroU32,
 }
@@ -545,6 +549,28 @@ pub struct PluginSpec {
     pub grant: Grant,
     /// Which of its passes are recorded; none where none is.
     pub record: Option<PluginRecord>,
+    /// The digest that the component must have, as hexadecimal digits. Default: any.
+    pub require: Option<String>,
+    /// How a new version of the component comes into use. None: for all requests at once.
+    pub rollout: Option<Rollout>,
+}
+
+/// How a new version of a component comes into use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// The part of the requests that the new version gets.
+    pub canary: Part,
+    /// What decides whether a request is among them.
+    pub key: RolloutKey,
+}
+
+/// What decides which version of a plugin a request meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolloutKey {
+    /// The client's address.
+    Address,
+    /// The first field of this name.
+    Header(HeaderName),
 }
 
 impl PluginSpec {
@@ -560,6 +586,8 @@ impl PluginSpec {
             isolation: Isolation::Pooled,
             limits: PluginLimits::default(),
             grant: Grant::default(),
+            require: None,
+            rollout: None,
             record: None,
         }
     }

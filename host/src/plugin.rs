@@ -6,6 +6,7 @@
 
 mod component;
 mod convert;
+mod difference;
 mod engine;
 mod image;
 mod inspect;
@@ -27,6 +28,7 @@ pub use component::{Component, Hook, LoadError, Origin};
 pub(crate) use convert::{
     Applied, Attributes, Head, Refused, describe_new_body, edit_request, edit_response, refusal, whole,
 };
+pub use difference::difference;
 pub use engine::Engine;
 pub use inspect::Inspection;
 use instance::Instance;
@@ -129,6 +131,7 @@ impl Plugin {
         scene: &Scene,
     ) -> Result<Self, LoadError> {
         component.check_grants(&spec.grant)?;
+        component.check_pin(spec)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
         let (image, interest) = match plugin.isolation {
             // One configuration for many calls.
@@ -183,6 +186,7 @@ impl Plugin {
             && self.limits == spec.limits
             && self.isolation == spec.isolation
             && self.on_failure == spec.on_failure
+            && component.check_pin(spec).is_ok()
             && self.grounds.http.is_current()
     }
 

@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::telemetry::{AccessLog, Telemetry};
 use inherit::Inherited;
 use loader::Loader;
-pub(crate) use loader::{Request, View};
+pub(crate) use loader::{Decision, Request, View};
 use upgrade::Upgrade;
 
 /// What a server is started with beside its configuration.

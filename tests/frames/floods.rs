@@ -34,7 +34,12 @@ fn each_kind_of_empty_work_ends_its_connection_and_nobody_elses() {
     let origin = Origin::fine();
     let proxy = Proxy::start(&config(&origin, ""), &[]);
     let mut other = Raw::connect(&proxy);
-    let open = frame(HEADERS, END_HEADERS, 1, &block(&[(":method", "POST"), (":scheme", "http"), (":authority", "api.test"), (":path", "/")]));
+    let open = frame(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &block(&[(":method", "POST"), (":scheme", "http"), (":authority", "api.test"), (":path", "/")]),
+    );
     let mut counted = 0;
     let cases: [(&str, &[u8], &dyn Fn(u32) -> Vec<u8>); 8] = [
         ("PING", &[], &|_| frame(PING, 0, 0, &[0; 8])),
@@ -51,7 +56,8 @@ fn each_kind_of_empty_work_ends_its_connection_and_nobody_elses() {
         assert!(sent < MANY, "{what}: all of them went through");
         assert_eq!(other.get("api.test", "/"), 200, "{what}: others are served");
         counted += 1;
-        let line = format!("tollgate_connections_refused_total{{listener=\"public\",reason=\"http2-flood\"}} {counted}");
+        let line =
+            format!("tollgate_connections_refused_total{{listener=\"public\",reason=\"http2-flood\"}} {counted}");
         until(&format!("{what}: {line}"), || proxy.admin("/metrics").text().contains(&line));
     }
 }
@@ -138,7 +144,9 @@ fn a_client_has_as_many_streams_as_it_may_have() {
 fn a_head_counts_as_what_it_becomes() {
     let origin = Origin::fine();
     let proxy = Proxy::start(&config(&origin, ""), &[]);
-    for (what, name, value) in [("long", "x-a", "a".repeat(4000)), ("tiny", "a", String::new()), ("crumbs", "cookie", String::new())] {
+    for (what, name, value) in
+        [("long", "x-a", "a".repeat(4000)), ("tiny", "a", String::new()), ("crumbs", "cookie", String::new())]
+    {
         let mut raw = Raw::connect(&proxy);
         let mut bomb = get("/", &[]);
         // With incremental indexing: it is the newest entry of the table, 62, from now on.

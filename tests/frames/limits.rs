@@ -89,7 +89,8 @@ fn a_response_that_nobody_makes_room_for_is_given_up() {
     let mut raw = Raw::with(socket(proxy.address("public")), &[(4, 0)]);
     let open = || {
         let metrics = proxy.admin("/metrics").text();
-        let line = metrics.lines().find(|line| line.starts_with("http_server_active_requests ")).expect("a gauge").to_owned();
+        let line =
+            metrics.lines().find(|line| line.starts_with("http_server_active_requests ")).expect("a gauge").to_owned();
         line.ends_with(" 0")
     };
     let streams: Vec<u32> = (0..3).map(|_| raw.begin(&get("/abc", &[]), END_STREAM)).collect();

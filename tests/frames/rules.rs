@@ -66,7 +66,11 @@ fn pseudo_fields_have_values_that_are_what_they_say() {
         ("an empty path", with(":path", ""), reset),
         ("a star", with(":path", "*"), bad),
         ("a method with a space", with(":method", "GE T"), Answer::GoAway(PROTOCOL_ERROR)),
-        ("a method that is a whole line", with(":method", "GET /admin HTTP/1.1\r\nhost: evil\r\n\r\nGET"), Answer::GoAway(PROTOCOL_ERROR)),
+        (
+            "a method that is a whole line",
+            with(":method", "GET /admin HTTP/1.1\r\nhost: evil\r\n\r\nGET"),
+            Answer::GoAway(PROTOCOL_ERROR),
+        ),
         ("an empty method", with(":method", ""), Answer::GoAway(PROTOCOL_ERROR)),
         ("a scheme that is a URI", with(":scheme", "http://evil.test/?"), reset),
         ("another scheme", with(":scheme", "ftp"), bad),
@@ -159,7 +163,9 @@ fn crumbs_of_a_cookie_are_joined_and_pieces_of_a_head_are_one() {
     let head = get("/", &[("cookie", "a=1"), ("x-a", "b"), ("cookie", "c=2"), ("te", "trailers")]);
     let (first, rest) = head.split_at(7);
     let (second, third) = rest.split_at(20);
-    for (kind, flags, piece) in [(HEADERS, END_STREAM, first), (CONTINUATION, 0, second), (CONTINUATION, END_HEADERS, third)] {
+    for (kind, flags, piece) in
+        [(HEADERS, END_STREAM, first), (CONTINUATION, 0, second), (CONTINUATION, END_HEADERS, third)]
+    {
         raw.send(frame(kind, flags, 1, piece)).expect("it reads");
     }
     assert_eq!(raw.answer(1), Answer::Status(200));

@@ -173,8 +173,7 @@ fn a_list_of_another_authority_lets_nobody_in() {
     let files = Files::new();
     let origin = Origin::fine();
     put(&files.path("crl.pem"), &Authority::new("others").revokes(&[], 2099));
-    let proxy =
-        Proxy::start(&config(&origin, &files.listener(&format!("crl = {:?}", files.path("crl.pem")))), &[]);
+    let proxy = Proxy::start(&config(&origin, &files.listener(&format!("crl = {:?}", files.path("crl.pem")))), &[]);
     assert!(files.get(&proxy, Some(&files.authority.issue(1, |_| {}))).is_err());
     refused(&proxy, "secure", "certificate-status", 1);
 }
@@ -184,10 +183,8 @@ fn what_a_certificate_says_is_known_to_plugins_and_not_to_be_claimed() {
     let files = Files::new();
     let origin = Origin::fine();
     let attributes = ["subject", "issuer", "serial", "dns", "uri", "sha256"];
-    let set: Vec<String> = attributes
-        .iter()
-        .map(|name| format!("\"x-{name}\" = \"{{attribute:client-certificate.{name}}}\""))
-        .collect();
+    let set: Vec<String> =
+        attributes.iter().map(|name| format!("\"x-{name}\" = \"{{attribute:client-certificate.{name}}}\"")).collect();
     let more = format!(
         "{}upstream.o.endpoints = [\"{}\"]\nplugin.tell = {{ component = \"headers\", config = {{ request = {{ set = {{ {} }} }} }} }}\n\
          route.all = {{ path-prefix = \"/\", chain = [\"tell\"], upstream = \"o\" }}\n",
@@ -251,7 +248,11 @@ fn a_connection_carries_no_request_for_a_name_that_asks_for_more() {
     let [open_pair, shut_pair, shut_too_pair] = [(&open, "open"), (&shut, "shut"), (&shut_too, "too")]
         .map(|(identity, name)| identity.write(files.folder.path(), name));
     let asking = |pair: &str| {
-        format!("{}, client-certificates = {{ roots = {:?} }} }}", pair.trim_end_matches(" }"), files.path("clients.pem"))
+        format!(
+            "{}, client-certificates = {{ roots = {:?} }} }}",
+            pair.trim_end_matches(" }"),
+            files.path("clients.pem")
+        )
     };
     let listener = format!(
         "listener.secure = {{ address = \"127.0.0.1:0\", tls = [{open_pair}, {}, {}] }}",
@@ -285,7 +286,8 @@ fn a_connection_carries_no_request_for_a_name_that_asks_for_more() {
     for (host, status) in [("shut.test", 200), ("shut-too.test", 200), ("open.test", 421), ("nobody.test", 421)] {
         assert_eq!(ask(&mut client, host).status(), status, "{host}");
     }
-    let nobody = connect(&shut, "shut.test", None).and_then(|mut client| client.try_get("/").ok_or(io::ErrorKind::Other.into()));
+    let nobody =
+        connect(&shut, "shut.test", None).and_then(|mut client| client.try_get("/").ok_or(io::ErrorKind::Other.into()));
     assert!(nobody.is_err(), "without one there is no connection to it");
 
     let config = open.client(&["h2"]);
@@ -294,5 +296,9 @@ fn a_connection_carries_no_request_for_a_name_that_asks_for_more() {
     for (host, status) in [("open.test", 200), ("shut.test", 421)] {
         assert_eq!(client.get(host, "/"), status, "{host} over HTTP/2");
     }
-    assert!(origin.seen().iter().all(|seen| seen.header("x-forwarded-host").is_some_and(|host| !host.starts_with("shut") || host.len() < 14)));
+    assert!(
+        origin.seen().iter().all(|seen| seen
+            .header("x-forwarded-host")
+            .is_some_and(|host| !host.starts_with("shut") || host.len() < 14))
+    );
 }

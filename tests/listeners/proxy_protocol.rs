@@ -104,8 +104,18 @@ fn one_client_cannot_take_all_places() {
     assert!(own.iter_mut().all(serves));
     assert!(!serves(&mut connect("2001:db8:0:2:ffff::1")));
     let metrics = proxy.admin("/metrics").text();
-    assert!(metrics.contains("tollgate_connections_refused_total{listener=\"public\",reason=\"client-connections\"}"), "{metrics}");
+    assert!(
+        metrics.contains("tollgate_connections_refused_total{listener=\"public\",reason=\"client-connections\"}"),
+        "{metrics}"
+    );
     // This machine itself is no client, and may have any number.
-    let more: Vec<Client> = (0..10).map(|_| { let mut one = proxy.client(); one.send("PROXY UNKNOWN\r\n"); assert!(serves(&mut one)); one }).collect();
+    let more: Vec<Client> = (0..10)
+        .map(|_| {
+            let mut one = proxy.client();
+            one.send("PROXY UNKNOWN\r\n");
+            assert!(serves(&mut one));
+            one
+        })
+        .collect();
     drop(more);
 }

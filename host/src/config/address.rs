@@ -46,7 +46,9 @@ pub(crate) fn listener(text: &str) -> Result<Address, Wrong> {
         });
     };
     if path.starts_with("//") {
-        return Err(Wrong::because("a path follows, without slashes before it").suggest(Some(format!("unix:{}", &path[1..]))));
+        return Err(
+            Wrong::because("a path follows, without slashes before it").suggest(Some(format!("unix:{}", &path[1..])))
+        );
     }
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
         return Err(Wrong::because("there is no file of this name"));

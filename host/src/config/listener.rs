@@ -72,9 +72,7 @@ fn listener_limits(written: Option<file::ListenerLimits>, reader: &mut Reader<'_
     });
     ListenerLimits {
         connections: count(reader, written.connections, 10_000, 1..=10_000_000).non_zero(),
-        connections_per_client: NonZeroUsize::new(
-            count(reader, written.connections_per_client, 256, 0..=10_000_000).0,
-        ),
+        connections_per_client: NonZeroUsize::new(count(reader, written.connections_per_client, 256, 0..=10_000_000).0),
         head_size: size(reader, written.head_size, 64 << 10, 1 << 10..=1 << 20),
         head_fields: count(reader, written.head_fields, 100, 1..=1000).0,
         head_time: time(reader, written.head_time, 10 * SECOND, DAY),

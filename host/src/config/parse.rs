@@ -14,8 +14,8 @@ use super::problem::{Problem, Problems};
 use super::reader::{At, Entry, Named, Node, Read, Reader};
 use super::secrets::Secrets;
 use super::{
-    AccessLog, Config, Drain, Log, LogFormat, Route, Upgrade, file, lint, listener, overlap, plugin, route, syntax, units,
-    upstream,
+    AccessLog, Config, Drain, Log, LogFormat, Route, Upgrade, file, lint, listener, overlap, plugin, route, syntax,
+    units, upstream,
 };
 
 /// A longer file is no configuration: 4 MiB are some ten thousand routes.

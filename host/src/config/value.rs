@@ -14,7 +14,8 @@ pub(crate) use quantity::{BodySize, Count, Priority, Size};
 use super::file::{self, AccessFile, Matcher};
 use super::reader::{At, Entry, Key, Node, Read, Reader, Wrong, join, words};
 use super::{
-    AccessLog, Address, Endpoint, HostMatch, HttpOrigin, Isolation, LogFormat, Network, OnFailure, Underscores, ValueMatch,
+    AccessLog, Address, Endpoint, HostMatch, HttpOrigin, Isolation, LogFormat, Network, OnFailure, Underscores,
+    ValueMatch,
 };
 use super::{address, pattern};
 

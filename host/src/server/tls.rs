@@ -120,7 +120,10 @@ impl Eq for Policy {}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("names", &self.names).field("policies", &self.policies.len()).finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("names", &self.names)
+            .field("policies", &self.policies.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,8 +15,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::oneshot;
@@ -140,7 +140,8 @@ impl Drop for Upgrade {
         let Some(thread) = self.thread.take() else { return };
         // Wakes the thread, where the path is still ours. Where it is the next process's, the thread is over.
         if !thread.is_finished()
-            && let (Ok(socket), Ok(path)) = (Socket::new(Domain::UNIX, Type::SEQPACKET, None), SockAddr::unix(&self.path))
+            && let (Ok(socket), Ok(path)) =
+                (Socket::new(Domain::UNIX, Type::SEQPACKET, None), SockAddr::unix(&self.path))
         {
             let _ = socket.connect(&path);
         }

@@ -77,4 +77,3 @@ impl std::fmt::Display for Ended {
         }
     }
 }
-

@@ -189,11 +189,12 @@ mod tests {
     fn most(kind: u8, flags: u8, payload: &[u8]) -> usize {
         let (mut frames, account) = begun();
         let bytes = frame(kind, flags, payload);
-        (1..).find(|_| {
-            frames.read(&bytes, &account);
-            account.is_spent()
-        })
-        .unwrap()
+        (1..)
+            .find(|_| {
+                frames.read(&bytes, &account);
+                account.is_spent()
+            })
+            .unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,7 +44,12 @@ where
     F: Future<Output = Response<Body>> + 'static,
 {
     /// Finds out who is there and what is spoken: by TLS, or by the first bytes.
-    pub(super) async fn greet(&self, mut socket: Socket, address: SocketAddr, open: &Open) -> Result<Box<Greeted>, Ended> {
+    pub(super) async fn greet(
+        &self,
+        mut socket: Socket,
+        address: SocketAddr,
+        open: &Open,
+    ) -> Result<Box<Greeted>, Ended> {
         let mut peer = Peer::new(address);
         if self.entrance.proxies.iter().any(|network| network.contains(address.ip())) {
             let until = after(Instant::now(), self.limits.handshake_time);

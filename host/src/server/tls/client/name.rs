@@ -66,7 +66,8 @@ fn escaped(value: &str) -> Option<String> {
             return None;
         }
         let at_an_end = place == 0 || place + c.len_utf8() == value.len();
-        if matches!(c, '"' | '+' | ',' | ';' | '<' | '>' | '\\') || (c == ' ' && at_an_end) || (c == '#' && place == 0) {
+        if matches!(c, '"' | '+' | ',' | ';' | '<' | '>' | '\\') || (c == ' ' && at_an_end) || (c == '#' && place == 0)
+        {
             out.push('\\');
         }
         out.push(c);
@@ -94,11 +95,8 @@ mod tests {
 
     #[test]
     fn a_name_is_written_from_its_end() {
-        let parts = [
-            (DnType::CountryName, "DE"),
-            (DnType::OrganizationName, "Ex, Inc."),
-            (DnType::CommonName, " #alice+bob "),
-        ];
+        let parts =
+            [(DnType::CountryName, "DE"), (DnType::OrganizationName, "Ex, Inc."), (DnType::CommonName, " #alice+bob ")];
         assert_eq!(subject(&parts).as_deref(), Some(r"CN=\ #alice\+bob\ ,O=Ex\, Inc.,C=DE"));
         assert_eq!(subject(&[(DnType::CommonName, "#ä")]).as_deref(), Some(r"CN=\#ä"));
         assert_eq!(subject(&[]).as_deref(), Some(""));
