@@ -24,7 +24,7 @@ words!(OnFailure, "a failure policy", "closed" => OnFailure::Closed, "open" => O
 words!(Isolation, "an isolation mode", "pooled" => Isolation::Pooled, "request" => Isolation::Request);
 words!(LogFormat, "a log format", "json" => LogFormat::Json, "text" => LogFormat::Text);
 words!(
-    ShowCertificate, "whether clients show a certificate",
+    ShowCertificate, "a mode of client certificates",
     "required" => ShowCertificate::Required, "optional" => ShowCertificate::Optional,
 );
 words!(EncodedSlash, "a treatment of %2F", "keep" => EncodedSlash(true), "reject" => EncodedSlash(false));
