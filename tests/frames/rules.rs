@@ -189,14 +189,14 @@ fn frames_that_break_the_protocol_end_the_connection() {
         ("CONTINUATION of nothing", frame(CONTINUATION, END_HEADERS, 1, &head), PROTOCOL_ERROR),
         ("a short PING", frame(PING, 0, 0, &[0; 7]), PROTOCOL_ERROR),
         ("SETTINGS on a stream", frame(SETTINGS, 0, 1, &[]), PROTOCOL_ERROR),
-        ("half a setting", frame(SETTINGS, 0, 0, &[0; 5]), FRAME_SIZE_ERROR),
-        ("a window that is too large", frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]), FLOW_CONTROL_ERROR),
+        ("half a setting", frame(SETTINGS, 0, 0, &[0; 5]), PROTOCOL_ERROR),
+        ("a window that is too large", frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]), PROTOCOL_ERROR),
         ("a frame that is too long", frame(DATA, 0, 1, &[0; 16 * 1024 + 1]), FRAME_SIZE_ERROR),
         ("PUSH_PROMISE", frame(5, END_HEADERS, 1, &[0, 0, 0, 2]), PROTOCOL_ERROR),
         ("WINDOW_UPDATE of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), PROTOCOL_ERROR),
         ("WINDOW_UPDATE above all", frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]), FLOW_CONTROL_ERROR),
         ("RST_STREAM of an idle stream", frame(RST_STREAM, 0, 1, &[0; 4]), PROTOCOL_ERROR),
-        ("a head that is no HPACK", frame(HEADERS, END_HEADERS, 1, &[0xff, 0xff, 0xff, 0xff]), 9),
+        ("a head that is no HPACK", frame(HEADERS, END_HEADERS, 1, &[0xff, 0xff, 0xff, 0xff]), PROTOCOL_ERROR),
     ] {
         let mut raw = Raw::connect(&proxy);
         let _ = raw.send(&bytes);
