@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// Plugins that work on bodies piece by piece.
+mod bodies;
 // What a component is, before anybody uses it.
 mod inspect;
 // Files of cases, which a plugin has to pass.

@@ -48,6 +48,8 @@ pub enum BodyError {
     Late,
     /// It is longer than its cap.
     TooLarge,
+    /// A plugin on its way refused it, or failed.
+    Plugin(Reason),
     /// The sender broke off, or its framing is malformed.
     Broken(Box<dyn StdError + Send + Sync>),
 }
@@ -302,6 +304,7 @@ impl BodyError {
             Self::Idle | Self::Slow => Reason::BodyTimeout,
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge => Reason::BodyTooLarge,
+            Self::Plugin(reason) => reason.clone(),
             Self::Broken(_) => Reason::BadBody,
         }
     }
@@ -312,6 +315,7 @@ impl BodyError {
         match self {
             Self::Idle | Self::Slow => Reason::UpstreamIdle,
             Self::Late => Reason::TotalTimeout,
+            Self::Plugin(reason) => reason.clone(),
             Self::TooLarge | Self::Broken(_) => Reason::UpstreamBody,
         }
     }
@@ -324,6 +328,7 @@ impl fmt::Display for BodyError {
             Self::Slow => f.write_str("the body came too slowly"),
             Self::Late => f.write_str("the body did not end in the time of the exchange"),
             Self::TooLarge => f.write_str("the body is too large"),
+            Self::Plugin(reason) => write!(f, "a plugin ended the body: {reason}"),
             Self::Broken(cause) => {
                 write!(f, "the body broke off: {cause}")?;
                 let mut cause: &dyn StdError = &**cause;

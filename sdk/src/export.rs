@@ -9,6 +9,39 @@ use crate::{Complaints, Plugin};
 /// Natively it only checks the type, so that the crate's own tests run without WebAssembly.
 #[macro_export]
 macro_rules! plugin {
+    ($plugin:ty, streaming) => {
+        $crate::plugin!($plugin);
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Component;
+
+            ::std::thread_local! {
+                static BODY: ::std::cell::RefCell<::std::option::Option<<$plugin as $crate::Streaming>::Body>> =
+                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            impl $crate::Streams for Component {
+                type Plugin = $plugin;
+
+                fn plugin<R>(run: impl FnOnce(&$plugin) -> R) -> R {
+                    <$plugin as $crate::Instance>::with(run)
+                }
+
+                fn body<R>(
+                    run: impl FnOnce(&mut ::std::option::Option<<$plugin as $crate::Streaming>::Body>) -> R,
+                ) -> R {
+                    BODY.with_borrow_mut(run)
+                }
+            }
+
+    $crate::bindings::chunks::export_chunks!(Component with_types_in $crate::bindings::chunks);
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            const fn streams<P: $crate::Streaming>() {}
+            streams::<$plugin>()
+        };
+    };
     ($plugin:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
@@ -23,6 +56,12 @@ macro_rules! plugin {
 
                 fn cell<R>(run: impl FnOnce(&::std::cell::OnceCell<$plugin>) -> R) -> R {
                     PLUGIN.with(run)
+                }
+            }
+
+            impl $crate::Instance for $plugin {
+                fn with<R>(run: impl FnOnce(&$plugin) -> R) -> R {
+                    PLUGIN.with(|cell| run(cell.get().expect("the host calls configure first")))
                 }
             }
 
@@ -43,6 +82,12 @@ pub trait Hooks {
 
     /// Runs with the cell that `configure` fills.
     fn cell<R>(run: impl FnOnce(&std::cell::OnceCell<Self::Plugin>) -> R) -> R;
+}
+
+/// The one plugin of a component. Implemented by [`plugin!`].
+pub trait Instance {
+    /// Runs with it, once it is configured.
+    fn with<R>(run: impl FnOnce(&Self) -> R) -> R;
 }
 
 impl<H: Hooks> wit::Guest for H {

@@ -39,12 +39,15 @@
 //! request, as it does where a hook runs longer than its limit or answers what no plugin may. So say what is wrong with a
 //! configuration in [`Plugin::configure`], and refuse requests with [`Flow::Refuse`].
 //!
+//! A plugin that works on bodies piece by piece implements [`Streaming`] beside [`Plugin`], and says `plugin!(Name, streaming)`.
+//!
 //! The contract itself, with every rule, is `wit/`.
 
 mod edits;
 mod export;
 mod interest;
 mod message;
+mod stream;
 
 /// Generated from the contract. Used by [`plugin!`]; not meant for plugins.
 #[doc(hidden)]
@@ -59,9 +62,12 @@ pub mod units;
 
 pub use edits::{BodyFlow, Edits, Flow, Problem};
 #[doc(hidden)]
-pub use export::Hooks;
+pub use export::{Hooks, Instance};
 pub use interest::{Interest, RequestInterest, ResponseInterest};
 pub use message::{Request, ResponseHead};
+#[doc(hidden)]
+pub use stream::Streams;
+pub use stream::{Chunk, ChunkFlow, Direction, Passing, Streaming, Wants};
 
 pub use http;
 pub use schemars;
