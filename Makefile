@@ -3,7 +3,7 @@
 WASM_TARGET := wasm32-wasip2
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test lint bench fuzz fuzz-build setup setup-test setup-bench
+.PHONY: run test lint bench soak fuzz fuzz-build setup setup-test setup-bench
 
 # Starts Tollgate: on tollgate.toml where there is one, else on the embedded demo. Another file: make run CONFIG=file.toml
 run: setup
@@ -42,6 +42,12 @@ setup-bench:
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
 		apt-get install --yes --no-install-recommends $(BENCH_PACKAGES); } || \
 	{ echo 'the benchmark needs, from your system: $(BENCH_PACKAGES)' >&2; exit 1; }
+
+# The real binary for SOAK_SECONDS (600), while its configuration is reloaded, a plugin is replaced and servers are killed.
+soak: setup
+	cargo build --profile plugin --target $(WASM_TARGET) -p hello-plugin
+	cargo build --release -p tollgate -p tollgate-soak
+	PLUGIN=$(TARGET_DIR)/$(WASM_TARGET)/plugin/hello_plugin.wasm $(TARGET_DIR)/release/tollgate-soak
 
 # Each target looks for FUZZ_SECONDS for an input that breaks a promise, and keeps in the target directory what it learned
 # and what it found. What is mended becomes a seed: host/fuzz/seeds/TARGET/.

@@ -11,6 +11,8 @@ mod quota;
 mod guests;
 // Plugins that work on bodies piece by piece.
 mod bodies;
+// A secret of one request, looked for in ten thousand others.
+mod isolation;
 // What a component is, before anybody uses it.
 mod inspect;
 // Files of cases, which a plugin has to pass.
@@ -29,6 +31,8 @@ mod configuration;
 mod under_load;
 // Several servers behind one name: balancing, retries, health.
 mod upstreams;
+// Other people's servers and clients.
+mod peers;
 // The end of a server.
 mod drain;
 // Certificates, on both sides.

@@ -1,7 +1,10 @@
 //! Several servers behind one name: which of them gets a request, and what happens when one of them is gone.
 
 mod balance;
+mod faults;
 mod health;
+mod hiding;
+mod names;
 mod paths;
 mod retries;
 mod split;

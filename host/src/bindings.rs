@@ -59,10 +59,10 @@ pub(crate) struct HeaderIn {
 #[derive(Debug, Clone, ComponentType, Lower)]
 #[component(record)]
 pub(crate) struct RequestIn {
-    pub(crate) method: String,
-    pub(crate) scheme: String,
-    pub(crate) authority: String,
-    pub(crate) path: String,
+    pub(crate) method: Option<String>,
+    pub(crate) scheme: Option<&'static str>,
+    pub(crate) authority: Option<String>,
+    pub(crate) path: Option<String>,
     pub(crate) query: Option<String>,
     pub(crate) headers: Vec<HeaderIn>,
     pub(crate) client: Option<String>,

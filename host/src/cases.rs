@@ -28,7 +28,7 @@ use crate::chain::{Caller, Chain, Ended, Link};
 use crate::client::Client;
 use crate::config::Problems;
 use crate::config::cases::{Answered, Body, Case, CaseFile, Flow, NoAnswer, Response as Given, Source};
-use crate::error::Audience;
+use crate::error::{Audience, Error};
 use crate::headers;
 use crate::metrics::Metrics;
 use crate::plugin::{Attributes, BUILT_IN, Component, Engine, LoadError, Origin, Plugin, Pool, Scene, Stores};

@@ -4,7 +4,7 @@ mod chunks;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderName};
@@ -156,8 +156,9 @@ impl Pass<'_> {
             return Ok(Flow::Continue(request));
         }
         let (mut parts, mut body) = request.into_parts();
+        let mut watch = Watch::start();
         for index in 0..self.chain.links.len() {
-            if let Some(response) = self.hooks(index, &mut parts, &mut body).await? {
+            if let Some(response) = self.hooks(index, &mut parts, &mut body, &mut watch).await? {
                 return Ok(Flow::Respond(response));
             }
             self.reached = index + 1;
@@ -171,9 +172,10 @@ impl Pass<'_> {
             return response;
         }
         let (mut parts, mut body) = response.into_parts();
+        let mut watch = Watch::start();
         while let Some(index) = self.reached.checked_sub(1) {
             self.reached = index;
-            let instead = match self.hooks(index, &mut parts, &mut body).await {
+            let instead = match self.hooks(index, &mut parts, &mut body, &mut watch).await {
                 Ok(None) => continue,
                 Ok(Some(response)) => response,
                 Err(error) => self.fail(error),
@@ -202,15 +204,16 @@ impl Pass<'_> {
         index: usize,
         head: &mut S,
         body: &mut Body,
+        watch: &mut Watch,
     ) -> Result<Option<Response<Body>>, Error> {
         let link = &self.chain.links[index];
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap, mut chunks) = S::wanted(sight);
         if calls {
-            let called = Instant::now();
             let flow = head.call(self, index).await;
-            link.metrics.called(S::HOOK, called.elapsed());
-            match flow.and_then(|flow| self.obey(link, flow, None, head, body)) {
+            let outcome = flow.and_then(|flow| self.obey(link, flow, None, head, body));
+            link.metrics.called(S::HOOK, watch.lap());
+            match outcome {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
                         cap = None;
@@ -233,10 +236,11 @@ impl Pass<'_> {
         };
         // Chunked before, known now.
         *body = Body::from(bytes.clone());
-        let called = Instant::now();
+        // The body may have been waited for.
+        *watch = Watch::start();
         let flow = head.call_with_body(self, index, bytes).await;
-        link.metrics.called(S::BODY_HOOK, called.elapsed());
         let outcome = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
+        link.metrics.called(S::BODY_HOOK, watch.lap());
         match outcome {
             Ok(Outcome::Go(applied)) => {
                 self.remember(index, applied);
@@ -360,6 +364,21 @@ impl Pass<'_> {
             }
             self.memos[index] = applied.memo;
         }
+    }
+}
+
+/// Times one hook after the other: one reading of the clock ends a call, with what was done of its answer, and begins
+/// the next.
+struct Watch(Instant);
+
+impl Watch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn lap(&mut self) -> Duration {
+        let began = std::mem::replace(&mut self.0, Instant::now());
+        self.0.duration_since(began)
     }
 }
 

@@ -56,6 +56,10 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Where components come from.
     pub plugins: PluginSettings,
+    /// What we call ourselves in `Via`. None: it is not written.
+    pub via: Option<String>,
+    /// How names are looked up.
+    pub resolver: Resolver,
     /// In the order of their names.
     pub upstreams: Vec<Upstream>,
     /// Plugins by the name that chains use.
@@ -167,8 +171,10 @@ pub struct PluginSettings {
 pub struct Upstream {
     /// As in `[upstream.NAME]`.
     pub name: String,
-    /// At least one.
+    /// At least one, or one of `services`.
     pub endpoints: Vec<Member>,
+    /// Names that stand for endpoints, looked up when a snapshot is built.
+    pub services: Vec<Service>,
     /// Which endpoint takes a request. Default [`Balance::LeastRequest`].
     pub balance: Balance,
     /// Sends a client always to the same endpoint. Default: none.
@@ -179,8 +185,8 @@ pub struct Upstream {
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
     pub tls: UpstreamTls,
-    /// How often the names of endpoints are looked up again. Default 30 s.
-    pub resolve: Duration,
+    /// How often the names of endpoints are looked up again. None: as their answers say.
+    pub resolve: Option<Duration>,
     /// How long things may take.
     pub timeouts: UpstreamTimeouts,
     /// When a request that failed goes out once more.
@@ -244,6 +250,37 @@ impl Default for Connections {
             age: None,
             requests: None,
         }
+    }
+}
+
+/// A name that stands for endpoints (SRV).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Such as `_http._tcp.search.internal`.
+    pub name: String,
+    /// Whether its endpoints are spoken to with TLS.
+    pub tls: bool,
+}
+
+/// `[resolver]`: how names are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolver {
+    /// Empty: those of the system.
+    pub servers: Vec<SocketAddr>,
+    /// How long one of them may take to answer. Default 2 s.
+    pub timeout: Duration,
+    /// An answer holds for at least this. Default 5 s.
+    pub shortest: Duration,
+    /// And at most for this. Default 5 min.
+    pub longest: Duration,
+    /// How long it is not asked again where there was no answer. Default 1 s.
+    pub failed: Duration,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self { servers: Vec::new(), timeout: 2 * second, shortest: 5 * second, longest: 300 * second, failed: second }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Outgoing connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
+//! Outbound connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
 //!
 //! A [`Connector`] belongs to one worker. It keeps a [`Target`] for each endpoint, and the target keeps the connections
 //! that are idle. A connection is driven by the task that uses it: nothing is spawned for it and no other task is woken,
@@ -6,9 +6,11 @@
 //! other side closed is found when it is taken, or by the sweeper.
 
 mod arriving;
+pub mod dns;
 mod exchange;
 mod live;
 mod names;
+mod outbound;
 mod room;
 mod sending;
 mod target;
@@ -24,21 +26,26 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Connections, Endpoint};
 
+use dns::Resolver;
 use names::Lookup;
+pub use outbound::Outbound;
 pub use room::Counts;
 pub use sending::is_idempotent;
 pub use target::{Failed, Target, Times};
 pub use trust::{Trust, server_name};
 
-/// How often idle connections are looked at.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How often names are looked up of which it is time.
+const TICK: Duration = Duration::from_secs(1);
+/// How many times as often idle connections are looked at.
+const SWEEP: u32 = 5;
 
 /// The outgoing connections of one worker.
 pub struct Connector {
     /// Those in use by some upstream; a reload finds the connections of an endpoint here.
     targets: Rc<Targets>,
     sweeper: AbortHandle,
-    lookup: Lookup,
+    /// Asked in place of a resolver.
+    instead: Option<Lookup>,
 }
 
 type Targets = RefCell<HashMap<Endpoint, Vec<Weak<Target>>>>;
@@ -50,8 +57,10 @@ pub struct Use<'a> {
     pub trust: Option<&'a Trust>,
     /// How many there may be, and for how long.
     pub connections: Connections,
-    /// How often the endpoint's name is looked up again.
-    pub resolve: Duration,
+    /// Who looks its name up. None: by the system's files alone.
+    pub resolver: Option<&'a Resolver>,
+    /// How often that is done, whatever the answer says.
+    pub resolve: Option<Duration>,
     /// Where they are counted, if anywhere.
     pub counts: Option<Counts>,
 }
@@ -79,24 +88,31 @@ impl Connector {
     /// Needs a runtime of one thread around it that takes local tasks.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(names::system())
+        Self::with(None)
     }
 
-    fn with(lookup: Lookup) -> Self {
+    fn with(instead: Option<Lookup>) -> Self {
         let targets = Rc::new(Targets::default());
         let sweeper = spawn_local(sweep(Rc::downgrade(&targets))).abort_handle();
-        Self { targets, sweeper, lookup }
+        Self { targets, sweeper, instead }
     }
 
-    /// Asks this in place of the system's resolver.
+    /// Asks this in place of a resolver. An answer holds for half a minute, and none for a second.
     #[cfg(test)]
     pub(crate) fn resolving(
         lookup: impl Fn(String, u16) -> std::io::Result<Vec<std::net::SocketAddr>> + 'static,
     ) -> Self {
-        Self::with(Rc::new(move |host, port| {
+        Self::with(Some(Rc::new(move |host, port| {
             let answer = lookup(host, port);
-            Box::pin(async move { answer })
-        }))
+            Box::pin(async move {
+                let missing = |why: String| dns::Missing { why, again: Duration::from_secs(1) };
+                match answer {
+                    Ok(records) if records.is_empty() => Err(missing("nothing".to_owned())),
+                    Ok(records) => Ok(dns::Found { records, again: Duration::from_secs(30) }),
+                    Err(error) => Err(missing(error.to_string())),
+                }
+            })
+        })))
     }
 
     /// The connections to an endpoint. Whoever verifies it alike and counts them together shares them, before and after a
@@ -108,7 +124,7 @@ impl Connector {
         known.retain(|target| target.strong_count() > 0);
         let same = known.iter().filter_map(Weak::upgrade).find(|target| target.is_for(used));
         let target = same.unwrap_or_else(|| {
-            let target = Rc::new(Target::new(endpoint.clone(), used, &self.lookup));
+            let target = Rc::new(Target::new(endpoint.clone(), used, self.instead.as_ref()));
             known.push(Rc::downgrade(&target));
             target
         });
@@ -131,16 +147,18 @@ impl Drop for Connector {
 
 /// Closes what has been idle for long or was closed by the other side, and forgets endpoints that no upstream has.
 async fn sweep(targets: Weak<Targets>) {
-    let mut ticks = interval(SWEEP);
+    let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for tick in (0..SWEEP).cycle() {
         let now = ticks.tick().await;
         let Some(targets) = targets.upgrade() else { return };
         targets.borrow_mut().retain(|_, known| {
             known.retain(|target| match target.upgrade() {
                 Some(target) => {
-                    target.sweep(now);
                     target.renew(now);
+                    if tick == 0 {
+                        target.sweep(now);
+                    }
                     true
                 }
                 None => false,

@@ -2,12 +2,13 @@
 //! names that two programs read as one.
 //!
 //! The order for a request is: [`check_request`], [`client::address`](crate::client::address), [`clean`],
-//! [`remove_owned`], then the chain, then [`set_forwarding`]. What we set is set last, so that nothing that a client names
+//! [`remove_owned`], then the chain, then [`Forwarded`]. What we set is set last, so that nothing that a client names
 //! in `Connection` can remove it.
 
 mod check;
 mod forwarding;
 mod kinds;
+mod via;
 
 use bytes::BytesMut;
 use http::Method;
@@ -17,8 +18,9 @@ use crate::config::Underscores;
 use crate::error::{Error, Reason};
 
 pub use check::{check_request, check_size};
-pub use forwarding::set_forwarding;
+pub use forwarding::{Forwarded, REQUEST_ID};
 pub use kinds::Kinds;
+pub use via::Via;
 
 /// Which way a head goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

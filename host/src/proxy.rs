@@ -9,22 +9,20 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
 use crate::authority::Scheme;
 use crate::body::{Body, End, Observe};
-use crate::chain::{Caller, Chain, Flow, Link};
+use crate::chain::{Caller, Chain, Flow, Link, Pass};
 use crate::client::{self, Client};
 use crate::config;
-use crate::connect::Connector;
+use crate::connect::{Connector, Outbound};
 use crate::error::{Audience, Error, Reason};
-use crate::headers::{self, Kinds};
+use crate::headers::{self, Forwarded, Kinds, REQUEST_ID};
 use crate::hide::Public;
 use crate::metrics::RouteMetrics;
 use crate::path;
@@ -38,11 +36,8 @@ use crate::upstream::{Asking, Prepared, Record, Upstream};
 
 use destination::{Destination, Destinations};
 use mirror::Mirror;
-use record::{Counted, Entry};
+use record::{Closing, Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
-
-/// The header that carries a request's identifier to the upstream and to the client.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A worker's side of a snapshot: its own instances and connections around what is shared. A request keeps the one that
 /// it began with.
@@ -112,10 +107,10 @@ impl Proxy {
         Self { routes, nowhere, pools, lines, ids, snapshot }
     }
 
-    /// Drops instances that nobody has needed for `age`.
-    pub(crate) fn reap(&self, age: Duration) {
+    /// Drops instances that nobody has needed since this was called before.
+    pub(crate) fn reap(&self) {
         for pool in self.pools.values() {
-            pool.reap(age);
+            pool.reap();
         }
     }
 
@@ -123,8 +118,8 @@ impl Proxy {
     pub(crate) async fn carry(self: Rc<Self>, received: Received, peer: &Peer, listener: &str) -> Response<Body> {
         let request_id = self.ids.next();
         let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began(), &self.lines);
-        let mut unanswered = Unanswered { proxy: &self, entry: Some(entry) };
-        let entry = unanswered.entry();
+        let mut unanswered = Unanswered::new(entry, self);
+        let (proxy, entry) = unanswered.parts();
         let (mut request, kinds) = match received {
             Received::Request(request, kinds) => (request, kinds),
             Received::Refused(error) => {
@@ -133,10 +128,11 @@ impl Proxy {
             }
         };
         let audience = Audience::of_request(&request);
-        let response = match self.admit(&mut request, kinds, peer, listener, entry) {
+        let response = match proxy.admit(&mut request, kinds, peer, listener, entry) {
             Ok(Admitted { route, client, authority, only_chain }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
-                self.pass(&route, caller, request, only_chain, entry).await
+                let mut pass = route.chain.begin(caller);
+                proxy.pass(&route, &mut pass, request, only_chain, entry).await
             }
             Err(error) => {
                 entry.fail(&error);
@@ -191,6 +187,10 @@ impl Proxy {
 
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
+        if let Some(via) = &self.snapshot.via {
+            let version = request.version();
+            via.request(request.headers_mut(), version)?;
+        }
 
         if request.body().is_end_stream() {
             let method = request.method().clone();
@@ -220,12 +220,11 @@ impl Proxy {
     async fn pass(
         &self,
         route: &Route,
-        caller: Caller,
+        pass: &mut Pass<'_>,
         request: Request<Body>,
         only_chain: Option<Error>,
         entry: &mut Entry,
     ) -> Response<Body> {
-        let mut pass = route.chain.begin(caller);
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
             (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, entry).await,
@@ -244,6 +243,10 @@ impl Proxy {
             let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
             destination.metrics.leaks.inc_by(leaks as u64);
         }
+        // What we answered ourselves came no way.
+        if let (Some(via), Some(_)) = (&self.snapshot.via, &entry.destination) {
+            via.response(response.headers_mut(), Version::HTTP_11);
+        }
         entry.end(pass);
         response
     }
@@ -255,31 +258,37 @@ impl Proxy {
         mut request: Request<Body>,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Error> {
-        let headers = request.headers_mut();
-        headers::set_forwarding(headers, &caller.client, caller.scheme, &caller.authority)?;
-        headers.insert(REQUEST_ID, caller.request_id.header().clone());
-        let secure = caller.client.scheme.unwrap_or(caller.scheme) == Scheme::Https;
+        // Ours takes the place of a client's or a plugin's.
+        request.headers_mut().remove(REQUEST_ID);
+        let Caller { client, scheme, authority, request_id, .. } = caller;
+        let forwarded = Forwarded { client, scheme: *scheme, authority, request_id };
+        let mut request = Outbound::new(request).forwarded(forwarded);
+        if route.mirror.is_some() || route.destinations.are_several() {
+            // Those look at all of its headers.
+            request.settle();
+        }
+        let secure = client.scheme.unwrap_or(*scheme) == Scheme::Https;
         let begun = Instant::now();
-        let asking = Asking { client: caller.client.ip, secure, begun };
-        let destination = route.destinations.of(&request, asking);
+        let asking = Asking { client: client.ip, secure, begun };
+        let destination = route.destinations.of(request.request(), asking);
         let upstream = &destination.upstream;
         entry.destination = Some(destination.clone());
         // In place of the client's, which says the same in another form, or of none where the target had it.
         if upstream.config().preserve_host {
-            let host = HeaderValue::try_from(&*caller.authority).map_err(|_| Error::new(Reason::BadHost))?;
-            request.headers_mut().insert(HOST, host);
+            request.set_host(HeaderValue::try_from(&**authority).map_err(|_| Error::new(Reason::BadHost))?);
         }
         if let Some(rewrite) = &route.rewrite {
+            let request = request.request_mut();
             let mut target = std::mem::take(request.uri_mut());
             rewrite.request(&mut target, request.headers_mut())?;
             *request.uri_mut() = target;
         }
-        let method = request.method().clone();
+        let method = request.request().method().clone();
         let mut record = Record::default();
         if let Some(mirror) = &route.mirror {
-            mirror.look(&mut request, &caller.authority, asking);
+            mirror.look(request.request_mut(), authority, asking);
         }
-        let answer = upstream.send(request, asking, &mut record).await;
+        let answer = upstream.send(&mut request, asking, &mut record).await;
         let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
@@ -300,44 +309,41 @@ impl Proxy {
             }
         }
     }
-
-    fn observer(&self, entry: Entry) -> Rc<dyn Observe> {
-        let metrics = entry.route.as_ref().map_or_else(|| self.nowhere.clone(), |route| route.metrics.clone());
-        entry.observer(metrics, self.lines.clone())
-    }
 }
 
 /// A request without a response so far. Dropped, as it is when its client leaves, it has ended like that.
-struct Unanswered<'p> {
-    proxy: &'p Proxy,
-    entry: Option<Entry>,
-}
+struct Unanswered(Option<Rc<Closing>>);
 
-impl Unanswered<'_> {
-    fn entry(&mut self) -> &mut Entry {
-        self.entry.as_mut().expect("only `finish` and the end take it")
+impl Unanswered {
+    fn new(entry: Entry, proxy: Rc<Proxy>) -> Self {
+        Self(Some(Rc::new(Closing { entry, proxy })))
+    }
+
+    fn parts(&mut self) -> (&Proxy, &mut Entry) {
+        let closing = self.0.as_mut().and_then(Rc::get_mut).expect("only `finish` and the end share it");
+        (&closing.proxy, &mut closing.entry)
     }
 
     /// The line in the log and the counts come when the body has gone out.
     fn finish(mut self, mut response: Response<Body>) -> Response<Body> {
-        let Some(mut entry) = self.entry.take() else { return response };
+        let (_, entry) = self.parts();
         response.headers_mut().insert(REQUEST_ID, entry.request_id.header().clone());
         entry.status = Some(response.status());
         let is_head = entry.is_head();
-        let observer = self.proxy.observer(entry);
+        let Some(closing) = self.0.take() else { return response };
         if is_head {
             // Whatever body there is only tells its length.
-            observer.end(End::Whole);
+            closing.end(End::Whole);
             return response;
         }
-        response.map(|body| body.observe(observer))
+        response.map(|body| body.observe(closing))
     }
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for Unanswered {
     fn drop(&mut self) {
-        if let Some(entry) = self.entry.take() {
-            self.proxy.observer(entry).end(End::Dropped);
+        if let Some(closing) = self.0.take() {
+            closing.end(End::Dropped);
         }
     }
 }

@@ -11,7 +11,8 @@ pub struct RequestId(HeaderValue);
 /// The identifiers of one worker: unique, and none tells another worker's.
 #[derive(Debug)]
 pub struct RequestIds {
-    prefix: u64,
+    /// The digits that all of them begin with.
+    prefix: [u8; 16],
     next: Cell<u64>,
 }
 
@@ -37,20 +38,25 @@ impl RequestIds {
         // Without a random source identifiers are still unique in the worker, by their counter.
         let _ = getrandom::fill(&mut seed);
         let half = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        Self { prefix: half(&seed[..8]), next: Cell::new(half(&seed[8..])) }
+        Self { prefix: digits(half(&seed[..8])), next: Cell::new(half(&seed[8..])) }
     }
 
     /// The next one.
     #[must_use]
     pub fn next(&self) -> RequestId {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
-        let number = u128::from(self.prefix) << 64 | u128::from(number);
-        let text: [u8; 32] = std::array::from_fn(|place| DIGITS[(number >> (124 - 4 * place) & 15) as usize]);
+        let mut text = [0; 32];
+        text[..16].copy_from_slice(&self.prefix);
+        text[16..].copy_from_slice(&digits(number));
         // Hexadecimal digits are always a value; the one that stands for nothing has no other use.
         RequestId(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-")))
     }
+}
+
+fn digits(number: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|place| DIGITS[(number >> (60 - 4 * place) & 15) as usize])
 }
 
 impl Default for RequestIds {
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn identifiers_count_up_in_hexadecimal_digits() {
-        let ids = RequestIds { prefix: 0x0123_4567_89ab_cdef, next: Cell::new(u64::MAX) };
+        let ids = RequestIds { prefix: digits(0x0123_4567_89ab_cdef), next: Cell::new(u64::MAX) };
         assert_eq!(ids.next().as_str(), "0123456789abcdefffffffffffffffff");
         assert_eq!(ids.next().header(), "0123456789abcdef0000000000000000");
     }

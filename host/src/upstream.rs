@@ -11,6 +11,7 @@ mod latency;
 mod prepared;
 mod report;
 mod retry;
+mod services;
 mod visit;
 mod window;
 
@@ -19,12 +20,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, header};
+use http::{Request, Response};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::body::Body;
-use crate::config::{self, Balance, Endpoint};
-use crate::connect::{self, Connector, Target, Times, is_idempotent};
+use crate::config::{self, Balance, Endpoint, HashKey};
+use crate::connect::{self, Connector, Outbound, Target, Times, is_idempotent};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
 use crate::random::Random;
@@ -35,6 +36,7 @@ pub(crate) use affinity::key;
 pub use known::Known;
 pub use prepared::Prepared;
 pub use report::Report;
+pub use services::Services;
 
 use balance::{Balancer, Sight};
 use health::{Health, State};
@@ -99,7 +101,7 @@ impl Upstream {
     /// What happened at the last endpoint that was asked.
     pub async fn send(
         &self,
-        mut request: Request<Body>,
+        request: &mut Outbound<'_>,
         asking: Asking,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
@@ -108,13 +110,17 @@ impl Upstream {
         let config = &self.prepared.config;
         let entered = Entered::new(&self.prepared, begun)?;
         let mut now = begun;
-        let wish = self.wish(&request, asking);
-        let harmless = is_idempotent(request.method());
-        if harmless && config.retries.attempts > 0 && matches!(request.body(), Body::Told(_) | Body::Stream(_)) {
-            request = self.gather(request, begun).await?;
+        if matches!(config.balance, Balance::ConsistentHash(HashKey::Header(_))) {
+            // It may be one that we add.
+            request.settle();
+        }
+        let wish = self.wish(request.request(), asking);
+        let harmless = is_idempotent(request.request().method());
+        let comes_once = matches!(request.request().body(), Body::Told(_) | Body::Stream(_));
+        if harmless && config.retries.attempts > 0 && comes_once {
+            Box::pin(self.gather(request.request_mut().body_mut(), begun)).await?;
             now = Instant::now();
         }
-        let mut request = Some(request);
         let mut asked = Asked::default();
         let mut tries = Tries::default();
         let total = after(begun, config.timeouts.total);
@@ -124,14 +130,14 @@ impl Upstream {
             };
             let visit = Visit::new(&self.prepared, place, probe);
             let Peer { target, latency } = &self.peers[place];
-            if let Some(request) = request.as_mut().filter(|_| !config.preserve_host) {
-                request.headers_mut().insert(header::HOST, target.endpoint().authority.clone());
+            if !config.preserve_host {
+                request.set_host(target.endpoint().authority.clone());
             }
             record.endpoint = Some(place);
             record.asked += 1;
             let head_by = config.timeouts.once.map(|once| after(now, once));
             let times = Times { begun: now, total, head_by };
-            let outcome = target.send(&mut request, &config.timeouts, times, record).await;
+            let outcome = target.send(request, &config.timeouts, times, record).await;
             if let (Balance::PeakEwma, Some(took)) = (&config.balance, record.head) {
                 latency.measured(took, now + took);
             }
@@ -149,7 +155,7 @@ impl Upstream {
                 Err(connect::Failed { unsent: true, .. }) => Some(Failed::Unsent),
                 Err(connect::Failed { error, .. }) => Some(Failed::Silent(error.reason())),
             };
-            if let (Some(failed), true) = (failed, request.is_some()) {
+            if let (Some(failed), true) = (failed, request.is_whole()) {
                 asked.add(place);
                 let elsewhere = self.is_elsewhere(&asked, now);
                 let harmless = harmless && !entered.decides();
@@ -190,12 +196,12 @@ impl Upstream {
     }
 
     /// Waits for the body of a request that may be repeated, so that it can be.
-    async fn gather(&self, request: Request<Body>, begun: Instant) -> Result<Request<Body>, Error> {
+    async fn gather(&self, body: &mut Body, begun: Instant) -> Result<(), Error> {
         let config = &self.prepared.config;
-        let (parts, body) = request.into_parts();
-        let gathered = timeout_at(after(begun, config.timeouts.total), body.gather(config.retries.body)).await;
-        let body = gathered.map_err(|_| Reason::TotalTimeout)?.map_err(|error| error.of_request())?;
-        Ok(Request::from_parts(parts, body))
+        let whole = std::mem::take(body).gather(config.retries.body);
+        let gathered = timeout_at(after(begun, config.timeouts.total), whole).await;
+        *body = gathered.map_err(|_| Reason::TotalTimeout)?.map_err(|error| error.of_request())?;
+        Ok(())
     }
 
     /// Where a request would like to go.

@@ -103,7 +103,10 @@ impl<H: Hooks> wit::Guest for H {
             Ok(plugin) => {
                 let interest = plugin.interest().0;
                 match H::cell(|cell| cell.set(plugin)) {
-                    Ok(()) => Ok(interest),
+                    Ok(()) => {
+                        crate::allocator::configured();
+                        Ok(interest)
+                    }
                     Err(_) => Err(list(Complaints::of("", "the instance is configured already"))),
                 }
             }
@@ -130,7 +133,7 @@ impl<H: Hooks> wit::Guest for H {
 
 fn configured<H: Hooks, R>(run: impl FnOnce(&H::Plugin) -> R) -> R {
     // The host configures an instance before any other call; if it ever did not, a trap is the right answer.
-    H::cell(|cell| run(cell.get().expect("the host calls configure first")))
+    crate::allocator::within(|| H::cell(|cell| run(cell.get().expect("the host calls configure first"))))
 }
 
 /// Reads a configuration, and says where it is wrong as a JSON Pointer.

@@ -43,6 +43,11 @@
 //!
 //! The contract itself, with every rule, is `wit/`.
 
+#[cfg_attr(
+    not(all(feature = "allocator", target_arch = "wasm32", not(target_feature = "atomics"))),
+    path = "no_allocator.rs"
+)]
+mod allocator;
 mod edits;
 mod export;
 mod interest;

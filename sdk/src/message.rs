@@ -16,24 +16,24 @@ pub struct Request(pub(crate) wit::Request);
 pub struct ResponseHead(pub(crate) wit::ResponseHead);
 
 impl Request {
-    /// The method; one that is no token, which the host never sends, reads as `GET`.
+    /// The method; one that the interest does not name, or that is no token, which the host never sends, reads as `GET`.
     pub fn method(&self) -> Method {
-        Method::from_bytes(self.0.method.as_bytes()).unwrap_or_default()
+        self.0.method.as_deref().and_then(|method| Method::from_bytes(method.as_bytes()).ok()).unwrap_or_default()
     }
 
-    /// `http` or `https`: how the client reached Tollgate.
+    /// `http` or `https`: how the client reached Tollgate. Empty where the interest does not name it.
     pub fn scheme(&self) -> &str {
-        &self.0.scheme
+        self.0.scheme.as_deref().unwrap_or_default()
     }
 
-    /// The host and, where it is not the scheme's own, the port.
+    /// The host and, where it is not the scheme's own, the port. Empty where the interest does not name it.
     pub fn authority(&self) -> &str {
-        &self.0.authority
+        self.0.authority.as_deref().unwrap_or_default()
     }
 
-    /// The canonical path, without the query.
+    /// The canonical path, without the query. Empty where the interest does not name it.
     pub fn path(&self) -> &str {
-        &self.0.path
+        self.0.path.as_deref().unwrap_or_default()
     }
 
     /// What follows `?`, byte for byte.
@@ -78,10 +78,10 @@ impl<B> From<&http::Request<B>> for Request {
         let uri = request.uri();
         let authority = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
         Self(wit::Request {
-            method: request.method().as_str().to_owned(),
-            scheme: uri.scheme_str().unwrap_or("http").to_owned(),
-            authority: authority.unwrap_or_default(),
-            path: uri.path().to_owned(),
+            method: Some(request.method().as_str().to_owned()),
+            scheme: Some(uri.scheme_str().unwrap_or("http").to_owned()),
+            authority: Some(authority.unwrap_or_default()),
+            path: Some(uri.path().to_owned()),
             query: uri.query().map(str::to_owned),
             headers: list(request.headers()),
             client: None,

@@ -57,7 +57,22 @@ impl Origin {
         script: impl Fn(&Message) -> (Vec<u8>, bool) + Send + Sync + 'static,
         open: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::accept(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"), script, open)
+    }
+
+    /// As [`start`](Self::start), on a socket that is there.
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::accept(listener, move |request| (script(request), false), |stream| Some(Box::new(stream)))
+    }
+
+    fn accept(
+        listener: TcpListener,
+        script: impl Fn(&Message) -> (Vec<u8>, bool) + Send + Sync + 'static,
+        open: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let accepted = Arc::new(AtomicUsize::new(0));

@@ -10,8 +10,9 @@ use tollgate::authority::{Authority, Scheme};
 use tollgate::client::{self, Client};
 use tollgate::config::parse::parse;
 use tollgate::config::{Config, Network, Underscores};
-use tollgate::headers::{self, Direction, Kinds};
+use tollgate::headers::{self, Direction, Forwarded, Kinds};
 use tollgate::path::canonical;
+use tollgate::request_id::RequestIds;
 use tollgate::router::{Asked, Router};
 
 /// A head as HTTP/1.1 writes it, with any of the versions. Line ends without a carriage return are taken, too.
@@ -149,7 +150,8 @@ fn forwarded(parts: &Parts, scheme: Scheme, authority: &Authority<'_>, client: &
     let te: Vec<_> = headers.get_all(header::TE).iter().collect();
     assert!(te.is_empty() || te == ["trailers"], "{te:?}");
 
-    headers::set_forwarding(&mut headers, client, scheme, authority.as_str()).expect("there is room");
+    let request_id = &RequestIds::new().next();
+    Forwarded { client, scheme, authority: authority.as_str(), request_id }.insert(&mut headers);
     // As many as are read are compared: the one behind us sees one more.
     if client.hops.len() >= 60 {
         return;

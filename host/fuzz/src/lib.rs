@@ -11,6 +11,7 @@ pub mod framing;
 pub mod head;
 pub mod hide;
 pub mod json;
+pub mod names;
 pub mod path;
 pub mod schema;
 pub mod xml;

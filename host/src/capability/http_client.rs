@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::config::{Connections, Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
-use crate::connect::{Connector, Failed, Record, Target, Times, Trust, Use};
+use crate::connect::{Connector, Failed, Outbound, Record, Target, Times, Trust, Use};
 use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
@@ -48,8 +48,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Idle connections to one address, of one worker.
 const IDLE: usize = 8;
 
-/// How long names would be believed by a connection's target; here each has an address already.
-const RESOLVE: Duration = Duration::from_secs(60);
 /// Addresses of which a worker keeps connections.
 const KEPT: usize = 64;
 
@@ -235,13 +233,13 @@ impl Outgoing {
             UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time, once: None };
         let begun = Instant::now();
         let times = Times { begun, total: after(begun, time), head_by: None };
-        let mut request = Some(request);
+        let mut request = Outbound::new(request);
         let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
         for address in self.resolve(&origin.granted).await? {
             let target = self.target(origin, address);
             outcome = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
             // What may have been seen by one server is not told to another.
-            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || request.is_none() {
+            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || !request.is_whole() {
                 break;
             }
         }
@@ -275,7 +273,7 @@ impl Outgoing {
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
         let connections = Connections { idle: IDLE, ..Connections::default() };
-        let used = Use { trust: origin.trust.as_ref(), connections, resolve: RESOLVE, counts: None };
+        let used = Use { trust: origin.trust.as_ref(), connections, resolver: None, resolve: None, counts: None };
         let target = self.connector.target(&endpoint, &used);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));

@@ -6,7 +6,7 @@
 
 mod guest;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use guest::link;
@@ -44,6 +44,8 @@ struct Shared {
     lines: AtomicU32,
     bytes: AtomicU32,
     dropped: AtomicU32,
+    /// Whether the guest has said anything since the call began: most calls say nothing, and end without a look at the rest.
+    spoke: AtomicBool,
     /// What the guest has written of a line that it has not ended.
     open: Mutex<Vec<u8>>,
 }
@@ -61,7 +63,14 @@ impl PluginLog {
 
     fn of(plugin: Arc<str>) -> Self {
         let zero = || AtomicU32::new(0);
-        Self(Arc::new(Shared { plugin, lines: zero(), bytes: zero(), dropped: zero(), open: Mutex::default() }))
+        Self(Arc::new(Shared {
+            plugin,
+            lines: zero(),
+            bytes: zero(),
+            dropped: zero(),
+            spoke: AtomicBool::new(false),
+            open: Mutex::default(),
+        }))
     }
 
     /// Whether a line of this level would be written by anybody.
@@ -84,6 +93,7 @@ impl PluginLog {
     /// Takes bytes of the guest's standard output or error, and writes the lines that they end, as warnings. Of a line
     /// that is too long only the beginning is kept.
     pub fn output(&self, mut bytes: &[u8]) {
+        self.0.spoke.store(true, Ordering::Relaxed);
         let mut open = lock(&self.0.open);
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             keep(&mut open, &bytes[..end]);
@@ -102,6 +112,7 @@ impl PluginLog {
 
 impl Shared {
     fn write(&self, level: Level, message: &str) {
+        self.spoke.store(true, Ordering::Relaxed);
         if !self.admit(message.len()) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -138,10 +149,14 @@ impl Shared {
     }
 
     fn end_call(&self) {
+        if !self.spoke.load(Ordering::Relaxed) {
+            return;
+        }
         self.end_line(&mut lock(&self.open));
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         self.lines.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
+        self.spoke.store(false, Ordering::Relaxed);
         if dropped > 0 {
             let plugin = &*self.plugin;
             tracing::warn!(target: TARGET, plugin, dropped, "lines beyond the quota of one call were dropped");

@@ -10,10 +10,12 @@ use tracing::Level;
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
 use super::route::rewrite::Template;
-use super::upstream::values::{BalanceWord, CheckPath, CookieName, RetryStatus, Status, WhenDown, WrittenEndpoint};
+use super::upstream::values::{
+    BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
+};
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
-    Priority, Reference, Size, Text,
+    Priority, Pseudonym, Reference, Size, Text,
 };
 use super::{AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores};
 
@@ -44,6 +46,11 @@ table! {
         "admin" admin: Admin,
         /// Where components come from, and what all plugins together may take.
         "plugins" plugins: Plugins,
+        /// A name that tells nothing, for `Via` in requests to upstreams and in their answers (RFC 9110, section 7.6.3). A
+        /// request that has it there already has come in a circle, and is answered 508. Default: `Via` is not written.
+        "via" via: Pseudonym,
+        /// How the names of endpoints are looked up.
+        "resolver" resolver: Resolver,
         /// Groups of servers that requests are sent to, by name.
         "upstream" upstream: Named<Upstream>,
         /// Components with their configuration, under the names that chains use.
@@ -138,10 +145,29 @@ table! {
 }
 
 table! {
+    /// `[resolver]`: how the names of endpoints are looked up, where `/etc/hosts` does not have them.
+    "a table" "{ servers = [\"10.0.0.2\"] }"
+    pub(crate) struct Resolver {
+        /// Name servers, each an address with or without a port. Default: those of `/etc/resolv.conf`.
+        "servers" servers: Vec<At<NameServer>>,
+        /// How long one of them may take to answer, before the next one is asked. Default `"2s"`.
+        "timeout" timeout: Duration,
+        /// The least time for which an answer holds, whatever its time to live; 1s to 1d. Default `"5s"`.
+        "shortest" shortest: Duration,
+        /// The longest time for which an answer holds, 1s to 1d. Default `"5m"`.
+        "longest" longest: Duration,
+        /// How long nobody is asked again where there was no answer, 1s to 1h. That there is no such name holds for as
+        /// long as its zone says, up to 30s. Default `"1s"`.
+        "failed" failed: Duration,
+    }
+}
+
+table! {
     /// `[upstream.NAME]`: a group of servers.
     "an upstream" "{ endpoints = [\"http://10.0.1.5:8080\"] }"
     pub(crate) struct Upstream {
-        /// Servers as `http://host:port` or `https://host:port`, or as tables with such a `url`. At least one is required.
+        /// Servers as `http://host:port` or `https://host:port`, or as tables with such a `url`; or `http+srv://NAME` and
+        /// `https+srv://NAME` for those that a service (SRV) names. At least one is required.
         "endpoints" endpoints: Vec<At<WrittenEndpoint>>,
         /// Which endpoint takes a request: `"least-request"`, the one with fewer requests of two that are drawn;
         /// `"round-robin"`, each in turn; `"peak-ewma"`, the one that is likely to answer sooner of two that are drawn;
@@ -161,7 +187,8 @@ table! {
         "idle-connections" idle_connections: Count,
         /// What else holds for connections to each endpoint.
         "connections" connections: Connections,
-        /// How often the names of endpoints are looked up again, 5s to 1d. Default `"30s"`.
+        /// How often the names of endpoints are looked up again, 1s to 1d. Default: when the time to live of their
+        /// addresses is over.
         "resolve" resolve: Duration,
         /// How long things may take.
         "timeouts" timeouts: Timeouts,
@@ -280,7 +307,7 @@ table! {
         "volume" volume: Count,
         /// The time in which failures are counted for `ratio`. Default `"10s"`.
         "window" window: Duration,
-        /// How long the first ejection lasts; the second one twice, the third one three times. Default `"30s"`.
+        /// How long the first ejection lasts, and each one after it twice as long as the one before. Default `"30s"`.
         "time" time: Duration,
         /// The longest ejection, and the time after which earlier ones are forgotten. Default `"5m"`.
         "longest" longest: Duration,

@@ -120,6 +120,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
     let (upstream_names, plugin_names) = (upstreams.names.clone(), plugins.names.clone());
     let known = route::Known { plugins: &plugin_names, upstreams: &upstream_names };
 
+    let resolver = upstream::resolver::resolver(file.resolver, reader);
     let listeners = file.listener.or(Named::default());
     let listeners = each(listeners, reader, listener::listener);
     let admin = listener::admin(file.admin, reader);
@@ -141,6 +142,8 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
         listeners: listeners.into_iter().map(|at| at.value).collect(),
         admin: admin.map(|admin| admin.value),
         plugins: settings,
+        via: file.via.value().map(|name| name.0),
+        resolver,
         upstreams: upstreams.into_iter().map(|at| at.value).collect(),
         plugin: plugins.into_iter().map(|at| (at.value.name.clone(), at.value)).collect(),
         routes,

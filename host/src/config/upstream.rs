@@ -3,6 +3,7 @@
 mod balance;
 mod connections;
 mod health;
+pub(crate) mod resolver;
 mod retries;
 pub(crate) mod values;
 
@@ -15,7 +16,7 @@ use super::pem::pem;
 use super::reader::{At, Entry, Reader};
 use super::units::show_duration;
 use super::value::{Count, Priority};
-use super::{Member, Upstream, UpstreamTimeouts, UpstreamTls, file};
+use super::{Member, Service, Upstream, UpstreamTimeouts, UpstreamTls, file};
 use values::{WhenDown, WrittenEndpoint};
 
 /// An upstream, or none after its problems were reported.
@@ -24,6 +25,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
     let written = at.value;
     let list = reader.require(written.endpoints, "endpoints", &here);
     let mut endpoints: Vec<Member> = Vec::new();
+    let mut services: Vec<Service> = Vec::new();
     if let Some(list) = list {
         if reader.source().slice(&list.span).trim_matches(['[', ']']).trim().is_empty() {
             reader.error(&list, "an upstream has at least one endpoint");
@@ -33,6 +35,13 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
             let member = match value {
                 WrittenEndpoint::Url(endpoint) => Some(Member { endpoint, weight: NonZeroU32::MIN, priority: 0 }),
                 WrittenEndpoint::Table(written) => member(*written, &here, reader),
+                WrittenEndpoint::Service(service) => {
+                    if services.contains(&service) {
+                        reader.error(&here, format!("the service {} is in the list twice", reader.written(&here)));
+                    }
+                    services.push(service);
+                    continue;
+                }
             };
             let Some(member) = member else { continue };
             if endpoints.iter().any(|known| known.endpoint == member.endpoint) {
@@ -46,7 +55,8 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
     let sticky = balance::sticky(written.sticky, reader);
     let tls = match written.tls {
         Entry::Is(tls) => {
-            if !endpoints.is_empty() && endpoints.iter().all(|member| !member.endpoint.tls) {
+            let tls_is_used = endpoints.iter().any(|it| it.endpoint.tls) || services.iter().any(|service| service.tls);
+            if !(endpoints.is_empty() && services.is_empty()) && !tls_is_used {
                 let problem = reader.warning(&tls, "these settings have no effect: no endpoint begins with https://");
                 reader.report(problem);
             }
@@ -75,12 +85,16 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
     Some(Upstream {
         name: name.to_owned(),
         endpoints,
+        services,
         balance,
         sticky,
         slow_start: within(reader, written.slow_start, Duration::ZERO, Duration::ZERO..=DAY, show_duration),
         preserve_host: written.preserve_host.or(false),
         tls,
-        resolve: within(reader, written.resolve, 30 * SECOND, 5 * SECOND..=DAY, show_duration),
+        resolve: match written.resolve {
+            Entry::Absent | Entry::Wrong => None,
+            resolve => Some(within(reader, resolve, 30 * SECOND, SECOND..=DAY, show_duration)),
+        },
         timeouts: UpstreamTimeouts {
             connect: time(reader, timeouts.connect, 3 * SECOND, DAY),
             tls: time(reader, timeouts.tls, 5 * SECOND, DAY),

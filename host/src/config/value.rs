@@ -53,6 +53,7 @@ parsed! {
     FilePath, "a path of a file", "\"certs/api.pem\"", file_path;
     ComponentName, "the name of a component", "\"api-key\"", component;
     MethodName, "a method", "\"GET\"", method;
+    Pseudonym, "a name for Via", "\"edge\"", pseudonym;
     Grants, "the name of a store", "\"sessions\"", store;
     Reference, "a name", "\"search\"", |text| Ok(Reference(text.to_owned()));
 }
@@ -167,6 +168,17 @@ fn store(text: &str) -> Result<Grants, Wrong> {
         return Err(Wrong::because("it has 1 to 64 letters, digits, \"-\", \"_\" and \".\""));
     }
     Ok(Grants(text.to_owned()))
+}
+
+#[derive(Debug)]
+pub(crate) struct Pseudonym(pub(crate) String);
+
+fn pseudonym(text: &str) -> Result<Pseudonym, Wrong> {
+    let right = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(right) {
+        return Err(Wrong::because("it has 1 to 64 letters, digits, \"-\", \"_\" and \".\""));
+    }
+    Ok(Pseudonym(text.to_owned()))
 }
 
 /// The name of something else in the file.

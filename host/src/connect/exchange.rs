@@ -6,13 +6,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::Record;
 use super::arriving::Arriving;
 use super::live::Live;
+use super::outbound::Outbound;
 use super::sending::Sending;
 use super::target::{Target, Times};
 use crate::body::{Body, BodyError};
@@ -38,11 +38,9 @@ pub(super) struct Exchange<'a> {
     pub(super) reused: bool,
 }
 
-/// An exchange that ended without the head of a response.
+/// An exchange that ended without the head of a response. Whether the request can be sent once more, it says itself.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// The request, if it is still whole.
-    pub(super) again: Option<Box<Request<Body>>>,
     /// Nothing of it was sent, so not even this server can have seen it.
     pub(super) unsent: bool,
     /// The connection had served others before, and was closed without a word: in all likelihood before it came.
@@ -61,20 +59,19 @@ enum Fault {
 }
 
 impl Exchange<'_> {
-    /// The response; and the request, where that may be worth another try and the request is still whole.
+    /// The response. The request is whole again where another try may be worth it and its body can be sent once more.
     pub(super) async fn run(
         mut self,
-        request: Request<Body>,
+        request: &mut Outbound<'_>,
         record: &mut Record,
-    ) -> Result<(Response<Body>, Option<Box<Request<Body>>>), Failure> {
+    ) -> Result<Response<Body>, Failure> {
         // A connection that was closed while nobody used it.
         if self.reused && !self.live.wire.is_idle() {
             let error = self.home.error(Reason::UpstreamReset, "closed the connection while it was idle");
-            return Err(Failure { error, again: Some(Box::new(request)), unsent: true, dead: true });
+            return Err(Failure { error, unsent: true, dead: true });
         }
-        let (parts, body) = request.into_parts();
         // Streams of gRPC end when they want to; their responses are exempt in any case.
-        let grpc = matches!(body, Body::Stream(_)) && is_endless(&parts.headers);
+        let grpc = matches!(request.request().body(), Body::Stream(_)) && is_endless(request.request().headers());
         let end = match self.times.head_by {
             _ if grpc => None,
             Some(head_by) if head_by < self.times.total => Some((head_by, Reason::UpstreamTimeout)),
@@ -84,14 +81,15 @@ impl Exchange<'_> {
         let begun = if self.reused { self.times.begun } else { Instant::now() };
         self.live.serves();
         let wire = &mut self.live.wire;
-        let mut sending = Sending::new(wire, &parts.method, &parts.uri, &parts.headers, body, begun);
+        let mut sending = Sending::new(wire, request, begun);
+        let method = request.request().method();
 
         let (mut scan, mut interim, mut heard) = (Scan::default(), 0, false);
         let outcome = poll_fn(|context| {
             if let Err(error) = sending.poll(context, &mut self.live.wire) {
                 return Poll::Ready(Err(Fault::Body(error)));
             }
-            match self.poll_head(context, &parts, &mut scan, &mut interim, &mut heard) {
+            match self.poll_head(context, method, &mut scan, &mut interim, &mut heard) {
                 Poll::Ready(outcome) => Poll::Ready(outcome),
                 Poll::Pending => self.deadline(context, &sending, end.as_ref()).map(|reason| Err(Fault::Late(reason))),
             }
@@ -101,20 +99,22 @@ impl Exchange<'_> {
             Ok(head) => {
                 let failed = may_pass(head.response.status()) && sending.all;
                 let body = if failed { sending.whole() } else { None };
-                let again = body.map(|body| Box::new(Request::from_parts(parts, body)));
                 let response = self.accept(head, sending, record);
-                match response {
-                    Ok(response) => Ok((response, again)),
-                    Err(error) => Err(Failure { error, again: None, unsent: false, dead: false }),
+                let response = response.map_err(|error| Failure { error, unsent: false, dead: false })?;
+                if let Some(body) = body {
+                    request.put_back(body);
                 }
+                Ok(response)
             }
             Err(fault) => {
                 let error = self.explain(&fault);
                 // Over a reused connection that was closed without a word, it was in all likelihood never seen.
                 let silent = !heard && matches!(fault, Fault::Ended);
                 let (unsent, dead) = (silent && !sending.begun, silent && self.reused);
-                let again = sending.into_body().map(|body| Box::new(Request::from_parts(parts, body)));
-                Err(Failure { error, again, unsent, dead })
+                if let Some(body) = sending.into_body() {
+                    request.put_back(body);
+                }
+                Err(Failure { error, unsent, dead })
             }
         }
     }
@@ -123,7 +123,7 @@ impl Exchange<'_> {
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-        request: &Parts,
+        method: &Method,
         scan: &mut Scan,
         interim: &mut u32,
         heard: &mut bool,
@@ -139,7 +139,7 @@ impl Exchange<'_> {
                 },
                 Ok(Some(length)) => {
                     let bytes = wire.input.split_to(length).freeze();
-                    let head = head::response(&bytes, LIMITS, &request.method).map_err(Fault::Head)?;
+                    let head = head::response(&bytes, LIMITS, method).map_err(Fault::Head)?;
                     let status = head.response.status();
                     if status == StatusCode::SWITCHING_PROTOCOLS {
                         return Poll::Ready(Err(Fault::Switched));

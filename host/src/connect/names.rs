@@ -1,7 +1,6 @@
 //! The addresses of a host that has a name: looked up again and again, and the last good answer kept.
 //!
-//! The system's resolver tells no time to live, so the operator says how often. It is asked beside the requests: only
-//! the very first one waits for an answer.
+//! They are looked up beside the requests: only those that come before there ever was an answer wait for one.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -11,22 +10,30 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::OnceCell;
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, sleep};
+
+use super::dns::{Found, Missing, Resolver};
+use crate::deadline::after;
 
 /// How long an attempt has for itself, before the next address is tried beside it (RFC 8305, section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// The most addresses of a name that are taken. An answer in one packet has fewer.
-const MOST: usize = 256;
 
 /// Finds the addresses of a host and a port.
-pub(super) type Lookup = Rc<dyn Fn(String, u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>>>>>;
+pub(super) type Lookup = Rc<dyn Fn(String, u16) -> Pin<Box<dyn Future<Output = Outcome>>>>;
 
-/// The system's resolver.
-pub(super) fn system() -> Lookup {
-    Rc::new(|host, port| Box::pin(async move { Ok(lookup_host((host, port)).await?.take(MOST).collect()) }))
+/// What a look-up comes to.
+pub(super) type Outcome = Result<Found<SocketAddr>, Missing>;
+
+/// By this resolver.
+pub(super) fn by(resolver: &Resolver) -> Lookup {
+    let resolver = resolver.clone();
+    Rc::new(move |host, port| {
+        let resolver = resolver.clone();
+        Box::pin(async move { resolver.addresses(&host, port).await })
+    })
 }
 
 /// The addresses of one name.
@@ -34,12 +41,14 @@ pub(super) struct Names {
     host: String,
     port: u16,
     lookup: Lookup,
-    /// Those who need the first answer wait for one question.
-    first: OnceCell<()>,
+    /// The last good answer; empty before there was one.
     found: RefCell<Rc<[SocketAddr]>>,
-    /// When it was asked last, whatever came of it.
-    asked: Cell<Option<Instant>>,
+    /// Why the last look-up came to nothing.
+    missing: RefCell<Option<Missing>>,
+    /// When the last look-up ended, and how long what it came to holds.
+    asked: Cell<Option<(Instant, Duration)>>,
     asking: Cell<bool>,
+    answered: Notify,
     /// Connections so far, so that they spread over the addresses.
     turn: Cell<usize>,
 }
@@ -50,25 +59,37 @@ impl Names {
             host,
             port,
             lookup,
-            first: OnceCell::new(),
             found: RefCell::new(Rc::new([])),
+            missing: RefCell::new(None),
             asked: Cell::new(None),
             asking: Cell::new(false),
+            answered: Notify::new(),
             turn: Cell::new(0),
         }
     }
 
-    /// In the order in which they are tried: the families take turns, the system's preferred one first (RFC 8305,
+    /// In the order in which they are tried: the families take turns, the first one of the answer first (RFC 8305,
     /// section 4), and within a family each connection begins at another address.
     ///
     /// # Errors
     /// There was never an answer.
-    pub(super) async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.first.get_or_try_init(|| self.ask()).await?;
-        let found = self.found.borrow().clone();
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        Ok(in_turns(&found, turn))
+    pub(super) async fn addresses(self: &Rc<Self>) -> Result<Vec<SocketAddr>, Missing> {
+        loop {
+            let answered = self.answered.notified();
+            let found = self.found.borrow().clone();
+            if !found.is_empty() {
+                let turn = self.turn.get();
+                self.turn.set(turn.wrapping_add(1));
+                return Ok(in_turns(&found, turn));
+            }
+            if !self.is_over(Instant::now(), None)
+                && let Some(missing) = &*self.missing.borrow()
+            {
+                return Err(missing.clone());
+            }
+            self.ask();
+            answered.await;
+        }
     }
 
     /// Whether the name still has this address.
@@ -76,29 +97,47 @@ impl Names {
         self.found.borrow().contains(&address)
     }
 
-    /// Whether it is time to ask again. Then the caller must.
-    pub(super) fn is_due(&self, now: Instant, every: Duration) -> bool {
-        let due = self.asked.get().is_some_and(|asked| now.saturating_duration_since(asked) >= every);
-        due && !self.asking.replace(true)
+    /// Looks it up again where it was looked up before, and what that came to holds no more; an answer for as long as
+    /// `every`, where that is said.
+    pub(super) fn renew(self: &Rc<Self>, now: Instant, every: Option<Duration>) {
+        if self.asked.get().is_some() && self.is_over(now, every) {
+            self.ask();
+        }
     }
 
-    /// Asks again. The last good answer stays where there is none, or an empty one.
-    pub(super) async fn renew(&self) {
-        if let Err(error) = self.ask().await {
-            tracing::warn!(host = self.host, %error, "cannot be looked up again, its last addresses stay");
-        }
-        self.asking.set(false);
+    fn is_over(&self, now: Instant, every: Option<Duration>) -> bool {
+        let Some((asked, again)) = self.asked.get() else { return true };
+        let again = every.filter(|_| self.missing.borrow().is_none()).unwrap_or(again);
+        now >= after(asked, again)
     }
 
-    async fn ask(&self) -> io::Result<()> {
-        let answer = (self.lookup)(self.host.clone(), self.port).await;
-        self.asked.set(Some(Instant::now()));
-        let found = answer?;
-        if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses"));
+    /// As a task of its own: whoever waits may leave, and the answer is for all. There is one at a time.
+    fn ask(self: &Rc<Self>) {
+        if self.asking.replace(true) {
+            return;
         }
-        *self.found.borrow_mut() = found.into();
-        Ok(())
+        let names = self.clone();
+        spawn_local(async move {
+            let outcome = (names.lookup)(names.host.clone(), names.port).await;
+            let again = match outcome {
+                Ok(Found { records, again }) => {
+                    *names.found.borrow_mut() = records.into();
+                    *names.missing.borrow_mut() = None;
+                    again
+                }
+                Err(missing) => {
+                    let again = missing.again;
+                    if !names.found.borrow().is_empty() && names.missing.borrow().is_none() {
+                        tracing::warn!(host = names.host, %missing, "cannot be looked up again, its last addresses stay");
+                    }
+                    *names.missing.borrow_mut() = Some(missing);
+                    again
+                }
+            };
+            names.asked.set(Some((Instant::now(), again)));
+            names.asking.set(false);
+            names.answered.notify_waiters();
+        });
     }
 }
 

@@ -3,15 +3,15 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::header::HeaderMap;
-use http::{Method, Uri};
+use http::Method;
 use http_body::Body as _;
 use tokio::time::Instant;
 
+use super::outbound::Outbound;
 use crate::body::{Body, BodyError};
 use crate::http1::framing::Length;
 use crate::http1::wire::{Window, Wire};
-use crate::http1::write::{self, BadLength, Encoder};
+use crate::http1::write::{BadLength, Encoder};
 
 /// A request of which the head is written, and the body is not, or not all.
 pub(super) struct Sending {
@@ -27,6 +27,8 @@ pub(super) struct Sending {
     pub(super) begun: bool,
     /// The upstream takes more than the client sends.
     wanting: bool,
+    /// It was not all sent at once.
+    waited: bool,
     window: Window,
     /// When the upstream took something last.
     pub(super) at: Instant,
@@ -34,21 +36,15 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Writes the head. It says where the body ends by what the body is, whatever the headers say about it.
-    pub(super) fn new(
-        wire: &mut Wire,
-        method: &Method,
-        target: &Uri,
-        headers: &HeaderMap,
-        body: Body,
-        at: Instant,
-    ) -> Self {
+    pub(super) fn new(wire: &mut Wire, request: &mut Outbound<'_>, at: Instant) -> Self {
+        let body = request.take_body();
         let length = match body.size_hint().exact() {
             Some(0) => Length::None,
             Some(length) => Length::Sized(length),
             None => Length::Chunked,
         };
-        write::request(wire.tail(), method, target, headers, length);
-        let trailers = matches!(body, Body::Stream(_)) && crate::headers::takes_trailers(headers);
+        request.write(wire.tail(), length);
+        let trailers = matches!(body, Body::Stream(_)) && crate::headers::takes_trailers(request.request().headers());
         let encoder = Encoder::new(length, trailers);
         Self {
             body,
@@ -58,6 +54,7 @@ impl Sending {
             refused: false,
             begun: false,
             wanting: false,
+            waited: false,
             window: Window::new(),
             at,
         }
@@ -73,8 +70,11 @@ impl Sending {
             let mut progress = false;
             let wrote = wire.poll_write(context, &mut progress);
             if progress {
+                // What is sent at once is sent when it began.
+                if self.waited {
+                    self.at = Instant::now();
+                }
                 self.begun = true;
-                self.at = Instant::now();
             }
             match wrote {
                 Poll::Ready(Ok(())) => {
@@ -86,10 +86,12 @@ impl Sending {
                 Poll::Ready(Err(_)) => self.refused = true,
                 Poll::Pending => {
                     self.window.narrow();
+                    self.waited = true;
                     return Ok(());
                 }
             }
             if self.wanting {
+                self.waited = true;
                 return Ok(());
             }
         }

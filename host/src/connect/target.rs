@@ -7,16 +7,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::dns::Resolver;
 use super::exchange::Exchange;
 use super::live::Live;
 use super::names::{self, Lookup, Names};
+use super::outbound::Outbound;
 use super::room::{Counted, Room};
 use super::sending::is_idempotent;
 use super::trust::Trust;
@@ -32,8 +33,8 @@ use crate::random::Random;
 pub struct Target {
     endpoint: Endpoint,
     place: Place,
-    /// How often a name is looked up again.
-    resolve: Cell<Duration>,
+    /// How often a name is looked up again, whatever its answer says.
+    resolve: Cell<Option<Duration>>,
     tls: Option<Tls>,
     /// Used last at the end. The one that was just used is taken first: it is the least likely to be closed, and what
     /// a quiet hour does not need becomes old at the other end.
@@ -67,7 +68,7 @@ pub struct Failed {
 enum Place {
     /// The host is an address.
     Address(SocketAddr),
-    Names(Rc<Names>),
+    Names(Rc<Names>, Resolver),
 }
 
 struct Tls {
@@ -77,10 +78,14 @@ struct Tls {
 }
 
 impl Target {
-    pub(super) fn new(endpoint: Endpoint, used: &Use<'_>, lookup: &Lookup) -> Self {
+    pub(super) fn new(endpoint: Endpoint, used: &Use<'_>, instead: Option<&Lookup>) -> Self {
         let place = match endpoint.host.parse::<IpAddr>() {
             Ok(ip) => Place::Address(SocketAddr::new(ip, endpoint.port)),
-            Err(_) => Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup.clone()))),
+            Err(_) => {
+                let resolver = used.resolver.cloned().unwrap_or_default();
+                let lookup = instead.cloned().unwrap_or_else(|| names::by(&resolver));
+                Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup)), resolver)
+            }
         };
         let tls = used.trust.filter(|_| endpoint.tls).map(|trust| Tls {
             connector: TlsConnector::from(trust.config()),
@@ -98,10 +103,14 @@ impl Target {
         }
     }
 
-    /// Whether its connections can be used like this: verified alike, and counted together.
+    /// Whether its connections can be used like this: found and verified alike, and counted together.
     pub(super) fn is_for(&self, used: &Use<'_>) -> bool {
         let same_trust = !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == used.trust;
-        same_trust && self.room.counts() == used.counts.as_ref()
+        let same_names = match &self.place {
+            Place::Names(_, resolver) => used.resolver.is_none_or(|used| used == resolver),
+            Place::Address(_) => true,
+        };
+        same_trust && same_names && self.room.counts() == used.counts.as_ref()
     }
 
     /// Takes what may have changed with a reload.
@@ -130,15 +139,14 @@ impl Target {
 
     /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
     ///
-    /// The request is taken from its place when it is sent, and put back where it is still whole and the outcome may be
-    /// worth another try. A reused connection that turns out to be closed costs a request that may be repeated (RFC
+    /// Afterwards the request is whole where it can be sent once more and the outcome may be worth that. A reused connection that turns out to be closed costs a request that may be repeated (RFC
     /// 9110, section 9.2.2) nothing: it goes out once more, on a new connection.
     ///
     /// # Errors
     /// Every way of [`Reason`] that speaks of an upstream, and those of request bodies.
     pub async fn send(
         self: &Rc<Self>,
-        place: &mut Option<Request<Body>>,
+        request: &mut Outbound<'_>,
         timeouts: &UpstreamTimeouts,
         times: Times,
         record: &mut Record,
@@ -150,21 +158,16 @@ impl Target {
             Box::pin(self.wait(until)).await.map_err(|error| Failed { error, unsent: true })?;
         }
         while let Some(live) = self.take(times.begun) {
-            let Some(request) = place.take() else {
-                return Err(Failed { error: Reason::Internal.into(), unsent: false });
-            };
-            let harmless = is_idempotent(request.method());
+            let harmless = is_idempotent(request.request().method());
             let exchange = Exchange { live, home: self, timeouts, times, reused: true };
             let failure = match exchange.run(request, record).await {
-                Ok((response, again)) => {
-                    *place = again.map(|request| *request);
+                Ok(response) => {
                     record.reused = true;
                     return Ok(response);
                 }
                 Err(failure) => failure,
             };
-            *place = failure.again.map(|request| *request);
-            if place.is_none() || !(failure.unsent || (failure.dead && harmless)) {
+            if !request.is_whole() || !(failure.unsent || (failure.dead && harmless)) {
                 return Err(Failed { error: failure.error, unsent: failure.unsent });
             }
             // This one had been closed already: the next.
@@ -181,20 +184,9 @@ impl Target {
             Err(error) => return Err(Failed { error, unsent: !repeated }),
         };
         record.connect = Some(connecting.elapsed());
-        let Some(request) = place.take() else {
-            return Err(Failed { error: Reason::Internal.into(), unsent: false });
-        };
         let exchange = Exchange { live, home: self, timeouts, times, reused: false };
-        match exchange.run(request, record).await {
-            Ok((response, again)) => {
-                *place = again.map(|request| *request);
-                Ok(response)
-            }
-            Err(failure) => {
-                *place = failure.again.map(|request| *request);
-                Err(Failed { error: failure.error, unsent: failure.unsent && !repeated })
-            }
-        }
+        let outcome = exchange.run(request, record).await;
+        outcome.map_err(|failure| Failed { error: failure.error, unsent: failure.unsent && !repeated })
     }
 
     /// Makes a connection, with TLS where the endpoint has it, and closes it.
@@ -257,18 +249,15 @@ impl Target {
     /// Whether the connection is to an address that the endpoint still has. Others end with what they carry.
     fn has(&self, live: &Live) -> bool {
         match (&self.place, live.peer) {
-            (Place::Names(names), Some(peer)) => names.has(peer),
+            (Place::Names(names, _), Some(peer)) => names.has(peer),
             _ => true,
         }
     }
 
     /// Looks the name up again when it is time to.
     pub(super) fn renew(&self, now: Instant) {
-        if let Place::Names(names) = &self.place
-            && names.is_due(now, self.resolve.get())
-        {
-            let names = names.clone();
-            spawn_local(async move { names.renew().await });
+        if let Place::Names(names, _) = &self.place {
+            names.renew(now, self.resolve.get());
         }
     }
 
@@ -316,7 +305,7 @@ impl Target {
                 let stream = TcpStream::connect(address).await;
                 return stream.map(|stream| (stream, None)).map_err(|cause| self.error(Reason::UpstreamConnect, cause));
             }
-            Place::Names(names) => names,
+            Place::Names(names, _) => names,
         };
         let addresses = names.addresses().await.map_err(|cause| self.error(Reason::UpstreamResolve, cause))?;
         match names::race(addresses).await {

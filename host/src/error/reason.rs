@@ -47,6 +47,8 @@ pub enum Reason {
     NoRoute,
     /// A route takes the path, but not with this method; the value is for `Allow`.
     MethodNotAllowed(HeaderValue),
+    /// The request has come through here before.
+    Loop,
     /// The client closed its connection. Only ever logged.
     ClientGone,
 
@@ -127,6 +129,7 @@ impl Reason {
         "misdirected",
         "no-route",
         "method-not-allowed",
+        "loop",
         "client-gone",
         "plugin-failed",
         "plugin-timeout",
@@ -264,6 +267,7 @@ impl Reason {
             Self::MethodNotAllowed(_) => {
                 ("method-not-allowed", S::METHOD_NOT_ALLOWED, "This address does not take this method.")
             }
+            Self::Loop => ("loop", S::LOOP_DETECTED, "The request has come back to where it was before."),
             Self::ClientGone => ("client-gone", client_closed_request(), "The client closed the connection."),
             Self::PluginFailed(_) => ("plugin-failed", S::INTERNAL_SERVER_ERROR, "The request could not be checked."),
             Self::PluginTimeout(_) => {

@@ -30,6 +30,7 @@ fn all() -> Vec<Reason> {
         Reason::Misdirected,
         Reason::NoRoute,
         Reason::MethodNotAllowed(HeaderValue::from_static("GET, HEAD")),
+        Reason::Loop,
         Reason::ClientGone,
         Reason::PluginFailed(plugin.clone()),
         Reason::PluginTimeout(plugin.clone()),

@@ -22,6 +22,13 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
     lines
 }
 
+/// What the fields that we add make of a head.
+fn forward(headers: &mut HeaderMap, client: &Client, scheme: Scheme, authority: &str) {
+    let request_id = &crate::request_id::RequestIds::new().next();
+    Forwarded { client, scheme, authority, request_id }.insert(headers);
+    assert_eq!(headers.remove(REQUEST_ID).as_ref(), Some(request_id.header()));
+}
+
 #[test]
 fn hop_by_hop_fields_end_here() {
     let mut request = headers(&[
@@ -97,7 +104,7 @@ fn connection_cannot_remove_what_we_set() {
     remove_owned(&mut request, &[HeaderName::from_static("x-consumer-id")]);
     assert_eq!(lines(&request), [""; 0]);
     request.insert("x-consumer-id", HeaderValue::from_static("alice"));
-    set_forwarding(&mut request, &client, Scheme::Https, "api.example.com").unwrap();
+    forward(&mut request, &client, Scheme::Https, "api.example.com");
     assert_eq!(
         lines(&request),
         [
@@ -185,7 +192,7 @@ fn forwarding_fields_tell_all_hops() {
         host: Some("a.example:8443".to_owned()),
     };
     let mut request = headers(&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "7.7.7.7")]);
-    set_forwarding(&mut request, &client, Scheme::Http, "inner").unwrap();
+    forward(&mut request, &client, Scheme::Http, "inner");
     assert_eq!(
         lines(&request),
         [
@@ -209,7 +216,7 @@ fn both_families_say_the_same() {
         host: Some("a.example:8443".to_owned()),
     };
     let mut written = HeaderMap::new();
-    set_forwarding(&mut written, &client, Scheme::Http, "inner").unwrap();
+    forward(&mut written, &client, Scheme::Http, "inner");
     let mut hops = client.hops.clone();
     hops.push(ip("10.0.0.9"));
     let expected = Client { hops, ..client };

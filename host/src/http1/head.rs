@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use httparse::Header;
 
 use super::framing::Length;
-use super::shape;
+use super::shape::{Fields, Lines};
 use crate::error::Reason;
 use crate::headers::Kinds;
 
@@ -167,16 +167,36 @@ impl Scan {
 /// # Errors
 /// Everything that is not exactly as RFC 9112 has it.
 pub fn request(head: &Bytes, limits: Limits) -> Result<RequestHead, BadHead> {
+    let lines = Lines::of(head);
+    if let Some(fields) = lines.known(head, limits.fields) {
+        let mut parsed = httparse::Request::new(&mut []);
+        if is_only_too_long(parsed.parse(head)) {
+            return request_of(head, &parsed, fields);
+        }
+    }
+    any_request(head, limits, &lines)
+}
+
+/// The same of a head whose fields are not known; on its own, since it takes much of the stack.
+#[inline(never)]
+fn any_request(head: &Bytes, limits: Limits, lines: &Lines) -> Result<RequestHead, BadHead> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     let status = parsed.parse_with_uninit_headers(head, &mut fields[..limits.fields.min(MOST_FIELDS)]);
     // What is partial ends in the middle of a line, and the scan does not let it.
-    let whole = status.map_err(|error| explain(error, head))?.is_complete();
-    let (true, Some(method), Some(target), Some(version)) = (whole, parsed.method, parsed.path, parsed.version) else {
+    if !status.map_err(|error| explain(error, head))?.is_complete() {
+        return Err(BadHead::RequestLine);
+    }
+    let fields = lines.learn(head, parsed.headers)?;
+    request_of(head, &parsed, fields)
+}
+
+fn request_of(head: &Bytes, parsed: &httparse::Request<'_, '_>, fields: Fields) -> Result<RequestHead, BadHead> {
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(BadHead::RequestLine);
     };
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let (headers, said, kinds) = shape::headers(head, parsed.headers)?;
+    let Fields { headers, said, kinds } = fields;
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| BadHead::Method)?;
     *request.uri_mut() = uri(head.slice_ref(target.as_bytes()))?;
@@ -197,17 +217,36 @@ pub fn request(head: &Bytes, limits: Limits) -> Result<RequestHead, BadHead> {
 /// # Errors
 /// Everything that is not exactly as RFC 9112 has it, and a status that is of no class of RFC 9110.
 pub fn response(head: &Bytes, limits: Limits, method: &Method) -> Result<ResponseHead, BadHead> {
+    let lines = Lines::of(head);
+    if let Some(fields) = lines.known(head, limits.fields) {
+        let mut parsed = httparse::Response::new(&mut []);
+        if is_only_too_long(parsed.parse(head)) {
+            return response_of(&parsed, fields, method);
+        }
+    }
+    any_response(head, limits, method, &lines)
+}
+
+#[inline(never)]
+fn any_response(head: &Bytes, limits: Limits, method: &Method, lines: &Lines) -> Result<ResponseHead, BadHead> {
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let fields = &mut fields[..limits.fields.min(MOST_FIELDS)];
     let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, fields);
-    let whole = status.map_err(|error| explain(error, head))?.is_complete();
-    let (true, Some(code), Some(version)) = (whole, parsed.code, parsed.version) else {
+    if !status.map_err(|error| explain(error, head))?.is_complete() {
+        return Err(BadHead::Status);
+    }
+    let fields = lines.learn(head, parsed.headers)?;
+    response_of(&parsed, fields, method)
+}
+
+fn response_of(parsed: &httparse::Response<'_, '_>, fields: Fields, method: &Method) -> Result<ResponseHead, BadHead> {
+    let (Some(code), Some(version)) = (parsed.code, parsed.version) else {
         return Err(BadHead::Status);
     };
     let status = StatusCode::from_u16(code).ok().filter(|status| status.as_u16() < 600).ok_or(BadHead::Status)?;
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let (mut headers, said, kinds) = shape::headers(head, parsed.headers)?;
+    let Fields { mut headers, said, kinds } = fields;
     let length = said.length_of_response(version, method, status)?;
     said.normalise(status, &mut headers);
     let mut response = Response::new(());
@@ -215,6 +254,11 @@ pub fn response(head: &Bytes, limits: Limits, method: &Method) -> Result<Respons
     *response.version_mut() = version;
     *response.headers_mut() = headers;
     Ok(ResponseHead { response, length, keep_alive: said.keeps_alive(version), kinds })
+}
+
+/// Whether a parser that has no room for fields has found nothing wrong with the line before them.
+fn is_only_too_long(parsed: httparse::Result<usize>) -> bool {
+    matches!(parsed, Ok(httparse::Status::Complete(_)) | Err(httparse::Error::TooManyHeaders))
 }
 
 /// Fields after a chunked body, as [`Scan::find`] found them.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 
 use super::chunked;
@@ -27,13 +27,24 @@ pub enum Connection {
 }
 
 /// Writes the head of a request. The target has to be in origin form; what the headers say about framing is left out.
-pub fn request(out: &mut Vec<u8>, method: &Method, target: &Uri, headers: &HeaderMap, length: Length) {
+/// `host` takes the place of their `Host`, and `added` writes fields behind theirs.
+pub fn request(
+    out: &mut Vec<u8>,
+    (method, target, headers): (&Method, &Uri, &HeaderMap),
+    host: Option<&HeaderValue>,
+    added: impl FnOnce(&mut Vec<u8>),
+    length: Length,
+) {
     out.reserve(128 + 64 * headers.len());
     out.extend_from_slice(method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     out.extend_from_slice(target.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(out, headers, false);
+    if let Some(host) = host {
+        field(out, &header::HOST, host.as_bytes());
+    }
+    fields(out, headers, |name| *name == header::CONTENT_LENGTH || host.is_some() && *name == header::HOST);
+    added(out);
     match length {
         // A body that is expected and is not there says so (RFC 9110, section 8.6).
         Length::None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => content_length(out, 0),
@@ -62,7 +73,7 @@ pub fn response(
     out.extend_from_slice(b"\r\n");
     let described = length == Length::None && (*method == Method::HEAD || status == StatusCode::NOT_MODIFIED);
     let described = described && headers.contains_key(header::CONTENT_LENGTH);
-    fields(out, headers, described);
+    fields(out, headers, |name| !described && *name == header::CONTENT_LENGTH);
     match length {
         Length::None if *method == Method::HEAD || is_bodiless(status) => {}
         Length::None => content_length(out, 0),
@@ -154,18 +165,19 @@ impl std::error::Error for BadLength {}
 
 /// Writes one field.
 pub fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    out.extend_from_slice(name.as_str().as_bytes());
+    let name = name.as_str();
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
-fn fields(out: &mut Vec<u8>, headers: &HeaderMap, with_length: bool) {
+/// Writes all fields but those that say where the message ends, and those that `is_left_out` is true of.
+fn fields(out: &mut Vec<u8>, headers: &HeaderMap, is_left_out: impl Fn(&HeaderName) -> bool) {
     for (name, value) in headers {
-        match *name {
-            header::TRANSFER_ENCODING | header::CONNECTION => {}
-            header::CONTENT_LENGTH if !with_length => {}
-            _ => field(out, name, value.as_bytes()),
+        if !matches!(*name, header::TRANSFER_ENCODING | header::CONNECTION) && !is_left_out(name) {
+            field(out, name, value.as_bytes());
         }
     }
 }
@@ -208,8 +220,6 @@ fn date(out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn written(method: Method, status: u16, headers: &[(&'static str, &'static str)], length: Length) -> String {

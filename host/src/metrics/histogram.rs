@@ -77,6 +77,11 @@ impl Histogram {
         self.sum.fetch_add(nanos, Ordering::Relaxed);
     }
 
+    /// How many durations it holds.
+    pub(super) fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
     /// The count is that of the buckets, so that the two agree whatever is observed meanwhile.
     pub(super) fn snapshot(&self) -> Snapshot {
         let seconds = |nanos: u64| nanos as f64 / 1e9;

@@ -79,9 +79,9 @@ impl Metrics {
             .collect();
         let mut series = out.counter("tollgate_plugin_calls", "Calls of hooks that have ended, well or not.")?;
         for (route, (plugin, metrics)) in &plugins {
-            for (hook, (calls, _)) in Hook::ALL.iter().zip(&metrics.calls) {
+            for (hook, calls) in Hook::ALL.iter().zip(&metrics.calls) {
                 let labels = [("plugin", &**plugin), ("route", *route), ("hook", hook.as_str())];
-                write_counter(&mut series, &labels, calls)?;
+                write_count(&mut series, &labels, calls.count())?;
             }
         }
         let mut series = out.counter("tollgate_plugin_refusals", "Responses that a plugin made itself.")?;
@@ -97,11 +97,11 @@ impl Metrics {
         }
         let mut series = out.histogram("tollgate_plugin_duration", "Time of the calls of a hook.")?;
         for (route, (plugin, metrics)) in &plugins {
-            for (hook, (calls, durations)) in Hook::ALL.iter().zip(&metrics.calls) {
+            for (hook, calls) in Hook::ALL.iter().zip(&metrics.calls) {
                 // A hook that was never called, or does not exist, needs no sixteen lines to say so.
-                if calls.get() > 0 {
+                if calls.count() > 0 {
                     let labels = [("plugin", &**plugin), ("route", *route), ("hook", hook.as_str())];
-                    write_histogram(&mut series, &labels, durations)?;
+                    write_histogram(&mut series, &labels, calls)?;
                 }
             }
         }
@@ -289,7 +289,11 @@ impl Out<'_> {
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
 fn write_counter(series: &mut MetricEncoder<'_>, labels: Labels<'_>, counter: &Counter) -> fmt::Result {
-    let write = |series: &mut MetricEncoder<'_>| series.encode_counter::<NoLabelSet, _, u64>(&counter.get(), None);
+    write_count(series, labels, counter.get())
+}
+
+fn write_count(series: &mut MetricEncoder<'_>, labels: Labels<'_>, count: u64) -> fmt::Result {
+    let write = |series: &mut MetricEncoder<'_>| series.encode_counter::<NoLabelSet, _, u64>(&count, None);
     if labels.is_empty() { write(series) } else { write(&mut series.encode_family(&labels)?) }
 }
 

@@ -90,14 +90,14 @@ pub(crate) struct Refused(pub(crate) String);
 impl See {
     /// What a guest sees of a request.
     pub(crate) fn request(&self, head: &Head<'_>) -> RequestIn {
-        let text = |part: Parts, text: &str| if self.parts.contains(part) { text.to_owned() } else { String::new() };
+        let text = |part: Parts, text: &str| self.parts.contains(part).then(|| text.to_owned());
         let uri = &head.parts.uri;
         RequestIn {
             method: text(Parts::METHOD, head.parts.method.as_str()),
-            scheme: text(Parts::SCHEME, head.scheme.as_str()),
+            scheme: self.parts.contains(Parts::SCHEME).then(|| head.scheme.as_str()),
             authority: text(Parts::AUTHORITY, head.authority),
             path: text(Parts::PATH, uri.path()),
-            query: if self.parts.contains(Parts::QUERY) { uri.query().map(str::to_owned) } else { None },
+            query: uri.query().and_then(|query| text(Parts::QUERY, query)),
             headers: self.headers(&head.parts.headers),
             client: self.parts.contains(Parts::CLIENT).then(|| head.client.to_string()),
             attributes: self.attributes(head.attributes),

@@ -255,10 +255,13 @@ fn present<T>(hook: Option<&T>) -> Result<&T, Failure> {
     hook.ok_or_else(|| Failure { kind: FailureKind::Output, detail: "the hook is not exported".to_owned() })
 }
 
+const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
+
 /// Gives the guest `time` from now. One tick more than that, since the current one has begun already.
 fn arm(store: &mut Store<State>, time: Duration) {
-    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
-    let ticks = u64::try_from(ticks).unwrap_or(u64::MAX >> 1).saturating_add(1);
+    let ticks =
+        time.as_secs().saturating_mul(TICKS_PER_SECOND) + u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
+    let ticks = ticks.min(u64::MAX >> 1) + 1;
     store.data().pace.begin(ticks);
     store.set_epoch_deadline(ticks);
 }

@@ -4,7 +4,6 @@ mod held;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,6 +24,7 @@ const MAX_IDLE: usize = 8;
 /// The instances of one plugin on one worker: few, and hot.
 pub struct Pool {
     pub(crate) plugin: Arc<Plugin>,
+    /// The one used last at the end.
     idle: RefCell<Vec<Idle>>,
     /// The most memory that an instance had when it was given back, in bytes.
     memory: Cell<usize>,
@@ -39,8 +39,9 @@ struct Counted {
 }
 
 struct Idle {
-    instance: Instance,
-    since: Instant,
+    instance: Box<Instance>,
+    /// Whether it was used since idle ones were last looked at.
+    used: bool,
 }
 
 /// One call of a body hook.
@@ -96,10 +97,10 @@ impl Pool {
         self.memory.get()
     }
 
-    /// Drops instances that nobody has needed for `age`.
-    pub(crate) fn reap(&self, age: Duration) {
+    /// Drops instances that nobody has needed since this was called before. No call need look at the clock for it.
+    pub(crate) fn reap(&self) {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| idle.since.elapsed() < age);
+        idle.retain_mut(|idle| std::mem::take(&mut idle.used));
         self.counted.worker.set_idle(idle.len());
     }
 
@@ -114,17 +115,17 @@ impl Pool {
         Ok(Leased { instance, _in_use: in_use, _permit: permit })
     }
 
-    fn take(&self) -> Option<Instance> {
+    fn take(&self) -> Option<Box<Instance>> {
         let mut idle = self.idle.borrow_mut();
         let taken = idle.pop()?;
         self.counted.worker.set_idle(idle.len());
         Some(taken.instance)
     }
 
-    async fn fresh(&self) -> Result<Instance, Failure> {
+    async fn fresh(&self) -> Result<Box<Instance>, Failure> {
         let slot = permit(&self.plugin.engine.slots, self).await?;
         match Instance::fresh(&self.plugin, slot).await {
-            Ok(instance) => Ok(instance),
+            Ok(instance) => Ok(Box::new(instance)),
             Err(error @ LoadError::Failed(_)) => {
                 Err(Failure { kind: FailureKind::Configure, detail: error.to_string() })
             }
@@ -146,14 +147,14 @@ impl Pool {
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE {
-            idle.push(Idle { instance: leased.instance, since: Instant::now() });
+            idle.push(Idle { instance: leased.instance, used: true });
             self.counted.worker.set_idle(idle.len());
         }
     }
 }
 
 struct Leased<'a> {
-    instance: Instance,
+    instance: Box<Instance>,
     _in_use: InUse<'a>,
     _permit: Option<OwnedSemaphorePermit>,
 }

@@ -35,6 +35,11 @@ impl Destinations {
         &self.main
     }
 
+    /// Whether there is a choice.
+    pub(super) fn are_several(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// The one that takes a request. With a key it is always the same one, in every worker and process with this
     /// configuration; and a part that grows keeps those that it had.
     pub(super) fn of(&self, request: &Request<Body>, asking: Asking) -> &Rc<Destination> {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::destination::Destination;
 use crate::body::{Body, BodyError};
 use crate::config::{self, Part};
+use crate::connect::Outbound;
 use crate::metrics::RouteMetrics;
 use crate::random::Random;
 use crate::upstream::{Asking, Record};
@@ -100,7 +101,8 @@ impl Twin {
             let Destination { upstream, metrics } = &*busy.0.to;
             let method = parts.method.clone();
             let asking = Asking { begun: Instant::now(), ..asking };
-            let answer = upstream.send(Request::from_parts(parts, body), asking, &mut Record::default()).await;
+            let mut request = Outbound::new(Request::from_parts(parts, body));
+            let answer = upstream.send(&mut request, asking, &mut Record::default()).await;
             match answer {
                 Ok(response) => {
                     metrics.answered(&method, response.status(), asking.begun.elapsed());

@@ -10,12 +10,12 @@ use std::time::{Instant, SystemTime};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
-use super::Route;
 use super::destination::Destination;
+use super::{Proxy, Route};
 use crate::body::{End, Observe};
 use crate::chain::{Ended, Pass};
 use crate::error::{Error, Reason};
-use crate::metrics::{ActiveRequest, RouteMetrics};
+use crate::metrics::ActiveRequest;
 use crate::request_id::RequestId;
 use crate::server::connection::{Peer, Received};
 use crate::telemetry::{AccessEntry, AccessLines};
@@ -130,9 +130,9 @@ impl Entry {
     }
 
     /// Takes from a pass how it ended.
-    pub(super) fn end(&mut self, pass: Pass<'_>) {
+    pub(super) fn end(&mut self, pass: &mut Pass<'_>) {
         self.consumer = pass.attributes.get("consumer").cloned();
-        match pass.ended {
+        match pass.ended.take() {
             None => {}
             Some(Ended::Answered(plugin)) => *self.reason.get_mut() = format!("plugin-answered:{plugin}").into(),
             Some(Ended::Refused(plugin, code)) => {
@@ -141,17 +141,12 @@ impl Entry {
             Some(Ended::Failed(error)) => self.fail(&error),
         }
     }
-
-    pub(super) fn observer(self, metrics: Arc<RouteMetrics>, lines: Rc<AccessLines>) -> Rc<dyn Observe> {
-        Rc::new(Closing { entry: self, metrics, lines })
-    }
 }
 
 /// Writes the line when the response's body has ended.
-struct Closing {
-    entry: Entry,
-    metrics: Arc<RouteMetrics>,
-    lines: Rc<AccessLines>,
+pub(super) struct Closing {
+    pub(super) entry: Entry,
+    pub(super) proxy: Rc<Proxy>,
 }
 
 impl Observe for Closing {
@@ -172,13 +167,14 @@ impl Observe for Closing {
         let took = entry.begun.elapsed();
         // The metric counts the word without the plugin's name and its code: those have series of their own.
         let word = reason.split(':').next().unwrap_or_default();
-        self.metrics.request_ended(entry.method.as_ref(), status, word, took);
+        let metrics = entry.route.as_ref().map_or(&self.proxy.nowhere, |route| &route.metrics);
+        metrics.request_ended(entry.method.as_ref(), status, word, took);
         let Some(line) = &entry.line else { return };
         let asked = line.asked.as_ref();
         let route = entry.route.as_ref();
         let upstream = entry.upstream();
         let endpoint = upstream.zip(entry.endpoint).and_then(|(upstream, place)| upstream.endpoint(place));
-        self.lines.write(&AccessEntry {
+        self.proxy.lines.write(&AccessEntry {
             time: line.time,
             request_id: entry.request_id.as_str(),
             client: entry.client,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
+use crate::connect::dns::Resolver;
+use crate::headers::Via;
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
 use crate::plugin::{Engine, Library, LoadError, Plugin, Stores};
@@ -36,6 +38,7 @@ pub struct Snapshot {
     pub(crate) upstreams: Vec<Arc<Prepared>>,
     pub(crate) router: Router<usize>,
     pub(crate) hidden: Hidden,
+    pub(crate) via: Option<Via>,
     pub(crate) metrics: Metrics,
     /// By listener, those that have certificates.
     pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
@@ -64,10 +67,14 @@ impl Snapshot {
             }
         }
         let mut upstreams = Vec::new();
+        let resolver = Resolver::new(&config.resolver);
         for upstream in &config.upstreams {
-            match Prepared::load(upstream.clone(), &foundation.upstreams) {
+            let mut upstream = upstream.clone();
+            foundation.upstreams.services().expand(&mut upstream, &resolver).await;
+            let name = upstream.name.clone();
+            match Prepared::load(upstream, &foundation.upstreams, &resolver) {
                 Ok(prepared) => upstreams.push(Arc::new(prepared)),
-                Err(error) => problems.push(Problem::error(format!("upstream `{}`: {error}", upstream.name))),
+                Err(error) => problems.push(Problem::error(format!("upstream `{name}`: {error}"))),
             }
         }
         let mut tls = BTreeMap::new();
@@ -83,10 +90,11 @@ impl Snapshot {
             return Err(problems.into_iter().collect());
         }
         let router = Router::new(config.routes.iter().enumerate().map(|(index, route)| (route, index)));
-        let hidden = Hidden::new(config.upstreams.iter().flat_map(config::Upstream::endpoints));
+        let hidden = Hidden::new(upstreams.iter().flat_map(|upstream: &Arc<Prepared>| upstream.config().endpoints()));
+        let via = config.via.as_deref().map(Via::new);
         let metrics = foundation.metrics.clone();
         let warnings = unset(&config, &plugins);
-        Ok(Self { warnings, plugins, upstreams, router, hidden, metrics, tls, config })
+        Ok(Self { warnings, plugins, upstreams, router, hidden, via, metrics, tls, config })
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {

@@ -173,6 +173,7 @@ impl Loader {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.look();
                     self.watch();
+                    self.follow_services();
                 }
                 Ok(Request::Quit) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
@@ -362,6 +363,26 @@ impl Loader {
                 tracing::info!(component, "the component was replaced");
             }
             Err(problems) => tracing::error!(component, "the component does not serve:\n{problems}"),
+        }
+    }
+
+    /// Serves the endpoints that services have now.
+    fn follow_services(&mut self) {
+        if !self.foundation.upstreams.services().have_changed() {
+            return;
+        }
+        let config = self.snapshot.config.clone();
+        let known = self.snapshot.plugins.clone();
+        let build = Snapshot::build(config, &mut self.library, &self.foundation, &known);
+        match self.runtime.block_on(build) {
+            Ok(snapshot) => {
+                self.snapshot = Arc::new(snapshot);
+                self.install();
+                let refused = self.view.state().refused;
+                self.show(refused);
+                tracing::info!("services have other endpoints now");
+            }
+            Err(problems) => tracing::error!("the endpoints of services do not serve:\n{problems}"),
         }
     }
 

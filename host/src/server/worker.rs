@@ -83,7 +83,7 @@ async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
             command = commands.recv() => command,
             _ = reap.tick() => {
                 if let Some(proxy) = &*current.borrow() {
-                    proxy.reap(REAP);
+                    proxy.reap();
                 }
                 continue;
             }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::prepared::Prepared;
 use crate::body::Body;
 use crate::config::{Connections, HealthCheck, UpstreamTimeouts};
-use crate::connect::{Connector, Record, Target, Times, Use};
+use crate::connect::{Connector, Outbound, Record, Target, Times, Use};
 use crate::deadline::after;
 use crate::random::Random;
 
@@ -34,8 +34,8 @@ async fn watch(upstream: Weak<Prepared>, place: usize, config: HealthCheck) {
         let endpoint = upstream.config.endpoints.get(place)?;
         // No connection is kept: that a new one comes about is part of what is asked.
         let connections = Connections { idle: 0, ..Connections::default() };
-        let (trust, resolve) = (upstream.trust.as_ref(), upstream.config.resolve);
-        Some(connector.target(&endpoint.endpoint, &Use { trust, connections, resolve, counts: None }))
+        let used = upstream.used(&upstream.health[place]);
+        Some(connector.target(&endpoint.endpoint, &Use { connections, counts: None, ..used }))
     }) else {
         return;
     };
@@ -103,7 +103,7 @@ async fn check(target: &Rc<Target>, config: &HealthCheck) -> Result<(), String> 
     request.headers_mut().insert(HOST, target.endpoint().authority.clone());
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("tollgate"));
     let times = Times { begun, total, head_by: None };
-    let mut request = Some(request);
+    let mut request = Outbound::new(request);
     let mut record = Record::default();
     let answer = timeout_at(total, target.send(&mut request, &timeouts, times, &mut record)).await.map_err(late)?;
     let status = answer.map_err(|failed| failed.error.to_string())?.status();

@@ -99,12 +99,12 @@ impl Health {
         failed && too_many && self.state.load(Relaxed) == UP
     }
 
-    /// Sends it no requests for a time that grows from one ejection to the next. Answers that time.
+    /// Sends it no requests for a time that doubles from one ejection to the next. Answers that time.
     pub(super) fn eject(&self, ejection: &Ejection, now: u64) -> Duration {
         // One that was well for as long as the longest ejection has its past forgiven.
         let well = now.saturating_sub(self.since.load(Relaxed).max(self.until.load(Relaxed)));
         let before = if well >= millis(ejection.longest) { 0 } else { self.ejections.load(Relaxed) };
-        let time = ejection.time.saturating_mul(before.saturating_add(1)).min(ejection.longest);
+        let time = ejection.time.saturating_mul(1 << before.min(20)).min(ejection.longest);
         self.ejections.store(before.saturating_add(1), Relaxed);
         self.until.store(now.saturating_add(millis(time)), Relaxed);
         self.failures.store(0, Relaxed);
@@ -205,7 +205,7 @@ mod tests {
     fn ejections_grow_and_one_request_at_a_time_decides() {
         let health = Health::new(0);
         let mut now = 1;
-        for expected in [30, 60, 90] {
+        for expected in [30, 60, 120] {
             let time = health.eject(&ejection(), now);
             assert_eq!((time.as_secs(), health.state()), (expected, State::Ejected));
             assert!(!health.probe(now + expected * 1000 - 1));
@@ -218,8 +218,8 @@ mod tests {
         assert!(health.readmit(now) && !health.readmit(now));
         assert_eq!(health.state(), State::Up);
         // It flaps: the next time is longer still. After a long time that is forgiven.
-        assert_eq!(health.eject(&ejection(), now + 1000).as_secs(), 120);
-        let later = now + 1000 + 120_000;
+        assert_eq!(health.eject(&ejection(), now + 1000).as_secs(), 240);
+        let later = now + 1000 + 240_000;
         assert!(health.probe(later) && health.readmit(later));
         assert_eq!(health.eject(&ejection(), later + 300_000).as_secs(), 30);
         for _ in 0..20 {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::background::Background;
 use super::breaker::Breaker;
 use super::health::Health;
+use super::services::Services;
 use crate::config::{self, Endpoint};
 use crate::metrics::{Metrics, UpstreamMetrics};
 
@@ -18,6 +19,7 @@ pub struct Known {
     upstreams: Mutex<HashMap<String, Weak<Shared>>>,
     metrics: Metrics,
     background: OnceLock<Background>,
+    services: Services,
 }
 
 /// What workers share about one upstream.
@@ -67,6 +69,11 @@ impl Known {
         });
         let health = config.endpoints().map(|endpoint| shared.endpoint(endpoint, is_new)).collect();
         Found { shared, health, metrics: self.metrics.upstream(&config.name) }
+    }
+
+    /// The endpoints of services.
+    pub fn services(&self) -> &Services {
+        &self.services
     }
 
     /// The thread for checks, which exists from the first one on.

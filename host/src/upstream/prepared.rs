@@ -11,6 +11,7 @@ use super::health::{Health, State};
 use super::known::{Known, Shared};
 use super::{check, known};
 use crate::config;
+use crate::connect::dns::Resolver;
 use crate::connect::{Counts, Trust, Use, server_name};
 use crate::metrics::UpstreamMetrics;
 use crate::pem::PemError;
@@ -21,13 +22,14 @@ pub struct Prepared {
     pub(super) config: config::Upstream,
     /// Read only where an endpoint has TLS.
     pub(super) trust: Option<Trust>,
+    resolver: Resolver,
     shared: Arc<Shared>,
     /// In the order of the endpoints.
     pub(super) health: Vec<Arc<Health>>,
     pub(super) sticky: Option<Sticky>,
     pub(super) metrics: Arc<UpstreamMetrics>,
     /// They stop with the last snapshot that has this upstream.
-    checks: OnceLock<Vec<Task>>,
+    tasks: OnceLock<Vec<Task>>,
 }
 
 impl Prepared {
@@ -35,7 +37,7 @@ impl Prepared {
     ///
     /// # Errors
     /// Roots that cannot be read, or an endpoint whose name no certificate can be for.
-    pub fn load(config: config::Upstream, known: &Known) -> Result<Self, PemError> {
+    pub fn load(config: config::Upstream, known: &Known, resolver: &Resolver) -> Result<Self, PemError> {
         let trust = match config.endpoints().find(|endpoint| endpoint.tls) {
             None => None,
             Some(_) => Some(Trust::load(&config.tls)?),
@@ -45,7 +47,8 @@ impl Prepared {
         }
         let known::Found { shared, health, metrics } = known.find(&config);
         let sticky = config.sticky.as_ref().map(|sticky| Sticky::new(sticky, &config.name, &config.endpoints));
-        Ok(Self { config, trust, shared, health, sticky, metrics, checks: OnceLock::new() })
+        let resolver = resolver.clone();
+        Ok(Self { config, trust, resolver, shared, health, sticky, metrics, tasks: OnceLock::new() })
     }
 
     /// What the operator wrote.
@@ -65,22 +68,27 @@ impl Prepared {
                 health.set_down(false, now);
             }
         }
-        self.checks.get_or_init(|| match &self.config.health {
-            Some(config) => {
-                let check = |place| known.background().spawn(check::run(Arc::downgrade(self), place, config.clone()));
-                (0..self.health.len()).map(check).collect()
+        self.tasks.get_or_init(|| {
+            let background = |task| known.background().spawn(task);
+            let check = |config: &config::HealthCheck| {
+                let check = |place| background(check::run(Arc::downgrade(self), place, config.clone()));
+                (0..self.health.len()).map(check).collect::<Vec<_>>()
+            };
+            let mut tasks = self.config.health.as_ref().map(check).unwrap_or_default();
+            for service in &self.config.services {
+                tasks.push(known.background().spawn(known.services().watch(service, &self.resolver)));
             }
-            None => Vec::new(),
+            tasks
         });
         self.show();
     }
 
     /// How connections to an endpoint are used.
     pub(super) fn used(&self, health: &Health) -> Use<'_> {
-        let Self { config, trust, metrics, .. } = self;
+        let Self { config, trust, metrics, resolver, .. } = self;
         let counts = Counts { endpoint: health.connections.clone(), upstream: metrics.clone() };
         let (connections, resolve) = (config.connections, config.resolve);
-        Use { trust: trust.as_ref(), connections, resolve, counts: Some(counts) }
+        Use { trust: trust.as_ref(), connections, resolver: Some(resolver), resolve, counts: Some(counts) }
     }
 
     /// A moment on the upstream's clock.

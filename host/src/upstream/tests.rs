@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,6 +27,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use super::*;
 use crate::body::BodyError;
 use crate::config::{Connections, Ejection, Member, Retries, UpstreamTimeouts, UpstreamTls};
+use crate::connect::dns::Resolver;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -45,13 +46,14 @@ fn member(endpoint: Endpoint, weight: u32, priority: i32) -> Member {
 fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
     config::Upstream {
         name: "test".to_owned(),
+        services: Vec::new(),
         endpoints: endpoints.into_iter().map(|endpoint| member(endpoint, 1, 0)).collect(),
         balance: Balance::RoundRobin,
         sticky: None,
         slow_start: Duration::ZERO,
         preserve_host: false,
         tls: UpstreamTls::default(),
-        resolve: Duration::from_secs(30),
+        resolve: None,
         timeouts: UpstreamTimeouts {
             connect: Duration::from_secs(3),
             tls: Duration::from_secs(5),
@@ -88,7 +90,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
 }
 
 fn prepared(config: config::Upstream) -> Arc<Prepared> {
-    Arc::new(Prepared::load(config, &Known::default()).unwrap())
+    Arc::new(Prepared::load(config, &Known::default(), &Resolver::default()).unwrap())
 }
 
 fn upstream(config: config::Upstream) -> Upstream {
@@ -157,7 +159,7 @@ fn get() -> Request<Body> {
 
 async fn send(upstream: &Upstream, request: Request<Body>) -> (Result<Response<Body>, Error>, Record) {
     let mut record = Record::default();
-    (upstream.send(request, asking(), &mut record).await, record)
+    (upstream.send(&mut Outbound::new(request), asking(), &mut record).await, record)
 }
 
 fn asking() -> Asking {
@@ -233,7 +235,7 @@ fn connections_are_reused_and_a_request_goes_out_in_one_form() {
         assert_eq!(seen.recv().await.unwrap(), format!("GET /path?query HTTP/1.1\r\nhost: origin.test:{port}\r\n\r\n"));
         assert_eq!(
             seen.recv().await.unwrap(),
-            format!("POST /a?b HTTP/1.1\r\ncookie: a=1; b=2\r\nhost: origin.test:{port}\r\ncontent-length: 0\r\n\r\n")
+            format!("POST /a?b HTTP/1.1\r\nhost: origin.test:{port}\r\ncookie: a=1; b=2\r\ncontent-length: 0\r\n\r\n")
         );
         let put = seen.recv().await.unwrap();
         assert!(put.contains("\r\ncontent-length: 3\r\n") && !put.contains("transfer-encoding"), "{put}");

@@ -1,17 +1,18 @@
-//! What is measured once rather than in rounds: memory of idle connections, starts, several workers, many plugins.
+//! What is measured once rather than in rounds: memory of idle connections and of large bodies,
+//! starts, plugins that are dropped in, several workers, many plugins.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::bench::{Field, Settings, start_upstream};
-use crate::drive::{Job, Sample};
+use crate::drive::{Job, Request, Sample};
 use crate::gate::{Build, Gate, ONE_WORKER, Size};
 use crate::nginx::Nginx;
 use crate::process::{self, Process};
@@ -68,16 +69,22 @@ pub(crate) fn all(settings: &Settings, build: &Build, directory: &Path, field: &
             let gate = Gate::start(build, five, (&settings.cpu, directory, "start"), &[field.upstream])?;
             first(gate.address).map(|()| gate)
         })?;
-        let own = directory.join("start");
-        fs::create_dir_all(&own)?;
-        for name in ["certificate.pem", "key.pem"] {
-            fs::copy(directory.join(name), own.join(name))?;
-        }
+        let own = with_certificate(directory, "start")?;
         let nginx = starts(|| {
             let nginx = Nginx::start(&settings.cpu, &own, field.upstream)?;
             first(nginx.address).map(|()| nginx)
         })?;
         facts.push(Fact { title, ours, nginx: Some(nginx), unit: "ms", goal: Limit::Most(30.0) });
+    }
+    let title = "a plugin dropped into the directory, until it answers";
+    if wanted(title) {
+        let ours = dropped(settings, build, directory, field)?;
+        facts.push(Fact { title, ours, nginx: None, unit: "s", goal: Limit::Most(1.0) });
+    }
+    let title = "the most memory with bodies of 10 MiB both ways, over that with 1 MiB";
+    if wanted(title) {
+        let ours = flat(settings, build, directory, field)?;
+        facts.push(Fact { title, ours, nginx: None, unit: "MiB more", goal: Limit::Most(4.0) });
     }
     let title = "two workers on two CPUs, to one: requests a second";
     if wanted(title) {
@@ -136,13 +143,71 @@ fn starts<T>(start: impl Fn() -> Result<T>) -> Result<Spread> {
 }
 
 fn first(address: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(&rows::five().bytes())?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head)?;
+    let head = begin_of_answer(address, &rows::five())?;
     ensure!(&head == b"HTTP/1.1 200", "the first answer is {}", String::from_utf8_lossy(&head));
     Ok(())
+}
+
+/// The version and the status of an answer, over a connection of its own.
+fn begin_of_answer(address: SocketAddr, request: &Request) -> Result<[u8; 12]> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(&request.bytes())?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(head)
+}
+
+/// A directory for another proxy than those of the rows, with their certificate.
+fn with_certificate(directory: &Path, name: &str) -> Result<PathBuf> {
+    let own = directory.join(name);
+    fs::create_dir_all(&own)?;
+    for name in ["certificate.pem", "key.pem"] {
+        fs::copy(directory.join(name), own.join(name))?;
+    }
+    Ok(own)
+}
+
+/// Seconds from the moment when another component lies in the directory until it answers. Each is one that was never
+/// compiled before.
+fn dropped(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<Spread> {
+    let own = with_certificate(directory, "dropped")?;
+    let gate = Gate::start(build, ONE_WORKER, (&settings.cpu, &own, "dropped"), &[field.upstream])?;
+    let begun = std::time::UNIX_EPOCH.elapsed()?.as_nanos().to_le_bytes();
+    let mut times = Vec::new();
+    for round in 0..STARTS {
+        let (name, answer) =
+            if round % 2 == 0 { ("refuse.wasm", b"HTTP/1.1 403") } else { ("nothing.wasm", b"HTTP/1.1 200") };
+        let mut component = fs::read(build.plugins.join(name))?;
+        // A custom section without a meaning, so that the bytes are new.
+        component.extend_from_slice(&[0, 19, 1, b'x', round as u8]);
+        component.extend_from_slice(&begun);
+        let new = own.join("new");
+        fs::write(&new, component)?;
+        let since = Instant::now();
+        fs::rename(&new, own.join("plugins/nothing.wasm"))?;
+        while begin_of_answer(gate.address, &rows::nothing())? != *answer {
+            ensure!(since.elapsed() < Duration::from_secs(10), "a plugin that was dropped in is not live");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        times.push(since.elapsed().as_secs_f64());
+    }
+    Ok(Spread::of(times))
+}
+
+/// How much more memory a proxy needs for bodies of 10 MiB than for those of 1 MiB, on as many connections.
+fn flat(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<Spread> {
+    let gate = Gate::start(build, ONE_WORKER, (&settings.cpu, directory, "flat"), &[field.upstream])?;
+    let id = gate.process.id();
+    let mut most = Vec::new();
+    for requests in [rows::large(1 << 20), rows::large(10 << 20)] {
+        for request in &requests {
+            let job = settings.timed(field.job(Side::Tollgate, Way::Kept(8), request));
+            field.drive(&Job { address: gate.address, watch: id, ..job })?;
+        }
+        most.push(process::peak(id)?);
+    }
+    Ok(Spread::of(vec![(most[1] - most[0]) as f64 / f64::from(1 << 20)]))
 }
 
 /// Two whole stacks, one on each of two CPUs, around one proxy with two workers, beside one stack on one CPU.

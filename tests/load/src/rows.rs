@@ -146,6 +146,17 @@ pub(crate) fn five() -> Request {
     get("/five/1k")
 }
 
+/// The request that passes the plugin that does nothing.
+pub(crate) fn nothing() -> Request {
+    get("/nothing/1k")
+}
+
+/// A large body down and one up, past a chain.
+pub(crate) fn large(size: usize) -> [Request; 2] {
+    let down = SIZES.iter().find(|(_, bytes)| *bytes == size).map_or("1m", |(name, _)| *name);
+    [get(&format!("/large-chain/{down}")), upload("/large-chain/1k", size)]
+}
+
 /// Everything that is measured. Those that are compared stand beside each other, since the machine's pace wanders.
 pub(crate) fn targets() -> Vec<Target> {
     use Side::{Nginx, Tollgate};

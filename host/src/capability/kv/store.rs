@@ -1,11 +1,13 @@
 //! One store: entries in shards, each with the order in which they expire, and a quota over all of them.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
+
+use hashbrown::HashTable;
 
 use super::{Error, Quota, lock};
 
@@ -33,10 +35,10 @@ impl Store {
     /// `TooLarge` for a key that no entry can have.
     pub fn get(&self, key: &str, now: Instant) -> Result<Option<Arc<[u8]>>, Error> {
         self.check_key(key)?;
-        let now = self.nanos(now);
-        let mut shard = self.shard(key);
-        shard.drop_if_expired(key, now, self);
-        let value = shard.entries.get(key).map(|entry| entry.value.clone());
+        let (now, hash) = (self.nanos(now), self.hash(key));
+        let mut shard = self.shard(hash);
+        shard.drop_if_expired(hash, key, now, self);
+        let value = shard.find(hash, key).map(|entry| entry.value.clone());
         drop(shard);
         Ok(value.map(Value::into_bytes))
     }
@@ -53,7 +55,7 @@ impl Store {
         let now = self.nanos(now);
         let value = Value::Bytes(value.into());
         let expires = expiry(ttl_ms, now);
-        self.with_room(key, now, |shard| shard.put(key, value.clone(), expires, self))
+        self.with_room(key, now, |shard, hash| shard.put(hash, key, value.clone(), expires, self))
     }
 
     /// Removes a key, and tells whether it was there and had not expired.
@@ -62,10 +64,10 @@ impl Store {
     /// `TooLarge` for a key that no entry can have.
     pub fn delete(&self, key: &str, now: Instant) -> Result<bool, Error> {
         self.check_key(key)?;
-        let now = self.nanos(now);
-        let mut shard = self.shard(key);
-        shard.drop_if_expired(key, now, self);
-        Ok(shard.remove(key, self))
+        let (now, hash) = (self.nanos(now), self.hash(key));
+        let mut shard = self.shard(hash);
+        shard.drop_if_expired(hash, key, now, self);
+        Ok(shard.remove(hash, key, self))
     }
 
     /// Adds `by` to a counter in one step and answers its new value. A missing key counts from zero and gets the time to
@@ -77,13 +79,18 @@ impl Store {
         self.check_key(key)?;
         let now = self.nanos(now);
         let expires = expiry(ttl_ms, now);
-        self.with_room(key, now, |shard| {
-            let (old, expires) = match shard.entries.get(key) {
-                Some(entry) => (entry.value.as_counter().ok_or(Error::NotACounter)?, entry.expires),
-                None => (0, expires),
+        self.with_room(key, now, |shard, hash| {
+            let sum = |old: i64| old.checked_add(by).ok_or(Error::NotACounter);
+            let (new, expires) = match shard.find_mut(hash, key) {
+                // As large as it was: there is nothing to account for.
+                Some(Entry { value: Value::Counter(count), .. }) => {
+                    *count = sum(*count)?;
+                    return Ok(*count);
+                }
+                Some(entry) => (sum(entry.value.as_counter().ok_or(Error::NotACounter)?)?, entry.expires),
+                None => (sum(0)?, expires),
             };
-            let new = old.checked_add(by).ok_or(Error::NotACounter)?;
-            shard.put(key, Value::Counter(new), expires, self)?;
+            shard.put(hash, key, Value::Counter(new), expires, self)?;
             Ok(new)
         })
     }
@@ -100,9 +107,9 @@ impl Store {
         let limit = limit.min(MOST_LISTED);
         let mut first: BTreeSet<Arc<str>> = BTreeSet::new();
         for shard in &self.shards {
-            for (key, kept) in &lock(shard).entries {
+            for Entry { key, expires, .. } in &lock(shard).entries {
                 let behind = after.is_none_or(|after| **key > *after);
-                if kept.expires <= now || !behind || !key.starts_with(prefix) {
+                if *expires <= now || !behind || !key.starts_with(prefix) {
                     continue;
                 }
                 if first.len() < limit {
@@ -135,12 +142,15 @@ impl Store {
 /// Entries of one part of the keys, and the order in which they expire.
 #[derive(Debug, Default)]
 struct Shard {
-    entries: HashMap<Arc<str>, Kept>,
+    /// Found by the hash that also chose the shard: a key is hashed once in a call.
+    entries: HashTable<Entry>,
     expiries: BTreeSet<(u64, Arc<str>)>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Entry {
+    hash: u64,
+    key: Arc<str>,
     value: Value,
     /// Nanoseconds since the epoch; `NEVER` without a time to live.
     expires: u64,
@@ -171,16 +181,27 @@ impl Store {
         if key.len() > self.quota.key { Err(Error::TooLarge) } else { Ok(()) }
     }
 
-    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// By bits in the middle of the hash: those at its ends find the entry in the shard.
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[(hash >> 32) as usize % SHARDS])
     }
 
     /// Changes the shard of a key; where the store is full, removes all that has expired and tries once more.
-    fn with_room<T>(&self, key: &str, now: u64, change: impl Fn(&mut Shard) -> Result<T, Error>) -> Result<T, Error> {
+    fn with_room<T>(
+        &self,
+        key: &str,
+        now: u64,
+        change: impl Fn(&mut Shard, u64) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let hash = self.hash(key);
         {
-            let mut shard = self.shard(key);
-            shard.drop_if_expired(key, now, self);
-            match change(&mut shard) {
+            let mut shard = self.shard(hash);
+            shard.drop_if_expired(hash, key, now, self);
+            match change(&mut shard, hash) {
                 Err(Error::Full) => {}
                 done => return done,
             }
@@ -189,7 +210,7 @@ impl Store {
         for shard in &self.shards {
             lock(shard).drop_expired(now, self);
         }
-        change(&mut self.shard(key))
+        change(&mut self.shard(hash), hash)
     }
 
     /// Counts a change of the whole, or refuses it where the store would hold too much. Shrinking is never refused.
@@ -217,19 +238,26 @@ impl Store {
 }
 
 impl Shard {
-    fn put(&mut self, key: &str, value: Value, expires: u64, store: &Store) -> Result<(), Error> {
+    fn find(&self, hash: u64, key: &str) -> Option<&Entry> {
+        self.entries.find(hash, |entry| *entry.key == *key)
+    }
+
+    fn find_mut(&mut self, hash: u64, key: &str) -> Option<&mut Entry> {
+        self.entries.find_mut(hash, |entry| *entry.key == *key)
+    }
+
+    fn put(&mut self, hash: u64, key: &str, value: Value, expires: u64, store: &Store) -> Result<(), Error> {
         let size = key.len() + value.len();
-        match self.entries.get_mut(key) {
-            Some(kept) => {
-                store.account(Some(key.len() + kept.value.len()), Some(size))?;
-                if kept.expires != expires {
-                    let key: Arc<str> = key.into();
-                    self.expiries.remove(&(kept.expires, key.clone()));
+        match self.entries.find_mut(hash, |entry| *entry.key == *key) {
+            Some(entry) => {
+                store.account(Some(key.len() + entry.value.len()), Some(size))?;
+                if entry.expires != expires {
+                    self.expiries.remove(&(entry.expires, entry.key.clone()));
                     if expires != NEVER {
-                        self.expiries.insert((expires, key));
+                        self.expiries.insert((expires, entry.key.clone()));
                     }
                 }
-                *kept = Kept { value, expires };
+                (entry.value, entry.expires) = (value, expires);
             }
             None => {
                 store.account(None, Some(size))?;
@@ -237,26 +265,27 @@ impl Shard {
                 if expires != NEVER {
                     self.expiries.insert((expires, key.clone()));
                 }
-                self.entries.insert(key, Kept { value, expires });
+                self.entries.insert_unique(hash, Entry { hash, key, value, expires }, |entry| entry.hash);
             }
         }
         Ok(())
     }
 
-    fn remove(&mut self, key: &str, store: &Store) -> bool {
-        let Some((key, kept)) = self.entries.remove_entry(key) else {
+    fn remove(&mut self, hash: u64, key: &str, store: &Store) -> bool {
+        let Ok(found) = self.entries.find_entry(hash, |entry| *entry.key == *key) else {
             return false;
         };
-        store.account(Some(key.len() + kept.value.len()), None).expect("shrinking is never refused");
-        if kept.expires != NEVER {
-            self.expiries.remove(&(kept.expires, key));
+        let (entry, _) = found.remove();
+        store.account(Some(key.len() + entry.value.len()), None).expect("shrinking is never refused");
+        if entry.expires != NEVER {
+            self.expiries.remove(&(entry.expires, entry.key));
         }
         true
     }
 
-    fn drop_if_expired(&mut self, key: &str, now: u64, store: &Store) {
-        if self.entries.get(key).is_some_and(|kept| kept.expires <= now) {
-            self.remove(key, store);
+    fn drop_if_expired(&mut self, hash: u64, key: &str, now: u64, store: &Store) {
+        if self.find(hash, key).is_some_and(|entry| entry.expires <= now) {
+            self.remove(hash, key, store);
         }
     }
 
@@ -267,7 +296,7 @@ impl Shard {
             let Some((_, key)) = self.expiries.pop_first() else {
                 return;
             };
-            self.remove(&key, store);
+            self.remove(store.hash(&key), &key, store);
         }
     }
 }
@@ -464,8 +493,8 @@ mod tests {
         for shard in &store.shards {
             let shard = lock(shard);
             entries += shard.entries.len();
-            bytes += shard.entries.iter().map(|(key, kept)| key.len() + kept.value.len()).sum::<usize>();
-            assert_eq!(shard.expiries.len(), shard.entries.values().filter(|kept| kept.expires != NEVER).count());
+            bytes += shard.entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum::<usize>();
+            assert_eq!(shard.expiries.len(), shard.entries.iter().filter(|entry| entry.expires != NEVER).count());
         }
         assert_eq!((store.len(), store.bytes()), (entries, bytes));
     }

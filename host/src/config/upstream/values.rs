@@ -1,5 +1,7 @@
 //! The types that single values of upstreams have.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::StatusCode;
 use http::header::HeaderName;
 use http::uri::PathAndQuery;
@@ -7,7 +9,7 @@ use toml::de::DeValue;
 
 use crate::config::reader::{At, Key, Node, Read, Reader, Wrong, no_word, words};
 use crate::config::value::Count;
-use crate::config::{Endpoint, HashKey, file};
+use crate::config::{Endpoint, HashKey, Service, address, file};
 
 /// [`Balance`](crate::config::Balance) without the key of the hash.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,7 @@ words!(WhenDown, "what happens when all are down", "refuse" => WhenDown::Refuse,
 pub(crate) enum WrittenEndpoint {
     Url(Endpoint),
     Table(Box<file::EndpointTable>),
+    Service(Service),
 }
 
 impl Read for WrittenEndpoint {
@@ -48,8 +51,46 @@ impl Read for WrittenEndpoint {
     fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
         match node.value {
             DeValue::Table(_) => file::EndpointTable::read(node, reader).map(|table| Self::Table(Box::new(table))),
+            DeValue::String(text) if text.starts_with("http+srv:") || text.starts_with("https+srv:") => {
+                Service::read(node, reader).map(Self::Service)
+            }
             _ => Endpoint::read(node, reader).map(Self::Url),
         }
+    }
+}
+
+impl Read for Service {
+    const NOUN: &'static str = "a service";
+    const EXAMPLE: &'static str = "\"http+srv://_http._tcp.search.internal\"";
+
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(node, service)
+    }
+}
+
+fn service(text: &str) -> Result<Service, Wrong> {
+    let (scheme, name) = text.split_once("://").ok_or_else(|| Wrong::because("it has no name behind ://"))?;
+    if let Some(at) = name.find([':', '/', '?', '#', '@']) {
+        let wrong = Wrong::because("it is a name alone: ports are what a service says");
+        return Err(wrong.help(format!("write {:?}", format!("{scheme}://{}", &name[..at]))));
+    }
+    Ok(Service { name: address::name(name)?, tls: scheme == "https+srv" })
+}
+
+/// A name server.
+#[derive(Debug)]
+pub(crate) struct NameServer(pub(crate) SocketAddr);
+
+impl Read for NameServer {
+    const NOUN: &'static str = "the address of a name server";
+    const EXAMPLE: &'static str = "\"10.0.0.2\"";
+
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(node, |text| {
+            let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+            let address = text.parse().or(alone).map_err(|_| Wrong::because("it is no IP address"))?;
+            Ok(Self(address))
+        })
     }
 }
 

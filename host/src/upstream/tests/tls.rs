@@ -55,7 +55,7 @@ fn tls_is_verified() {
         assert_eq!(refused(by_address).await, Reason::UpstreamTls);
         // The system does not know it.
         let by_system = config::Upstream { tls: UpstreamTls::default(), ..by(&file, "origin.test") };
-        if let Ok(prepared) = Prepared::load(by_system, &Known::default()) {
+        if let Ok(prepared) = Prepared::load(by_system, &Known::default(), &Resolver::default()) {
             let upstream = with(Arc::new(prepared), &Connector::new());
             assert_eq!(*send(&upstream, get()).await.0.unwrap_err().reason(), Reason::UpstreamTls);
         }
@@ -73,11 +73,15 @@ fn roots_and_names_are_checked_at_load() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     let with = |roots: Option<&str>, name: Option<&str>| {
         let tls = UpstreamTls { roots: roots.map(Into::into), name: name.map(str::to_owned) };
-        Prepared::load(config::Upstream { tls, ..config([endpoint(address, true)]) }, &Known::default())
-            .unwrap_err()
-            .to_string()
+        Prepared::load(
+            config::Upstream { tls, ..config([endpoint(address, true)]) },
+            &Known::default(),
+            &Resolver::default(),
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert!(with(Some("no-such.pem"), None).contains("no-such.pem: cannot be read"));
     assert!(with(Some(roots().0.to_str().unwrap()), Some("not a name")).contains("\"not a name\""));
-    assert!(Prepared::load(config([endpoint(address, false)]), &Known::default()).is_ok());
+    assert!(Prepared::load(config([endpoint(address, false)]), &Known::default(), &Resolver::default()).is_ok());
 }

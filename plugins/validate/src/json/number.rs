@@ -20,6 +20,36 @@ struct Decimal<'a> {
     exponent: i64,
 }
 
+/// `digits / 10^places`, of at most 18 digits.
+#[derive(Debug, Clone, Copy)]
+struct Plain {
+    digits: i64,
+    places: usize,
+}
+
+/// The longest text of a plain number without its sign.
+const MOST_PLAIN: usize = 18;
+
+/// Powers of ten, as many as a plain number has places.
+const POWERS: [i64; MOST_PLAIN] = {
+    let mut powers = [1; MOST_PLAIN];
+    let mut at = 1;
+    while at < MOST_PLAIN {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
+impl Plain {
+    /// Which is larger; none where they have so many digits and places that they do not fit one beside the other.
+    fn compare(self, other: Self) -> Option<Ordering> {
+        let places = self.places.max(other.places);
+        let scaled = |number: Self| number.digits.checked_mul(POWERS[places - number.places]);
+        Some(scaled(self)?.cmp(&scaled(other)?))
+    }
+}
+
 /// What `multipleOf` divides by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Divisor {
@@ -39,7 +69,10 @@ impl<'a> Number<'a> {
 
     /// Whether its mathematical value is an integer: `1.0` and `1e2` are.
     pub(crate) fn is_integer(self) -> bool {
-        self.small().is_some() || self.decimal().exponent >= 0
+        match self.plain() {
+            Some(plain) => plain.digits % POWERS[plain.places] == 0,
+            None => self.decimal().exponent >= 0,
+        }
     }
 
     /// Its value, if that is a whole number from 0 on that fits.
@@ -65,23 +98,27 @@ impl<'a> Number<'a> {
         (digits * power_of_ten(shift, modulus)).is_multiple_of(modulus)
     }
 
-    /// The value of an integer that is written plainly, in up to 18 digits: by far the most frequent case.
-    fn small(self) -> Option<i64> {
-        let (negative, digits) = match self.0.strip_prefix('-') {
-            Some(digits) => (true, digits),
-            None => (false, self.0),
+    /// A number that is written plainly, without an exponent and in up to 18 digits: by far the most frequent case.
+    fn plain(self) -> Option<Plain> {
+        let (negative, text) = match self.0.as_bytes() {
+            [b'-', text @ ..] => (true, text),
+            text => (false, text),
         };
-        if digits.len() > 18 {
+        if text.len() > MOST_PLAIN {
             return None;
         }
-        let mut value = 0_i64;
-        for byte in digits.bytes() {
-            if !byte.is_ascii_digit() {
-                return None;
+        let (mut digits, mut places, mut point) = (0_i64, 0, false);
+        for byte in text {
+            match byte {
+                b'0'..=b'9' => {
+                    digits = digits * 10 + i64::from(byte - b'0');
+                    places += usize::from(point);
+                }
+                b'.' => point = true,
+                _ => return None,
             }
-            value = value * 10 + i64::from(byte - b'0');
         }
-        Some(if negative { -value } else { value })
+        Some(Plain { digits: if negative { -digits } else { digits }, places })
     }
 
     fn decimal(self) -> Decimal<'a> {
@@ -118,10 +155,8 @@ impl<'a> Number<'a> {
 
 impl Ord for Number<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        match (self.small(), other.small()) {
-            (Some(one), Some(other)) => one.cmp(&other),
-            _ => self.decimal().cmp(&other.decimal()),
-        }
+        let plain = self.plain().zip(other.plain()).and_then(|(one, other)| one.compare(other));
+        plain.unwrap_or_else(|| self.decimal().cmp(&other.decimal()))
     }
 }
 
@@ -245,6 +280,11 @@ mod tests {
             ("-5", "3"),
             ("1.9", "2"),
             ("0.1", "0.11"),
+            ("0.5", "3"),
+            ("-1.25", "-1.2"),
+            ("0.0000000000000001", "123456789012345678"),
+            ("123456789012345678", "123456789012345678.5"),
+            ("99999999999999999.9", "999999999999999999"),
             ("99999999999999999999", "1e20"),
         ] {
             assert_eq!(cmp(one, other), Ordering::Less, "{one} {other}");
@@ -256,7 +296,16 @@ mod tests {
         for integer in ["0", "-0", "1.0", "1e2", "1.50e1", "1e400", "123456789012345678901234567890", "0.0"] {
             assert!(Number::new(integer).is_integer(), "{integer}");
         }
-        for other in ["0.1", "1e-1", "1.5", "1.05e1", "1e-400", "123456789012345678901234567890.5"] {
+        for other in [
+            "0.1",
+            "-12.25",
+            "0.0000000000000001",
+            "1e-1",
+            "1.5",
+            "1.05e1",
+            "1e-400",
+            "123456789012345678901234567890.5",
+        ] {
             assert!(!Number::new(other).is_integer(), "{other}");
         }
     }

@@ -241,7 +241,13 @@ impl Parser<'_, '_> {
             self.sorted.extend_from_slice(names);
             names.windows(2).any(|pair| name(&pair[0]) == name(&pair[1]))
         } else {
-            let earlier = |(index, slot): (usize, &u32)| names[..index].iter().any(|other| name(other) == name(slot));
+            // Lengths tell most names apart.
+            let len = |slot: &u32| match slots[*slot as usize] {
+                Slot::String { len, .. } | Slot::Unescaped { len, .. } => len,
+                _ => 0,
+            };
+            let same = |one: &u32, other: &u32| len(one) == len(other) && name(one) == name(other);
+            let earlier = |(index, slot): (usize, &u32)| names[..index].iter().any(|other| same(other, slot));
             names.iter().enumerate().any(earlier)
         };
         if twice && !self.limits.duplicates { Err(Wrong::Duplicate) } else { Ok(start) }
@@ -477,8 +483,10 @@ fn plain(bytes: &[u8]) -> usize {
     for word in words {
         let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        if control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) != 0 {
-            break;
+        let special = control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c));
+        if special != 0 {
+            // What is borrowed goes upwards: bits above the lowest may be wrong, and that one is right.
+            return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;
     }

@@ -12,7 +12,7 @@ pub(super) struct Pattern {
     written: String,
 }
 
-/// The most that a compiled pattern may take, in bytes.
+/// The most that a compiled pattern may take, in bytes, and the most that the table of a one-pass one takes beside it.
 const SIZE: usize = 1 << 20;
 
 impl Pattern {

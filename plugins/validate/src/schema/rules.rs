@@ -113,8 +113,19 @@ pub(super) struct Property {
     pub(super) required: Option<u32>,
 }
 
+/// Objects of up to so many properties are searched from the front.
+const FEW: usize = 16;
+
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one == other)
+}
+
 impl ObjectRules {
     pub(super) fn property(&self, name: &str) -> Option<&Property> {
+        if self.properties.len() <= FEW {
+            // Lengths tell most names apart, and the few bytes of a name are compared sooner than a function is called.
+            return self.properties.iter().find(|property| same(property.name.as_bytes(), name.as_bytes()));
+        }
         let index = self.properties.binary_search_by(|property| property.name.as_str().cmp(name)).ok()?;
         self.properties.get(index)
     }

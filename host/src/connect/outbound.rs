@@ -1,0 +1,89 @@
+//! A request on its way to upstreams. It stays in its place, whatever becomes of it: it is large, and may be needed again.
+
+use http::Request;
+use http::header::HeaderValue;
+
+use crate::body::Body;
+use crate::headers::Forwarded;
+use crate::http1::framing::Length;
+use crate::http1::write;
+
+/// A request with what we add to it.
+#[derive(Debug)]
+pub struct Outbound<'a> {
+    request: Request<Body>,
+    host: Option<HeaderValue>,
+    forwarded: Option<Forwarded<'a>>,
+    whole: bool,
+}
+
+impl<'a> Outbound<'a> {
+    /// A request that goes out as it is.
+    #[must_use]
+    pub fn new(request: Request<Body>) -> Self {
+        Self { request, host: None, forwarded: None, whole: true }
+    }
+
+    /// Tells the upstream whom it is from. None of these fields may be among the request's own.
+    #[must_use]
+    pub fn forwarded(mut self, forwarded: Forwarded<'a>) -> Self {
+        self.forwarded = Some(forwarded);
+        self
+    }
+
+    /// In the place of the request's own `Host`.
+    pub fn set_host(&mut self, host: HeaderValue) {
+        self.host = Some(host);
+    }
+
+    /// The request, without what is added.
+    #[must_use]
+    pub fn request(&self) -> &Request<Body> {
+        &self.request
+    }
+
+    /// The same, for changing it.
+    pub fn request_mut(&mut self) -> &mut Request<Body> {
+        &mut self.request
+    }
+
+    /// Moves what is added to the request's own headers.
+    pub fn settle(&mut self) {
+        if let Some(forwarded) = self.forwarded.take() {
+            forwarded.insert(self.request.headers_mut());
+        }
+        if let Some(host) = self.host.take() {
+            self.request.headers_mut().insert(http::header::HOST, host);
+        }
+    }
+
+    /// Whether it can be sent, for the first time or once more.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The body, to be sent now. Without it the request is not whole.
+    pub(super) fn take_body(&mut self) -> Body {
+        self.whole = false;
+        std::mem::take(self.request.body_mut())
+    }
+
+    /// The body comes back, as it was.
+    pub(super) fn put_back(&mut self, body: Body) {
+        self.whole = true;
+        *self.request.body_mut() = body;
+    }
+
+    /// Writes the head.
+    pub(super) fn write(&self, out: &mut Vec<u8>, length: Length) {
+        let request = &self.request;
+        let added = |out: &mut Vec<u8>| {
+            if let Some(forwarded) = &self.forwarded {
+                forwarded.write(out);
+            }
+        };
+        let line_and_headers = (request.method(), request.uri(), request.headers());
+        write::request(out, line_and_headers, self.host.as_ref(), added, length);
+    }
+}

@@ -1,0 +1,192 @@
+//! Memory for what a call needs: small blocks in lists by their size, each taken or given back in a dozen instructions.
+//!
+//! wasi-libc's allocator takes 200 instructions for a block and as many to take it back, and a hook needs five to twenty
+//! blocks: that was half of what simple plugins cost. So from the end of `configure` on, blocks of up to [`LARGEST`] bytes
+//! come from [`ARENA`] bytes that are set aside for calls, as long as there are any; all others come from wasi-libc as before, and
+//! where a block lies tells whom it goes back to. What is configured lies outside, so that calls touch few pages of memory.
+//!
+//! A plugin with an allocator of its own turns the feature `allocator` off.
+
+#![allow(unsafe_code, reason = "an allocator is made of pointers; each step says why it may be taken")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::UnsafeCell;
+use std::ptr;
+
+/// The largest block that comes from the arena, in bytes.
+const LARGEST: usize = 512;
+/// Blocks have whole multiples of this size, and begin at multiples of it.
+const GRAIN: usize = 16;
+/// Bytes of the arena.
+const ARENA: usize = 32 << 10;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator(UnsafeCell::new(State {
+    arena: Arena([0; ARENA]),
+    used: 0,
+    free: [ptr::null_mut(); LARGEST / GRAIN],
+    configured: false,
+    within: false,
+}));
+
+struct Allocator(UnsafeCell<State>);
+
+// SAFETY: a component without threads (this module is not compiled for those that have them) has nobody to share with.
+unsafe impl Sync for Allocator {}
+
+struct State {
+    arena: Arena,
+    /// Bytes at its beginning that have been made blocks.
+    used: usize,
+    /// For each size, the blocks that were given back: each holds the address of the next one.
+    free: [*mut u8; LARGEST / GRAIN],
+    /// Whether calls have begun.
+    configured: bool,
+    /// Whether one is running.
+    within: bool,
+}
+
+#[repr(align(16))]
+struct Arena([u8; ARENA]);
+
+/// The plugin is configured, and calls begin.
+pub(crate) fn configured() {
+    // SAFETY: as in `Allocator::state`.
+    unsafe { (*ALLOCATOR.0.get()).configured = true }
+}
+
+/// A call runs. What the host hands over until its end answers the guest's own questions.
+pub(crate) fn within<R>(run: impl FnOnce() -> R) -> R {
+    // SAFETY: as in `Allocator::state`. A panic ends the instance, so that nobody sees it left at true.
+    unsafe { (*ALLOCATOR.0.get()).within = true };
+    let result = run();
+    // SAFETY: the same.
+    unsafe { (*ALLOCATOR.0.get()).within = false };
+    result
+}
+
+impl Allocator {
+    /// SAFETY for callers: the reference must be gone before anything else is called that allocates. There are no threads,
+    /// and nothing here calls what would come back.
+    #[expect(clippy::mut_from_ref, reason = "of a cell, which nobody else looks into meanwhile")]
+    unsafe fn state(&self) -> &mut State {
+        // SAFETY: by what callers promise, it is the only one.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+impl State {
+    /// A block of the arena; none where it has none of this size left.
+    fn take(&mut self, size: usize) -> Option<*mut u8> {
+        let class = class(size);
+        let first = *self.free.get(class)?;
+        if !first.is_null() {
+            // SAFETY: a block on a list is of nobody else, at least as large as an address, aligned for one, and holds
+            // the address that `give` wrote there.
+            self.free[class] = unsafe { first.cast::<*mut u8>().read() };
+            return Some(first);
+        }
+        let end = self.used + (class + 1) * GRAIN;
+        let block = self.arena.0.get_mut(self.used..end)?.as_mut_ptr();
+        self.used = end;
+        Some(block)
+    }
+
+    fn give(&mut self, block: *mut u8, size: usize) {
+        let list = &mut self.free[class(size)];
+        // SAFETY: whoever had the block gave it back; it is at least as large as an address, and aligned for one.
+        unsafe { block.cast::<*mut u8>().write(*list) };
+        *list = block;
+    }
+
+    fn has(&self, block: *mut u8) -> bool {
+        (block.addr()).wrapping_sub(self.arena.0.as_ptr().addr()) < ARENA
+    }
+}
+
+/// Which size a block of so many bytes has: at least one grain.
+fn class(size: usize) -> usize {
+    size.saturating_sub(1) / GRAIN
+}
+
+// SAFETY: a block of the arena is at least as large as its layout and aligned to a grain, no two that are in use overlap
+// (each is cut off once, and on a list only while it is free), and the same size leads to the same list. All others are
+// wasi-libc's, which gets back what it gave.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: `take` allocates nothing.
+        let state = unsafe { self.state() };
+        if state.configured
+            && layout.align() <= GRAIN
+            && let Some(block) = state.take(layout.size())
+        {
+            return block;
+        }
+        // SAFETY: by what our caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: `has` and `give` allocate nothing.
+        let state = unsafe { self.state() };
+        if state.has(block) {
+            state.give(block, layout.size());
+        } else {
+            // SAFETY: it is not ours, and so wasi-libc's.
+            unsafe { System.dealloc(block, layout) }
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: `has` allocates nothing.
+        if !unsafe { self.state() }.has(block) {
+            // SAFETY: it is not ours, and so wasi-libc's.
+            return unsafe { System.realloc(block, layout, size) };
+        }
+        if class(layout.size()) == class(size) {
+            return block;
+        }
+        // SAFETY: by what our caller promises, the size is one of a layout with this alignment; both blocks are in use and
+        // have as many bytes as are copied.
+        unsafe {
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                ptr::copy_nonoverlapping(block, new, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+            new
+        }
+    }
+}
+
+/// Where the host puts what it hands over: in the place of wasi-libc's own function, which is a weak one.
+///
+/// Before a call, that is what the hook takes: it becomes values of Rust, which come back to [`Allocator::dealloc`]. Within
+/// a call, and before all calls, it may be for wasi-libc's own C code, which frees it by itself.
+///
+/// # Safety
+/// The host keeps to the canonical ABI: `old` is a block of `old_size` bytes of this function, or both are zero.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cabi_realloc(old: *mut u8, old_size: usize, align: usize, size: usize) -> *mut u8 {
+    if size == 0 {
+        return ptr::without_provenance_mut(align);
+    }
+    // SAFETY: alignments of the canonical ABI are 1, 2, 4 and 8, and no memory is so large that rounding up overflows. A
+    // block that is moved goes to whom it came from.
+    let block = unsafe {
+        let layout = Layout::from_size_align_unchecked(size, align);
+        if old_size > 0 {
+            ALLOCATOR.realloc(old, Layout::from_size_align_unchecked(old_size, align), size)
+        } else if ALLOCATOR.state().within {
+            System.alloc(layout)
+        } else {
+            ALLOCATOR.alloc(layout)
+        }
+    };
+    if block.is_null() {
+        std::process::abort();
+    }
+    block
+}
