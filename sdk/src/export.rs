@@ -9,12 +9,11 @@ use crate::{Complaints, Plugin};
 /// Natively it only checks the type, so that the crate's own tests run without WebAssembly.
 #[macro_export]
 macro_rules! plugin {
+    ($plugin:ty) => {
+        $crate::plugin!(@ $plugin, {}, {});
+    };
     ($plugin:ty, streaming) => {
-        $crate::plugin!($plugin);
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            struct Component;
-
+        $crate::plugin!(@ $plugin, {
             ::std::thread_local! {
                 static BODY: ::std::cell::RefCell<::std::option::Option<<$plugin as $crate::Streaming>::Body>> =
                     const { ::std::cell::RefCell::new(::std::option::Option::None) };
@@ -23,10 +22,6 @@ macro_rules! plugin {
             impl $crate::Streams for Component {
                 type Plugin = $plugin;
 
-                fn plugin<R>(run: impl FnOnce(&$plugin) -> R) -> R {
-                    <$plugin as $crate::Instance>::with(run)
-                }
-
                 fn body<R>(
                     run: impl FnOnce(&mut ::std::option::Option<<$plugin as $crate::Streaming>::Body>) -> R,
                 ) -> R {
@@ -34,15 +29,13 @@ macro_rules! plugin {
                 }
             }
 
-    $crate::bindings::chunks::export_chunks!(Component with_types_in $crate::bindings::chunks);
-        };
-        #[cfg(not(target_arch = "wasm32"))]
-        const _: () = {
+            $crate::bindings::chunks::export_chunks!(Component with_types_in $crate::bindings::chunks);
+        }, {
             const fn streams<P: $crate::Streaming>() {}
-            streams::<$plugin>()
-        };
+            streams::<$plugin>();
+        });
     };
-    ($plugin:ty) => {
+    (@ $plugin:ty, { $($component:tt)* }, { $($native:tt)* }) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             struct Component;
@@ -59,18 +52,15 @@ macro_rules! plugin {
                 }
             }
 
-            impl $crate::Instance for $plugin {
-                fn with<R>(run: impl FnOnce(&$plugin) -> R) -> R {
-                    PLUGIN.with(|cell| run(cell.get().expect("the host calls configure first")))
-                }
-            }
-
     $crate::bindings::export_hooks!(Component with_types_in $crate::bindings);
+
+            $($component)*
         };
         #[cfg(not(target_arch = "wasm32"))]
         const _: () = {
             const fn is_plugin<P: $crate::Plugin>() {}
-            is_plugin::<$plugin>()
+            is_plugin::<$plugin>();
+            $($native)*
         };
     };
 }
@@ -82,12 +72,6 @@ pub trait Hooks {
 
     /// Runs with the cell that `configure` fills.
     fn cell<R>(run: impl FnOnce(&std::cell::OnceCell<Self::Plugin>) -> R) -> R;
-}
-
-/// The one plugin of a component. Implemented by [`plugin!`].
-pub trait Instance {
-    /// Runs with it, once it is configured.
-    fn with<R>(run: impl FnOnce(&Self) -> R) -> R;
 }
 
 impl<H: Hooks> wit::Guest for H {
@@ -131,7 +115,7 @@ impl<H: Hooks> wit::Guest for H {
     }
 }
 
-fn configured<H: Hooks, R>(run: impl FnOnce(&H::Plugin) -> R) -> R {
+pub(crate) fn configured<H: Hooks, R>(run: impl FnOnce(&H::Plugin) -> R) -> R {
     // The host configures an instance before any other call; if it ever did not, a trap is the right answer.
     crate::allocator::within(|| H::cell(|cell| run(cell.get().expect("the host calls configure first"))))
 }

@@ -67,7 +67,7 @@ pub mod units;
 
 pub use edits::{BodyFlow, Edits, Flow, Problem};
 #[doc(hidden)]
-pub use export::{Hooks, Instance};
+pub use export::Hooks;
 pub use interest::{Interest, RequestInterest, ResponseInterest};
 pub use message::{Request, ResponseHead};
 #[doc(hidden)]

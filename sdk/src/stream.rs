@@ -4,7 +4,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::bindings::chunks::exports::tollgate::plugin::chunks as wit;
 use crate::bindings::tollgate::plugin::http::Header;
-use crate::{Plugin, Problem};
+use crate::export::configured;
+use crate::{Hooks, Plugin, Problem};
 
 /// A plugin that works on bodies piece by piece, however long they are. Made a component by `plugin!(Name, streaming)`.
 ///
@@ -123,21 +124,15 @@ impl From<Option<Passing>> for wit::Passing {
     }
 }
 
-/// Where a component keeps its one plugin, and what that keeps of a body. Implemented by `plugin!`.
-pub trait Streams {
-    /// The plugin.
-    type Plugin: Streaming;
-
-    /// Runs with the plugin.
-    fn plugin<R>(run: impl FnOnce(&Self::Plugin) -> R) -> R;
-
+/// Where a component keeps what its plugin keeps of a body. Implemented by `plugin!`.
+pub trait Streams: Hooks<Plugin: Streaming> {
     /// Runs with what is kept of a body.
     fn body<R>(run: impl FnOnce(&mut Option<<Self::Plugin as Streaming>::Body>) -> R) -> R;
 }
 
 impl<S: Streams> wit::Guest for S {
     fn wants() -> wit::Wanted {
-        let wants = S::plugin(Streaming::wants);
+        let wants = configured::<S, _>(Streaming::wants);
         wit::Wanted { request: wants.request.into(), response: wants.response.into() }
     }
 
@@ -153,7 +148,7 @@ impl<S: Streams> wit::Guest for S {
 fn piece<S: Streams>(direction: Direction, chunk: wit::Chunk) -> wit::ChunkFlow {
     let (first, memo) = (chunk.first, chunk.memo);
     let chunk = Chunk { bytes: chunk.bytes, last: chunk.last, trailers: read(chunk.trailers) };
-    S::plugin(|plugin| {
+    configured::<S, _>(|plugin| {
         S::body(|kept| {
             if first {
                 *kept = None;

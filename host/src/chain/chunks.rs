@@ -165,7 +165,8 @@ impl Passage {
             }
             let piece = if self.again { Bytes::new() } else { self.rest.split_to(self.rest.len().min(MAX_PIECE)) };
             match self.lead(piece).await {
-                Ok(bytes) if bytes.is_empty() => {}
+                // What keeps much back must not keep the worker.
+                Ok(bytes) if bytes.is_empty() => tokio::task::yield_now().await,
                 Ok(bytes) => return Some(Ok(Frame::data(bytes))),
                 Err(reason) => return Some(Err(BodyError::Plugin(reason))),
             }
