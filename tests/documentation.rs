@@ -247,10 +247,10 @@ fn the_front_page() {
 }
 
 #[test]
-fn upstreams() {
-    let examples = examples("docs/upstreams.md");
-    assert!(examples.len() > 1, "{examples:?}");
-    for example in examples {
+fn upstreams_and_protocols() {
+    let pages = ["docs/upstreams.md", "docs/protocols.md"].map(examples);
+    assert!(pages.iter().all(|examples| examples.len() > 1), "{pages:?}");
+    for example in pages.concat() {
         let names = example.lines().filter_map(|line| line.strip_prefix("[upstream.")?.strip_suffix(']'));
         let routes: String = names
             .filter(|_| !example.contains("[route."))

@@ -31,6 +31,8 @@ mod configuration;
 mod under_load;
 // Several servers behind one name: balancing, retries, health.
 mod upstreams;
+// What plugins saw, kept and run again.
+mod recording;
 // Other people's servers and clients.
 mod peers;
 // The end of a server.
@@ -39,6 +41,10 @@ mod drain;
 mod tls;
 // Many requests on one connection.
 mod http2;
+// Connections that go on with another protocol.
+mod upgrades;
+// Upstreams that speak HTTP/2, and gRPC from end to end.
+mod backends;
 // Bytes that mean one thing to us and another to the server behind us.
 mod framing;
 // The same bytes to nginx and to hyper, and where they see other requests in them.

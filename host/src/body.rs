@@ -50,6 +50,8 @@ pub enum BodyError {
     TooLarge,
     /// A plugin on its way refused it, or failed.
     Plugin(Reason),
+    /// Whoever it was for left.
+    Left,
     /// The sender broke off, or its framing is malformed.
     Broken(Box<dyn StdError + Send + Sync>),
 }
@@ -305,7 +307,7 @@ impl BodyError {
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge => Reason::BodyTooLarge,
             Self::Plugin(reason) => reason.clone(),
-            Self::Broken(_) => Reason::BadBody,
+            Self::Left | Self::Broken(_) => Reason::BadBody,
         }
     }
 
@@ -316,6 +318,7 @@ impl BodyError {
             Self::Idle | Self::Slow => Reason::UpstreamIdle,
             Self::Late => Reason::TotalTimeout,
             Self::Plugin(reason) => reason.clone(),
+            Self::Left => Reason::ClientGone,
             Self::TooLarge | Self::Broken(_) => Reason::UpstreamBody,
         }
     }
@@ -329,6 +332,7 @@ impl fmt::Display for BodyError {
             Self::Late => f.write_str("the body did not end in the time of the exchange"),
             Self::TooLarge => f.write_str("the body is too large"),
             Self::Plugin(reason) => write!(f, "a plugin ended the body: {reason}"),
+            Self::Left => f.write_str("whoever it was for left"),
             Self::Broken(cause) => {
                 write!(f, "the body broke off: {cause}")?;
                 let mut cause: &dyn StdError = &**cause;

@@ -184,12 +184,15 @@ async fn pass(
             set.map_err(|error| LoadError::Failed(format!("the entry {key:?} of the store {name:?}: {error}")))?;
         }
     }
-    let scene =
-        Scene { now: case.now, http: Some(Arc::new(Script(Mutex::new(case.http.iter().map(scripted).collect())))) };
+    let scene = Scene {
+        now: case.now,
+        http: Some(Arc::new(Script(Mutex::new(case.http.iter().map(scripted).collect())))),
+        played: None,
+    };
     let plugin = Arc::new(Plugin::load_in(engine, component, &case.plugin, &stores, &scene).await?);
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
-    let link = Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name) };
+    let link = Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name), tap: None };
     let chain = Chain::new(vec![link], true);
     pool.warm().await;
     let mut seen = None;

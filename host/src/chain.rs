@@ -20,8 +20,10 @@ use crate::error::{Audience, Error, Problem, Reason};
 use crate::metrics::{self, PluginError, PluginMetrics};
 use crate::plugin::{
     Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Pool, Refusal, Refused, Sight,
-    describe_new_body, edit_request, edit_response, refusal, whole,
+    describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
+    refusal, whole,
 };
+use crate::recording::{self, Call, Recordings, Tap};
 use crate::request_id::RequestId;
 
 /// The ordered plugins of a route, with this worker's instances.
@@ -39,6 +41,8 @@ pub struct Link {
     pub pool: Rc<Pool>,
     /// Its counts in this route.
     pub metrics: Arc<PluginMetrics>,
+    /// Who records what it sees and answers; none where nobody does.
+    pub tap: Option<Tap>,
 }
 
 /// One request's trip through a chain.
@@ -54,6 +58,7 @@ pub struct Pass<'a> {
     memos: Vec<Option<Bytes>>,
     /// What a plugin says of the request's body while that goes to the upstream.
     refused: Option<chunks::Refused>,
+    recordings: Recordings,
 }
 
 /// Who asks, for what, and in which form an error is written.
@@ -113,6 +118,7 @@ impl Chain {
             reached: 0,
             memos: Vec::new(),
             refused: None,
+            recordings: Recordings::default(),
         }
     }
 }
@@ -210,10 +216,12 @@ impl Pass<'_> {
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap, mut chunks) = S::wanted(sight);
         if calls {
-            let flow = head.call(self, index).await;
-            let outcome = flow.and_then(|flow| self.obey(link, flow, None, head, body));
+            let mut call = self.listen(index, S::HOOK);
+            let flow = head.call(self, index, call.as_deref_mut()).await;
+            self.heard(index, call, watch, &flow, outcome);
+            let done = flow.and_then(|flow| self.obey(link, flow, None, head, body));
             link.metrics.called(S::HOOK, watch.lap());
-            match outcome {
+            match done {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
                         cap = None;
@@ -222,7 +230,7 @@ impl Pass<'_> {
                     self.remember(index, applied);
                 }
                 Ok(Outcome::Stop(response)) => return Ok(Some(response)),
-                Err(failure) => return self.forgive(link, failure).map(|()| None),
+                Err(failure) => return self.forgive(index, failure).map(|()| None),
             }
         }
         if chunks != Chunks::Unseen {
@@ -238,16 +246,18 @@ impl Pass<'_> {
         *body = Body::from(bytes.clone());
         // The body may have been waited for.
         *watch = Watch::start();
-        let flow = head.call_with_body(self, index, bytes).await;
-        let outcome = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
+        let mut call = self.listen(index, S::BODY_HOOK);
+        let flow = head.call_with_body(self, index, bytes, call.as_deref_mut()).await;
+        self.heard(index, call, watch, &flow, outcome_with_body);
+        let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
         link.metrics.called(S::BODY_HOOK, watch.lap());
-        match outcome {
+        match done {
             Ok(Outcome::Go(applied)) => {
                 self.remember(index, applied);
                 Ok(None)
             }
             Ok(Outcome::Stop(response)) => Ok(Some(response)),
-            Err(failure) => self.forgive(link, failure).map(|()| None),
+            Err(failure) => self.forgive(index, failure).map(|()| None),
         }
     }
 
@@ -334,11 +344,101 @@ impl Pass<'_> {
     }
 
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
-    fn forgive(&self, link: &Link, failure: Failure) -> Result<(), Error> {
+    fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
+        let link = &self.chain.links[index];
+        if link.tap.is_some() {
+            self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
+        }
         link.failed(&failure, &self.caller.request_id);
         match link.pool.plugin.on_failure {
             OnFailure::Open => Ok(()),
             OnFailure::Closed => Err(Error::because(link.reason(failure.kind), failure.detail)),
+        }
+    }
+
+    /// A call begins; none where nobody records it.
+    fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Call>> {
+        let tap = self.chain.links[index].tap.as_ref()?;
+        self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str())
+    }
+
+    /// A call that was recorded has ended.
+    fn heard<F>(
+        &mut self,
+        index: usize,
+        call: Option<Box<Call>>,
+        watch: &Watch,
+        flow: &Result<F, Failure>,
+        outcome: fn(&F) -> recording::Outcome,
+    ) {
+        let Some(mut call) = call else { return };
+        call.took_us = u64::try_from(watch.0.elapsed().as_micros()).unwrap_or(u64::MAX);
+        call.outcome = match flow {
+            Ok(flow) => outcome(flow),
+            Err(failure) => failure.into(),
+        };
+        self.recordings.end(index, *call);
+    }
+
+    /// Makes a call of the first plugin that was recorded, with what it saw then and with its own memo.
+    ///
+    /// # Errors
+    /// What of the recording can be no head. The file is not to be trusted.
+    pub(crate) async fn again(&mut self, call: &Call) -> Result<recording::Outcome, String> {
+        let wrong = |error: http::Error| format!("it is no head: {error}");
+        let body = call.body.clone().map(Bytes::from);
+        match &call.input {
+            recording::Input::Request { method, path, query, headers, attributes, .. } => {
+                self.attributes = attributes.iter().cloned().collect();
+                let target = match query {
+                    Some(query) => format!("{path}?{query}"),
+                    None => path.clone(),
+                };
+                let method = if method.is_empty() { "GET" } else { method };
+                let target = if target.is_empty() { "/" } else { &target };
+                let mut request = Request::builder().method(method).uri(target);
+                for (name, value) in headers {
+                    request = request.header(name, &value[..]);
+                }
+                let (mut head, ()) = request.body(()).map_err(wrong)?.into_parts();
+                Ok(self.call_again(&mut head, body).await)
+            }
+            recording::Input::Response { status, headers, attributes } => {
+                self.attributes = attributes.iter().cloned().collect();
+                let mut response = Response::builder().status(*status);
+                for (name, value) in headers {
+                    response = response.header(name, &value[..]);
+                }
+                let (mut head, ()) = response.body(()).map_err(wrong)?.into_parts();
+                Ok(self.call_again(&mut head, body).await)
+            }
+            recording::Input::None => Err("it has no head".to_owned()),
+        }
+    }
+
+    async fn call_again<S: Side>(&mut self, head: &mut S, body: Option<Bytes>) -> recording::Outcome {
+        let Some(link) = self.chain.links.first() else { return recording::Outcome::None };
+        let (calls, cap, _) = S::wanted(&link.pool.plugin.sight);
+        let flow = match body {
+            // A hook that is not called changes nothing.
+            None if !calls => return recording::Outcome::Continue,
+            None => head.call(self, 0, None).await.map(|flow| (outcome(&flow), flow, None)),
+            Some(_) if cap.is_none() => return recording::Outcome::Continue,
+            Some(body) => head.call_with_body(self, 0, body, None).await.map(|flow| {
+                let outcome = outcome_with_body(&flow);
+                let (flow, body) = split(flow);
+                (outcome, flow, body)
+            }),
+        };
+        let obeyed = flow
+            .and_then(|(outcome, flow, new)| Ok((outcome, self.obey(link, flow, new, head, &mut Body::default())?)));
+        match obeyed {
+            Ok((outcome, Outcome::Go(applied))) => {
+                self.remember(0, applied);
+                outcome
+            }
+            Ok((outcome, Outcome::Stop(_))) => outcome,
+            Err(failure) => (&failure).into(),
         }
     }
 
@@ -397,9 +497,16 @@ trait Side {
     /// Whether the hook for heads is called, up to which length the one for bodies, and for what the one for chunks.
     fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks);
 
-    async fn call(&self, pass: &Pass<'_>, index: usize) -> Result<bindings::Flow, Failure>;
+    /// Calls the hook; what it is given and told goes to `call`, too.
+    async fn call(&self, pass: &Pass<'_>, index: usize, call: Option<&mut Call>) -> Result<bindings::Flow, Failure>;
 
-    async fn call_with_body(&self, pass: &Pass<'_>, index: usize, body: Bytes) -> Result<bindings::BodyFlow, Failure>;
+    async fn call_with_body(
+        &self,
+        pass: &Pass<'_>,
+        index: usize,
+        body: Bytes,
+        call: Option<&mut Call>,
+    ) -> Result<bindings::BodyFlow, Failure>;
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused>;
 
@@ -420,15 +527,34 @@ impl Side for request::Parts {
         (sight.on_request, sight.request_body, sight.request_chunks)
     }
 
-    async fn call(&self, pass: &Pass<'_>, index: usize) -> Result<bindings::Flow, Failure> {
+    async fn call(
+        &self,
+        pass: &Pass<'_>,
+        index: usize,
+        mut call: Option<&mut Call>,
+    ) -> Result<bindings::Flow, Failure> {
         let pool = &pass.chain.links[index].pool;
-        pool.on_request((pool.plugin.sight.request.request(&pass.head(self)),)).await
+        let see = &pool.plugin.sight.request;
+        if let Some(call) = call.as_deref_mut() {
+            call.input = input_of_request(&pass.head(self), see);
+        }
+        pool.on_request((see.request(&pass.head(self)),), call).await
     }
 
-    async fn call_with_body(&self, pass: &Pass<'_>, index: usize, body: Bytes) -> Result<bindings::BodyFlow, Failure> {
+    async fn call_with_body(
+        &self,
+        pass: &Pass<'_>,
+        index: usize,
+        body: Bytes,
+        mut call: Option<&mut Call>,
+    ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.chain.links[index].pool;
-        let head = pool.plugin.sight.request.request(&pass.head(self));
-        pool.on_body(BodyCall::Request((head, body, pass.memo(index)))).await
+        let see = &pool.plugin.sight.request;
+        if let Some(call) = call.as_deref_mut() {
+            call.input = input_of_request(&pass.head(self), see);
+            call.body = Some(body.to_vec());
+        }
+        pool.on_body(BodyCall::Request((see.request(&pass.head(self)), body, pass.memo(index))), call).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
@@ -457,16 +583,34 @@ impl Side for response::Parts {
         (sight.on_response, sight.response_body, sight.response_chunks)
     }
 
-    async fn call(&self, pass: &Pass<'_>, index: usize) -> Result<bindings::Flow, Failure> {
+    async fn call(
+        &self,
+        pass: &Pass<'_>,
+        index: usize,
+        mut call: Option<&mut Call>,
+    ) -> Result<bindings::Flow, Failure> {
         let pool = &pass.chain.links[index].pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        pool.on_response((head, pass.memo(index))).await
+        if let Some(call) = call.as_deref_mut() {
+            call.input = input_of_response(&head);
+        }
+        pool.on_response((head, pass.memo(index)), call).await
     }
 
-    async fn call_with_body(&self, pass: &Pass<'_>, index: usize, body: Bytes) -> Result<bindings::BodyFlow, Failure> {
+    async fn call_with_body(
+        &self,
+        pass: &Pass<'_>,
+        index: usize,
+        body: Bytes,
+        mut call: Option<&mut Call>,
+    ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.chain.links[index].pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        pool.on_body(BodyCall::Response((head, body, pass.memo(index)))).await
+        if let Some(call) = call.as_deref_mut() {
+            call.input = input_of_response(&head);
+            call.body = Some(body.to_vec());
+        }
+        pool.on_body(BodyCall::Response((head, body, pass.memo(index))), call).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
@@ -500,6 +644,12 @@ fn split(flow: bindings::BodyFlow) -> (bindings::Flow, Option<Vec<u8>>) {
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         Self { kind: FailureKind::Output, detail: refused.0 }
+    }
+}
+
+impl From<&Failure> for recording::Outcome {
+    fn from(failure: &Failure) -> Self {
+        Self::Fail { kind: PluginError::from(failure.kind).as_str().to_owned(), detail: failure.detail.clone() }
     }
 }
 

@@ -5,6 +5,7 @@ mod inspect;
 mod key;
 mod new;
 mod plugins;
+mod replay;
 mod run;
 mod test;
 
@@ -95,6 +96,8 @@ enum PluginCommand {
     },
     /// Run cases on the engine that serves: exit status 0 all passed, 1 some did not, 2 could not read
     Test(test::Asked),
+    /// Run what was recorded with another build: exit status 0 the same, 1 something differs, 2 could not run
+    Replay(replay::Asked),
 }
 
 #[derive(Subcommand)]
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Some(Command::Plugin(PluginCommand::Inspect { file, json, schema })) => inspect::inspect(&file, json, schema),
         Some(Command::Plugin(PluginCommand::New { name, language })) => new::new(&name, language),
         Some(Command::Plugin(PluginCommand::Test(asked))) => test::test(&asked),
+        Some(Command::Plugin(PluginCommand::Replay(asked))) => replay::replay(&asked),
         Some(Command::Key(KeyCommand::New { consumer })) => key::new(&consumer),
     }
 }

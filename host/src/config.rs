@@ -19,6 +19,7 @@ mod place;
 mod plugin;
 mod problem;
 mod reader;
+mod record;
 mod route;
 mod secrets;
 mod syntax;
@@ -43,6 +44,7 @@ pub use parse::load;
 pub use place::{Place, Places};
 pub use problem::{Note, Problem, Problems, Severity};
 pub use reader::Key;
+pub use record::PluginRecord;
 pub use secrets::Secrets;
 
 /// One whole configuration, checked.
@@ -181,6 +183,8 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
     pub slow_start: Duration,
+    /// What is spoken with its endpoints. Default [`UpstreamProtocol::Http1`].
+    pub protocol: UpstreamProtocol,
     /// Sends the client's `Host` rather than the endpoint's authority. Default false.
     pub preserve_host: bool,
     /// How endpoints with TLS are verified.
@@ -251,6 +255,18 @@ impl Default for Connections {
             requests: None,
         }
     }
+}
+
+/// What is spoken with the endpoints of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS.
+    Http2,
+    /// With TLS what the endpoint chooses, HTTP/2 rather; else HTTP/1.1.
+    Auto,
 }
 
 /// A name that stands for endpoints (SRV).
@@ -460,6 +476,8 @@ pub struct PluginSpec {
     pub limits: PluginLimits,
     /// Which capabilities it may import.
     pub grant: Grant,
+    /// Which of its passes are recorded; none where none is.
+    pub record: Option<PluginRecord>,
 }
 
 impl PluginSpec {
@@ -475,6 +493,7 @@ impl PluginSpec {
             isolation: Isolation::Pooled,
             limits: PluginLimits::default(),
             grant: Grant::default(),
+            record: None,
         }
     }
 }
@@ -544,6 +563,14 @@ pub struct HttpOrigin {
     pub roots: Option<PathBuf>,
 }
 
+impl HttpOrigin {
+    /// The origin that is written so, such as `https://idp.example.com`; none where it is none.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        Some(Self { endpoint: address::endpoint(text).ok()?, addresses: Vec::new(), roots: None })
+    }
+}
+
 /// A match, a chain, an upstream.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -569,6 +596,10 @@ pub struct Route {
     pub rewrite: Option<Rewrite>,
     /// The longest request body, else 413. Default 1 MiB; `"unlimited"` is written `None`.
     pub body_size: Option<u64>,
+    /// Protocols that connections may go on with, in lower case. Default: none.
+    pub upgrade: Vec<String>,
+    /// Whether its bodies go on for long. Default false.
+    pub streaming: bool,
 }
 
 impl Route {

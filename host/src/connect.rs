@@ -8,6 +8,7 @@
 mod arriving;
 pub mod dns;
 mod exchange;
+mod http2;
 mod live;
 mod names;
 mod outbound;
@@ -15,6 +16,7 @@ mod room;
 mod sending;
 mod target;
 mod trust;
+mod tunnel;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,7 +26,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Connections, Endpoint};
+use crate::config::{Connections, Endpoint, UpstreamProtocol};
 
 use dns::Resolver;
 use names::Lookup;
@@ -63,6 +65,8 @@ pub struct Use<'a> {
     pub resolve: Option<Duration>,
     /// Where they are counted, if anywhere.
     pub counts: Option<Counts>,
+    /// What is spoken over them.
+    pub protocol: UpstreamProtocol,
 }
 
 /// What is known about one exchange, also when it fails. The caller logs and counts it.

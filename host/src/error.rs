@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, header};
 
-pub use problem::{Audience, Problem};
+pub use problem::{Audience, Problem, grpc_trailers};
 pub use reason::Reason;
 
 /// A request that ends badly: the reason, and what only the operator may read about it.

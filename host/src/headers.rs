@@ -10,6 +10,8 @@ mod forwarding;
 mod kinds;
 mod via;
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -124,6 +126,26 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
         return false;
     };
     kind.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+/// How long the client of a gRPC call waits for its end: up to eight digits and a unit. What is none of that says nothing.
+#[must_use]
+pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("grpc-timeout").filter(|_| is_grpc(headers))?.as_bytes();
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = str::from_utf8(digits).ok()?.parse().ok()?;
+    match unit {
+        b'H' => Some(Duration::from_secs(number * 3600)),
+        b'M' => Some(Duration::from_secs(number * 60)),
+        b'S' => Some(Duration::from_secs(number)),
+        b'm' => Some(Duration::from_millis(number)),
+        b'u' => Some(Duration::from_micros(number)),
+        b'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
 }
 
 /// Removes what a client may not say of itself: who it is, how it came, and what other programs believe without asking.

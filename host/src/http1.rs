@@ -4,7 +4,8 @@
 //! written anew and never copied. In reading order: where a head ends and what it says ([`head`]; `shape`
 //! makes the same of heads that come again, faster), where its body ends
 //! ([`framing`]), the body itself ([`body`], [`chunked`]), and how heads are written ([`write`]). None of these touches a
-//! socket; [`wire`] does, and [`incoming`] hands the body of a request to whoever reads it.
+//! socket; [`wire`] does, and [`incoming`] hands the body of a request to whoever reads it. [`upgrade`] is how a connection
+//! goes on with another protocol.
 
 pub mod body;
 pub mod chunked;
@@ -12,5 +13,6 @@ pub mod framing;
 pub mod head;
 pub mod incoming;
 mod shape;
+pub mod upgrade;
 pub mod wire;
 pub mod write;

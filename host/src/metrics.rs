@@ -62,7 +62,11 @@ pub struct PluginMetrics {
 
 /// Instances of one plugin, in all workers.
 #[derive(Debug, Default)]
-pub struct PluginInstances(Mutex<Vec<Weak<WorkerInstances>>>);
+pub struct PluginInstances {
+    workers: Mutex<Vec<Weak<WorkerInstances>>>,
+    /// Of passes: those that were written, and those that were not.
+    recordings: [Counter; 2],
+}
 
 /// Instances of one plugin in one worker, which alone writes them: they change twice in each call, and workers share
 /// nothing on that path.
@@ -250,22 +254,32 @@ impl PluginInstances {
     /// A worker's part, which counts as long as it exists.
     pub fn worker(&self) -> Arc<WorkerInstances> {
         let part = Arc::new(WorkerInstances::default());
-        let mut parts = lock(&self.0);
+        let mut parts = lock(&self.workers);
         parts.retain(|part| part.strong_count() > 0);
         parts.push(Arc::downgrade(&part));
         part
     }
 
+    /// Counts a pass that was recorded.
+    pub fn recording_written(&self) {
+        self.recordings[0].inc();
+    }
+
+    /// Counts a pass that should have been recorded, and was not.
+    pub fn recording_dropped(&self) {
+        self.recordings[1].inc();
+    }
+
     /// Those in use, and those idle.
     fn sums(&self) -> (i64, i64) {
-        let parts: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        let parts: Vec<_> = lock(&self.workers).iter().filter_map(Weak::upgrade).collect();
         let sum = |of: fn(&WorkerInstances) -> &AtomicI64| parts.iter().map(|part| of(part).load(Relaxed)).sum();
         (sum(|part| &part.in_use), sum(|part| &part.idle))
     }
 
     /// The most memory that an instance had, in bytes.
     fn memory(&self) -> i64 {
-        let parts: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        let parts: Vec<_> = lock(&self.workers).iter().filter_map(Weak::upgrade).collect();
         parts.iter().map(|part| part.memory.load(Relaxed)).max().unwrap_or(0)
     }
 }

@@ -13,6 +13,7 @@ mod instance;
 mod interest;
 mod library;
 mod pool;
+mod recorded;
 mod state;
 mod wasi;
 
@@ -35,6 +36,7 @@ pub(crate) use interest::{Chunks, Sight};
 pub use library::{BUILT_IN, Change, Library, Report};
 pub use pool::Pool;
 pub(crate) use pool::{BodyCall, Held};
+pub(crate) use recorded::{about, input_of_request, input_of_response, outcome, outcome_with_body};
 use state::Grounds;
 
 use crate::capability::limiter::{Limiter, Sizes};
@@ -42,6 +44,7 @@ use crate::capability::log::PluginLog;
 use crate::capability::{http_client, kv};
 use crate::config::{Grant, Isolation, OnFailure, PluginLimits, PluginSpec};
 use crate::metrics::Metrics;
+use crate::recording::Played;
 
 /// The least time that `configure` is given, whatever a hook call may take.
 const CONFIGURE_TIME: Duration = Duration::from_secs(1);
@@ -84,6 +87,8 @@ pub struct Scene {
     pub now: Option<SystemTime>,
     /// What answers its requests; none for the network.
     pub http: Option<Arc<http_client::Script>>,
+    /// What its capabilities say; none for what they answer.
+    pub played: Option<Played>,
 }
 
 /// Empty ones, which nobody else has.
@@ -153,6 +158,7 @@ impl Plugin {
             http: http.map_err(|error| LoadError::Roots(error.to_string()))?,
             custom: stores.metrics.custom(&spec.name),
             now: scene.now,
+            played: scene.played.clone(),
         };
         Ok(Self {
             name: spec.name.as_str().into(),

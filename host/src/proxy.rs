@@ -1,9 +1,11 @@
 //! The straight line: route → chain → upstream → chain.
 
 mod destination;
+mod grpc;
 mod mirror;
 mod record;
 mod snapshot;
+mod upgrade;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -27,6 +29,7 @@ use crate::hide::Public;
 use crate::metrics::RouteMetrics;
 use crate::path;
 use crate::plugin::Pool;
+use crate::recording::Tap;
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrite;
 use crate::router::{Asked, NoRoute};
@@ -38,6 +41,7 @@ use destination::{Destination, Destinations};
 use mirror::Mirror;
 use record::{Closing, Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
+use upgrade::Upgrade;
 
 /// A worker's side of a snapshot: its own instances and connections around what is shared. A request keeps the one that
 /// it began with.
@@ -59,6 +63,8 @@ struct Route {
     metrics: Arc<RouteMetrics>,
     body_size: Option<u64>,
     rewrite: Option<Rewrite>,
+    /// Protocols that connections may go on with.
+    upgrade: Vec<String>,
 }
 
 impl Proxy {
@@ -87,7 +93,12 @@ impl Proxy {
         let to = |name: &String| upstreams[name.as_str()].clone();
         let route = |route: &config::Route| {
             let metrics = snapshot.metrics.route(&route.name);
-            let link = |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name) };
+            let tap = |name: &String| {
+                let recorder = snapshot.recorders.get(name)?.clone();
+                Some(Tap { recorder, route: route.name.as_str().into() })
+            };
+            let link =
+                |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name), tap: tap(name) };
             Rc::new(Route {
                 name: route.name.clone(),
                 chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
@@ -100,6 +111,7 @@ impl Proxy {
                 metrics,
                 body_size: route.body_size,
                 rewrite: Rewrite::new(route),
+                upgrade: route.upgrade.clone(),
             })
         };
         let routes = snapshot.config.routes.iter().map(route).collect();
@@ -128,18 +140,20 @@ impl Proxy {
             }
         };
         let audience = Audience::of_request(&request);
+        let grpc = audience.is_grpc() && request.version() == Version::HTTP_2;
         let response = match proxy.admit(&mut request, kinds, peer, listener, entry) {
-            Ok(Admitted { route, client, authority, only_chain }) => {
+            Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 let mut pass = route.chain.begin(caller);
-                proxy.pass(&route, &mut pass, request, only_chain, entry).await
+                proxy.pass(&route, &mut pass, request, (only_chain, upgrade), entry).await
             }
             Err(error) => {
                 entry.fail(&error);
                 error.response(&audience, request_id.as_str()).map(Body::from)
             }
         };
-        unanswered.finish(response)
+        let response = unanswered.finish(response);
+        if grpc { response.map(grpc::with_status) } else { response }
     }
 
     /// What comes before the chain: the head is checked, the client found, the path made canonical, the route chosen.
@@ -185,6 +199,7 @@ impl Proxy {
         };
         origin_form(request.uri_mut(), rewritten);
 
+        let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry)? } else { None };
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
         if let Some(via) = &self.snapshot.via {
@@ -213,7 +228,7 @@ impl Proxy {
                 body => body.observe(Rc::new(Counted(bytes_in.clone()))),
             };
         }
-        Ok(Admitted { route, client, authority: authority.into_string(), only_chain })
+        Ok(Admitted { route, client, authority: authority.into_string(), only_chain, upgrade })
     }
 
     /// The straight line.
@@ -222,12 +237,12 @@ impl Proxy {
         route: &Route,
         pass: &mut Pass<'_>,
         request: Request<Body>,
-        only_chain: Option<Error>,
+        (only_chain, upgrade): (Option<Error>, Option<Upgrade>),
         entry: &mut Entry,
     ) -> Response<Body> {
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
-            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, entry).await,
+            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, upgrade, entry).await,
             (Ok(Flow::Respond(response)), _) => Ok(response),
             (Err(error), _) => Err(error),
         };
@@ -235,7 +250,10 @@ impl Proxy {
             Ok(response) => response,
             Err(error) => pass.fail(error),
         };
-        let mut response = pass.on_response(response).await;
+        let mut response = match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => upgrade::on_response(pass, response).await,
+            _ => pass.on_response(response).await,
+        };
         let Caller { client, scheme, authority, .. } = &pass.caller;
         let public = Public { scheme: client.scheme.unwrap_or(*scheme), authority };
         let leaks = self.snapshot.hidden.apply(response.headers_mut(), public);
@@ -256,6 +274,7 @@ impl Proxy {
         route: &Route,
         caller: &Caller,
         mut request: Request<Body>,
+        upgrade: Option<Upgrade>,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Error> {
         // Ours takes the place of a client's or a plugin's.
@@ -288,11 +307,20 @@ impl Proxy {
         if let Some(mirror) = &route.mirror {
             mirror.look(request.request_mut(), authority, asking);
         }
+        let extended = upgrade.is_some() && request.request().version() == Version::HTTP_2;
+        if let Some(upgrade) = upgrade {
+            upgrade.put_into(request.request_mut());
+        }
         let answer = upstream.send(&mut request, asking, &mut record).await;
         let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
         match answer {
+            // A client of HTTP/2 would take any success for an agreement.
+            Ok(response) if extended && response.status().is_success() => {
+                destination.metrics.answered(&method, response.status(), took);
+                Err(Error::because(Reason::UpstreamProtocol, "did not agree to go on with another protocol"))
+            }
             Ok(mut response) => {
                 if let Some(rewrite) = &route.rewrite {
                     rewrite.response(response.headers_mut(), &upstream.config().endpoints);
@@ -356,6 +384,8 @@ struct Admitted {
     authority: String,
     /// What a preflight gets where the chain lets it pass: the route takes the method that it asks about, not its own.
     only_chain: Option<Error>,
+    /// What the client offers and the route allows.
+    upgrade: Option<Upgrade>,
 }
 
 fn target(path: String, query: Option<&str>) -> Result<PathAndQuery, Error> {

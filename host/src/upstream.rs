@@ -28,6 +28,7 @@ use crate::config::{self, Balance, Endpoint, HashKey};
 use crate::connect::{self, Connector, Outbound, Target, Times, is_idempotent};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::headers;
 use crate::random::Random;
 
 pub use crate::connect::Record;
@@ -123,7 +124,8 @@ impl Upstream {
         }
         let mut asked = Asked::default();
         let mut tries = Tries::default();
-        let total = after(begun, config.timeouts.total);
+        let call = call_time(request.request()).map(|time| after(begun, time));
+        let total = after(begun, config.timeouts.total).min(call.unwrap_or_else(|| after(begun, Duration::MAX)));
         loop {
             let Some((place, probe)) = self.pick(&wish, &asked, now, harmless) else {
                 return Err(Reason::UpstreamUnavailable.into());
@@ -136,7 +138,7 @@ impl Upstream {
             record.endpoint = Some(place);
             record.asked += 1;
             let head_by = config.timeouts.once.map(|once| after(now, once));
-            let times = Times { begun: now, total, head_by };
+            let times = Times { begun: now, total, head_by, call };
             let outcome = target.send(request, &config.timeouts, times, record).await;
             if let (Balance::PeakEwma, Some(took)) = (&config.balance, record.head) {
                 latency.measured(took, now + took);
@@ -255,6 +257,11 @@ impl Upstream {
         let sight = Sighting { upstream: self, asked, now, worst: State::Up };
         (0..self.peers.len()).any(|place| sight.is_open(place))
     }
+}
+
+/// How long a client of gRPC waits for the end of its call. Calls have a body.
+fn call_time(request: &Request<Body>) -> Option<Duration> {
+    if matches!(request.body(), Body::Empty) { None } else { headers::grpc_timeout(request.headers()) }
 }
 
 /// Where a request would like to go.

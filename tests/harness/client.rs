@@ -86,6 +86,13 @@ impl Client {
         String::from_utf8_lossy(&rest).into_owned()
     }
 
+    /// The next bytes, so many.
+    pub(crate) fn take(&mut self, length: usize) -> String {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).expect("bytes in time");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Says that nothing more is sent.
     pub(crate) fn end(&mut self) {
         self.0.get_ref().socket().shutdown(Shutdown::Write).expect("an open connection");

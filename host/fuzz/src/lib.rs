@@ -13,5 +13,6 @@ pub mod hide;
 pub mod json;
 pub mod names;
 pub mod path;
+pub mod recording;
 pub mod schema;
 pub mod xml;

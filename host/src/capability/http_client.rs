@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
-use crate::config::{Connections, Endpoint, HttpOrigin, UpstreamTimeouts, UpstreamTls};
+use crate::config::{Connections, Endpoint, HttpOrigin, UpstreamProtocol, UpstreamTimeouts, UpstreamTls};
 use crate::connect::{Connector, Failed, Outbound, Record, Target, Times, Trust, Use};
 use crate::deadline::after;
 use crate::error::{Error as Failure, Reason};
@@ -52,7 +52,7 @@ const IDLE: usize = 8;
 const KEPT: usize = 64;
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// The configuration does not grant this origin.
     NotGranted,
@@ -232,7 +232,7 @@ impl Outgoing {
         let timeouts =
             UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time, once: None };
         let begun = Instant::now();
-        let times = Times { begun, total: after(begun, time), head_by: None };
+        let times = Times { begun, total: after(begun, time), head_by: None, call: None };
         let mut request = Outbound::new(request);
         let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
         for address in self.resolve(&origin.granted).await? {
@@ -273,7 +273,9 @@ impl Outgoing {
     fn target(&self, origin: &Origin, address: IpAddr) -> Rc<Target> {
         let endpoint = Endpoint { host: address.to_string(), ..origin.granted.endpoint.clone() };
         let connections = Connections { idle: IDLE, ..Connections::default() };
-        let used = Use { trust: origin.trust.as_ref(), connections, resolver: None, resolve: None, counts: None };
+        let protocol = UpstreamProtocol::Http1;
+        let trust = origin.trust.as_ref();
+        let used = Use { trust, connections, resolver: None, resolve: None, counts: None, protocol };
         let target = self.connector.target(&endpoint, &used);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));

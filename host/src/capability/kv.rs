@@ -46,7 +46,7 @@ impl Default for Quota {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// A key or a value longer than the quota allows.
     TooLarge,

@@ -114,7 +114,7 @@ pub struct Standing {
 }
 
 /// Why there is no bucket, or no answer from one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// A window that cannot be, and why.
     InvalidWindow(String),

@@ -9,15 +9,19 @@ use tracing::Level;
 
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
+use super::record::PassShare;
 use super::route::rewrite::Template;
 use super::upstream::values::{
     BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
 };
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
-    Priority, Pseudonym, Reference, Size, Text,
+    Priority, ProtocolName, Pseudonym, Reference, Size, Text,
 };
-use super::{AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores};
+use super::{
+    AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores,
+    UpstreamProtocol,
+};
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
 #[must_use]
@@ -179,6 +183,9 @@ table! {
         "sticky" sticky: Sticky,
         /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
         "slow-start" slow_start: Duration,
+        /// What is spoken with endpoints: `"http1"`, `"http2"` (with prior knowledge where there is no TLS), or `"auto"`:
+        /// with TLS HTTP/2 where the endpoint has it, else HTTP/1.1. gRPC needs HTTP/2. Default `"http1"`.
+        "protocol" protocol: UpstreamProtocol,
         /// Sends the client's `Host` rather than the endpoint's. Default false.
         "preserve-host" preserve_host: bool,
         /// Replaces the bodies of 5xx responses. Default true.
@@ -383,6 +390,25 @@ table! {
         "limits" limits: PluginLimits,
         /// Which capabilities it may import beside `log`, `limiter`, `crypto` and `metrics`, which all plugins have.
         "grant" grant: Grant,
+        /// Records what it sees and answers, to be run again with `tollgate plugin replay`. Default: nothing is.
+        "record" record: Record,
+    }
+}
+
+table! {
+    /// `record` of a plugin: which of its passes are written to files, without credentials.
+    "a table" "{ share = \"1%\" }"
+    pub(crate) struct Record {
+        /// How many of the passes, drawn: `"0.0001%"` to `"100%"`. Default: none.
+        "share" share: PassShare,
+        /// Whether passes in which it fails (traps, runs too long and so on) are written always. Default false.
+        "failures" failures: bool,
+        /// Where the files go, `NAME.tollrec` for each plugin. Default `"recordings"`.
+        "directory" directory: FilePath,
+        /// The size of a file, 64KiB to 1GiB, after which another one is begun. Default `"16MiB"`.
+        "size" size: Size,
+        /// How many files of one plugin are kept, 1 to 100; older ones are removed. Default 4.
+        "files" files: Count,
     }
 }
 
@@ -471,6 +497,13 @@ table! {
         "body-size" body_size: BodySize,
         /// `"keep"` lets `%2F` in paths through as it is; `"reject"` answers 400. Default `"reject"`.
         "encoded-slash" encoded_slash: EncodedSlash,
+        /// Protocols that connections may go on with when the upstream agrees (`101 Switching Protocols`). From then on
+        /// bytes pass both ways, and `timeouts.idle` of the upstream is the one limit. No plugin of the chain may ask
+        /// for bodies. Default: none, and `Upgrade` is ignored.
+        "upgrade" upgrade: Vec<At<ProtocolName>>,
+        /// Declares that bodies of this route go on for long (events, streams of gRPC): a plugin of the chain that asks
+        /// for whole bodies is an error. Default false.
+        "streaming" streaming: bool,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bounds::{SECOND, count, count_u32, size, time, within};
 use super::place::Places;
 use super::reader::{At, Entry, Reader};
+use super::record::record;
 use super::units::show_duration;
 use super::{Grant, HttpOrigin, Isolation, OnFailure, PluginLimits, PluginSettings, PluginSpec, file};
 
@@ -54,6 +55,7 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
         isolation: written.isolation.or(Isolation::Pooled),
         limits: limits(written.limits, &PluginLimits::default(), reader),
         grant: grant(written.grant, reader),
+        record: record(written.record, reader),
     })
 }
 

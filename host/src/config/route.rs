@@ -13,7 +13,7 @@ use super::file;
 use super::near::nearest;
 use super::pattern::{self, Budget, Intersection, Texts};
 use super::reader::{At, Entry, Reader};
-use super::value::{BodySize, EncodedSlash, Fields, MethodName, Path, Priority, Reference};
+use super::value::{BodySize, EncodedSlash, Fields, MethodName, Path, Priority, ProtocolName, Reference};
 use super::{HostMatch, Match, PathMatch, Route, ValueMatch};
 
 /// The names that a route may use.
@@ -58,6 +58,8 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         mirror,
         rewrite,
         body_size: written.body_size.or(BodySize(Some(BODY_SIZE))).0,
+        upgrade: upgrade(written.upgrade, reader),
+        streaming: written.streaming.or(false),
     })
 }
 
@@ -147,6 +149,18 @@ fn methods(entry: Entry<Vec<At<MethodName>>>, reader: &mut Reader<'_>) -> Vec<Me
             reader.error(&method, format!("{} is in the list twice", reader.written(&method)));
         } else {
             out.push(method.value.0);
+        }
+    }
+    out
+}
+
+fn upgrade(entry: Entry<Vec<At<ProtocolName>>>, reader: &mut Reader<'_>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for protocol in entry.or(Vec::new()) {
+        if out.contains(&protocol.value.0) {
+            reader.error(&protocol, format!("{} is in the list twice", reader.written(&protocol)));
+        } else {
+            out.push(protocol.value.0);
         }
     }
     out

@@ -16,7 +16,7 @@ use super::pem::pem;
 use super::reader::{At, Entry, Reader};
 use super::units::show_duration;
 use super::value::{Count, Priority};
-use super::{Member, Service, Upstream, UpstreamTimeouts, UpstreamTls, file};
+use super::{Member, Service, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls, file};
 use values::{WhenDown, WrittenEndpoint};
 
 /// An upstream, or none after its problems were reported.
@@ -89,6 +89,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         balance,
         sticky,
         slow_start: within(reader, written.slow_start, Duration::ZERO, Duration::ZERO..=DAY, show_duration),
+        protocol: written.protocol.or(UpstreamProtocol::default()),
         preserve_host: written.preserve_host.or(false),
         tls,
         resolve: match written.resolve {

@@ -53,6 +53,7 @@ parsed! {
     FilePath, "a path of a file", "\"certs/api.pem\"", file_path;
     ComponentName, "the name of a component", "\"api-key\"", component;
     MethodName, "a method", "\"GET\"", method;
+    ProtocolName, "a protocol", "\"websocket\"", protocol;
     Pseudonym, "a name for Via", "\"edge\"", pseudonym;
     Grants, "the name of a store", "\"sessions\"", store;
     Reference, "a name", "\"search\"", |text| Ok(Reference(text.to_owned()));
@@ -132,6 +133,23 @@ fn kebab(text: &str) -> String {
         before = c;
     }
     out
+}
+
+/// What a connection may go on with, in lower case.
+#[derive(Debug)]
+pub(crate) struct ProtocolName(pub(crate) String);
+
+fn protocol(text: &str) -> Result<ProtocolName, Wrong> {
+    let lower = text.to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Wrong::because("it is not a token of RFC 9110"));
+    }
+    // What they wrap are requests, which would go past every route and plugin.
+    if lower == "h2c" || lower == "tls" || lower.starts_with("http/") || lower.starts_with("tls/") {
+        return Err(Wrong::because("requests in it would pass no route and no plugin"));
+    }
+    Ok(ProtocolName(lower))
 }
 
 #[derive(Debug)]

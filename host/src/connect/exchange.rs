@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::{Method, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::Record;
@@ -15,6 +15,7 @@ use super::live::Live;
 use super::outbound::Outbound;
 use super::sending::Sending;
 use super::target::{Target, Times};
+use super::tunnel::Tunnel;
 use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
 use crate::deadline::after;
@@ -24,11 +25,12 @@ use crate::http1::body::Decoder;
 use crate::http1::chunked::Piece;
 use crate::http1::framing::Length;
 use crate::http1::head::{self, BadHead, Limits, ResponseHead, Scan};
+use crate::http1::upgrade::{Allowed, is_agreed};
 
 /// How large the head of a response may be.
-const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
+pub(super) const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
 /// Interim responses before the final one. An upstream has no use for more than one or two.
-const INTERIM: u32 = 16;
+pub(super) const INTERIM: u32 = 16;
 
 pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
@@ -45,6 +47,13 @@ pub(super) struct Failure {
     pub(super) unsent: bool,
     /// The connection had served others before, and was closed without a word: in all likelihood before it came.
     pub(super) dead: bool,
+}
+
+impl Failure {
+    /// One after which there is nothing to try.
+    pub(super) fn last(error: Error) -> Self {
+        Self { error, unsent: false, dead: false }
+    }
 }
 
 /// Why no head came.
@@ -70,10 +79,13 @@ impl Exchange<'_> {
             let error = self.home.error(Reason::UpstreamReset, "closed the connection while it was idle");
             return Err(Failure { error, unsent: true, dead: true });
         }
+        // What the client would say in another protocol is kept until the upstream agrees.
+        let upgrade = request.request().extensions().get::<Allowed>().is_some();
+        let held = upgrade.then(|| std::mem::take(request.request_mut().body_mut()));
         // Streams of gRPC end when they want to; their responses are exempt in any case.
-        let grpc = matches!(request.request().body(), Body::Stream(_)) && is_endless(request.request().headers());
+        let endless = matches!(request.request().body(), Body::Stream(_)) && is_endless(request.request().headers());
         let end = match self.times.head_by {
-            _ if grpc => None,
+            _ if endless => self.times.call.map(|call| (call, Reason::TotalTimeout)),
             Some(head_by) if head_by < self.times.total => Some((head_by, Reason::UpstreamTimeout)),
             _ => Some((self.times.total, Reason::TotalTimeout)),
         };
@@ -82,14 +94,14 @@ impl Exchange<'_> {
         self.live.serves();
         let wire = &mut self.live.wire;
         let mut sending = Sending::new(wire, request, begun);
-        let method = request.request().method();
+        let asked = request.request();
 
         let (mut scan, mut interim, mut heard) = (Scan::default(), 0, false);
         let outcome = poll_fn(|context| {
             if let Err(error) = sending.poll(context, &mut self.live.wire) {
                 return Poll::Ready(Err(Fault::Body(error)));
             }
-            match self.poll_head(context, method, &mut scan, &mut interim, &mut heard) {
+            match self.poll_head(context, asked, &mut scan, &mut interim, &mut heard) {
                 Poll::Ready(outcome) => Poll::Ready(outcome),
                 Poll::Pending => self.deadline(context, &sending, end.as_ref()).map(|reason| Err(Fault::Late(reason))),
             }
@@ -97,10 +109,12 @@ impl Exchange<'_> {
         .await;
         match outcome {
             Ok(head) => {
+                if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Ok(self.switch(head, held.unwrap_or_default(), record));
+                }
                 let failed = may_pass(head.response.status()) && sending.all;
-                let body = if failed { sending.whole() } else { None };
-                let response = self.accept(head, sending, record);
-                let response = response.map_err(|error| Failure { error, unsent: false, dead: false })?;
+                let body = if failed { sending.whole().map(|body| held.unwrap_or(body)) } else { None };
+                let response = self.accept(head, sending, record).map_err(Failure::last)?;
                 if let Some(body) = body {
                     request.put_back(body);
                 }
@@ -112,7 +126,7 @@ impl Exchange<'_> {
                 let silent = !heard && matches!(fault, Fault::Ended);
                 let (unsent, dead) = (silent && !sending.begun, silent && self.reused);
                 if let Some(body) = sending.into_body() {
-                    request.put_back(body);
+                    request.put_back(held.unwrap_or(body));
                 }
                 Err(Failure { error, unsent, dead })
             }
@@ -123,7 +137,7 @@ impl Exchange<'_> {
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-        method: &Method,
+        asked: &Request<Body>,
         scan: &mut Scan,
         interim: &mut u32,
         heard: &mut bool,
@@ -139,10 +153,13 @@ impl Exchange<'_> {
                 },
                 Ok(Some(length)) => {
                     let bytes = wire.input.split_to(length).freeze();
-                    let head = head::response(&bytes, LIMITS, method).map_err(Fault::Head)?;
+                    let head = head::response(&bytes, LIMITS, asked.method()).map_err(Fault::Head)?;
                     let status = head.response.status();
                     if status == StatusCode::SWITCHING_PROTOCOLS {
-                        return Poll::Ready(Err(Fault::Switched));
+                        let agreed = asked.extensions().get::<Allowed>().is_some_and(|allowed| {
+                            is_agreed(allowed, asked.headers(), status, head.response.headers())
+                        });
+                        return Poll::Ready(if agreed { Ok(head) } else { Err(Fault::Switched) });
                     }
                     if !status.is_informational() {
                         return Poll::Ready(Ok(head));
@@ -183,6 +200,18 @@ impl Exchange<'_> {
         }
     }
 
+    /// Makes our response of an agreement to go on with another protocol.
+    fn switch(self, head: ResponseHead, client: Body, record: &mut Record) -> Response<Body> {
+        record.head = Some(self.times.begun.elapsed());
+        let (mut parts, ()) = head.response.into_parts();
+        let protocol = parts.headers.get(header::UPGRADE).cloned();
+        strip_hop_by_hop(&mut parts.headers, Direction::Response);
+        if let Some(protocol) = protocol {
+            parts.headers.insert(header::UPGRADE, protocol);
+        }
+        Response::from_parts(parts, Body::stream(Tunnel::new(self.live, client, self.timeouts.idle)))
+    }
+
     /// Makes our response of what came.
     fn accept(mut self, head: ResponseHead, sending: Sending, record: &mut Record) -> Result<Response<Body>, Error> {
         let now = Instant::now();
@@ -216,7 +245,7 @@ impl Exchange<'_> {
             }
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let total = (!is_endless(&parts.headers)).then_some(self.times.total);
+        let total = if is_endless(&parts.headers) { self.times.call } else { Some(self.times.total) };
         let body = Arriving::new(self.live, self.home.clone(), decoder, first)
             .within(self.timeouts.idle, total)
             .reusable(keep && head.length != Length::UntilClose);
@@ -231,7 +260,7 @@ impl Exchange<'_> {
             Fault::Ended => because(Reason::UpstreamReset, &"closed the connection"),
             Fault::Head(bad) => because(Reason::UpstreamProtocol, bad),
             Fault::Interim => because(Reason::UpstreamProtocol, &"too many interim responses"),
-            Fault::Switched => because(Reason::UpstreamProtocol, &"switched protocols unasked"),
+            Fault::Switched => because(Reason::UpstreamProtocol, &"switched protocols in a way that was not asked for"),
             Fault::Late(reason) => because(reason.clone(), &"took too long"),
             Fault::Body(error) => Error::because(error.of_request(), error.to_string()),
         }
@@ -239,12 +268,12 @@ impl Exchange<'_> {
 }
 
 /// Whether the same request may well be answered otherwise a moment later.
-fn may_pass(status: StatusCode) -> bool {
+pub(super) fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 /// Whether a body by its nature ends when it wants to, and not soon.
-fn is_endless(headers: &HeaderMap) -> bool {
+pub(super) fn is_endless(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else {
         return false;
     };

@@ -29,7 +29,7 @@ pub(super) struct Live {
     served: u32,
     /// How long the endpoint keeps it, where it says so.
     kept: Duration,
-    _counted: Counted,
+    counted: Counted,
 }
 
 impl Live {
@@ -43,8 +43,18 @@ impl Live {
             until,
             served: 0,
             kept: Duration::MAX,
-            _counted: counted,
+            counted,
         }
+    }
+
+    /// The connection, when it is too old for another request, and what counts it.
+    pub(super) fn into_parts(self) -> (Io, Option<Instant>, Counted) {
+        (self.wire.into_io(), self.until, self.counted)
+    }
+
+    /// Whether the endpoint chose this protocol in TLS (ALPN).
+    pub(super) fn chose(&self, protocol: &[u8]) -> bool {
+        matches!(self.wire.io(), Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(protocol))
     }
 
     /// Counts a request that it serves.

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::dns::Resolver;
 use super::exchange::Exchange;
+use super::http2::Http2;
 use super::live::Live;
 use super::names::{self, Lookup, Names};
 use super::outbound::Outbound;
@@ -23,7 +24,7 @@ use super::sending::is_idempotent;
 use super::trust::Trust;
 use super::{Record, Use};
 use crate::body::Body;
-use crate::config::{Connections, Endpoint, UpstreamTimeouts};
+use crate::config::{Connections, Endpoint, UpstreamProtocol, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
 use crate::http1::wire::Io;
@@ -43,6 +44,8 @@ pub struct Target {
     config: Cell<Connections>,
     /// Connections that are there or being made, idle ones included.
     room: Rc<Room>,
+    /// Those of HTTP/2, where that may be spoken.
+    pub(super) http2: Option<Box<Http2>>,
 }
 
 /// When one try began, and when it ends.
@@ -54,6 +57,9 @@ pub struct Times {
     pub total: Instant,
     /// When the head of the response has to be there, apart from that.
     pub head_by: Option<Instant>,
+    /// When the client has no use for an answer any more, where it says so itself. Of an exchange that goes on for as
+    /// long as it likes this is the one end.
+    pub call: Option<Instant>,
 }
 
 /// Why there is no response.
@@ -74,6 +80,8 @@ enum Place {
 struct Tls {
     trust: Trust,
     connector: TlsConnector,
+    /// The same that offers HTTP/2.
+    http2: Option<TlsConnector>,
     name: Option<ServerName<'static>>,
 }
 
@@ -87,8 +95,12 @@ impl Target {
                 Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup)), resolver)
             }
         };
+        let may_be_http2 = used.protocol != UpstreamProtocol::Http1;
         let tls = used.trust.filter(|_| endpoint.tls).map(|trust| Tls {
             connector: TlsConnector::from(trust.config()),
+            http2: may_be_http2
+                .then(|| trust.config_of_http2(used.protocol == UpstreamProtocol::Auto))
+                .map(TlsConnector::from),
             name: trust.name_of(&endpoint),
             trust: trust.clone(),
         });
@@ -100,6 +112,7 @@ impl Target {
             idle: RefCell::default(),
             config: Cell::new(used.connections),
             room: Room::new(used.counts.clone()),
+            http2: may_be_http2.then(|| Box::new(Http2::new(used.protocol))),
         }
     }
 
@@ -110,7 +123,8 @@ impl Target {
             Place::Names(_, resolver) => used.resolver.is_none_or(|used| used == resolver),
             Place::Address(_) => true,
         };
-        same_trust && same_names && self.room.counts() == used.counts.as_ref()
+        let protocol = self.http2.as_ref().map_or(UpstreamProtocol::Http1, |http2| http2.protocol());
+        same_trust && same_names && protocol == used.protocol && self.room.counts() == used.counts.as_ref()
     }
 
     /// Takes what may have changed with a reload.
@@ -131,10 +145,12 @@ impl Target {
         self.idle.borrow().len()
     }
 
-    /// Requests that are under way, those whose response is still coming included: each has a connection of its own.
+    /// Requests that are under way, those whose response is still coming included. In HTTP/1 each has a connection of its
+    /// own.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.room.open().saturating_sub(self.idle())
+        let (connections, requests) = self.http2.as_ref().map_or((0, 0), |http2| http2.busy());
+        self.room.open().saturating_sub(self.idle() + connections) + requests
     }
 
     /// Sends a request whose head is as it goes out, framing aside, and waits for the response's head.
@@ -151,6 +167,11 @@ impl Target {
         times: Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failed> {
+        if self.http2.is_some()
+            && let Some(outcome) = Box::pin(self.send_multiplexed(request, timeouts, times, record)).await
+        {
+            return outcome;
+        }
         let mut repeated = false;
         record.reused = false;
         let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
@@ -179,7 +200,7 @@ impl Target {
         }
         let connecting = Instant::now();
         // On its own: most requests find a connection, and are spared the room for making one.
-        let live = match Box::pin(self.open(timeouts, until)).await {
+        let live = match Box::pin(self.open(timeouts, until, false)).await {
             Ok(live) => live,
             Err(error) => return Err(Failed { error, unsent: !repeated }),
         };
@@ -189,12 +210,17 @@ impl Target {
         outcome.map_err(|failure| Failed { error: failure.error, unsent: failure.unsent && !repeated })
     }
 
+    /// How its connections are used.
+    pub(super) fn config(&self) -> Connections {
+        self.config.get()
+    }
+
     /// Makes a connection, with TLS where the endpoint has it, and closes it.
     ///
     /// # Errors
     /// Why there is none by then.
     pub async fn reachable(&self, timeouts: &UpstreamTimeouts, until: Instant) -> Result<(), Error> {
-        self.open(timeouts, until).await.map(drop)
+        self.open(timeouts, until, false).await.map(drop)
     }
 
     /// Whether there is a connection for one more request, or may be.
@@ -222,7 +248,7 @@ impl Target {
         let config = self.config.get();
         loop {
             let live = self.idle.borrow_mut().pop()?;
-            if live.is_young(now, &config) && self.has(&live) {
+            if live.is_young(now, &config) && self.has(live.peer) {
                 return Some(live);
             }
         }
@@ -233,7 +259,7 @@ impl Target {
     pub(super) fn give_back(&self, mut live: Box<Live>, now: Instant) {
         let config = self.config.get();
         live.used = now;
-        if config.idle == 0 || !live.is_done() || !live.is_young(now, &config) || !self.has(&live) {
+        if config.idle == 0 || !live.is_done() || !live.is_young(now, &config) || !self.has(live.peer) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -247,8 +273,8 @@ impl Target {
     }
 
     /// Whether the connection is to an address that the endpoint still has. Others end with what they carry.
-    fn has(&self, live: &Live) -> bool {
-        match (&self.place, live.peer) {
+    pub(super) fn has(&self, peer: Option<SocketAddr>) -> bool {
+        match (&self.place, peer) {
             (Place::Names(names, _), Some(peer)) => names.has(peer),
             _ => true,
         }
@@ -264,12 +290,21 @@ impl Target {
     pub(super) fn sweep(&self, now: Instant) {
         let config = self.config.get();
         let mut idle = self.idle.borrow_mut();
-        idle.retain_mut(|live| live.is_young(now, &config) && live.rest() && self.has(live));
+        idle.retain_mut(|live| live.is_young(now, &config) && live.rest() && self.has(live.peer));
         let many = idle.len().saturating_sub(config.idle);
         idle.drain(..many);
+        if let Some(http2) = &self.http2 {
+            http2.sweep(now, &config, |peer| self.has(peer));
+        }
     }
 
-    async fn open(&self, timeouts: &UpstreamTimeouts, total: Instant) -> Result<Box<Live>, Error> {
+    /// Makes a connection. `http2`: one on which that may be spoken.
+    pub(super) async fn open(
+        &self,
+        timeouts: &UpstreamTimeouts,
+        total: Instant,
+        http2: bool,
+    ) -> Result<Box<Live>, Error> {
         let counted = Counted::new(&self.room);
         let until = after(Instant::now(), timeouts.connect).min(total);
         let (stream, peer) = match timeout_at(until, self.reach()).await {
@@ -286,7 +321,8 @@ impl Target {
                     return Err(self.error(Reason::UpstreamTls, "has a name that no certificate can be for"));
                 };
                 let until = after(Instant::now(), timeouts.tls).min(total);
-                match timeout_at(until, tls.connector.connect(name, stream)).await {
+                let connector = tls.http2.as_ref().filter(|_| http2).unwrap_or(&tls.connector);
+                match timeout_at(until, connector.connect(name, stream)).await {
                     Ok(Ok(stream)) => Io::Tls(Box::new(stream.into())),
                     Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
                     Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),

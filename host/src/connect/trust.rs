@@ -55,6 +55,16 @@ impl Trust {
         self.config.clone()
     }
 
+    /// The same that offers HTTP/2, and HTTP/1.1 behind it where that is as good.
+    pub(super) fn config_of_http2(&self, optional: bool) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        if optional {
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
+        Arc::new(config)
+    }
+
     /// The name that the endpoint must prove, and that it is asked for (SNI).
     pub(super) fn name_of(&self, endpoint: &Endpoint) -> Option<ServerName<'static>> {
         self.name.clone().or_else(|| server_name(endpoint).ok())

@@ -7,6 +7,8 @@ use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
 
+use super::Reason;
+
 /// Who reads the response: kept from the request's head, since the request itself is gone when it fails.
 #[derive(Debug, Clone, Default)]
 pub struct Audience {
@@ -24,6 +26,12 @@ impl Audience {
             head: request.method() == Method::HEAD,
             grpc: crate::headers::is_grpc(request.headers()),
         }
+    }
+
+    /// Whether it speaks gRPC.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.grpc
     }
 
     /// The same of a head on its own.
@@ -171,6 +179,16 @@ impl Problem<'_> {
         out.extend(["\ncode: ", self.code, "\nrequest: ", request_id, "\n"]);
         out
     }
+}
+
+/// How a gRPC call ends whose response broke off: as trailers, since its head is gone.
+#[must_use]
+pub fn grpc_trailers(reason: &Reason) -> HeaderMap {
+    let entry = reason.entry();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from(grpc_status(entry.status)));
+    trailers.insert("grpc-message", grpc_message(entry.detail));
+    trailers
 }
 
 /// The nearest of gRPC's status codes.

@@ -14,6 +14,7 @@ const SPOOFABLE: u8 = 1 << 1;
 const UNDERSCORE: u8 = 1 << 2;
 const ABOUT_THE_BODY: u8 = 1 << 3;
 const REPEATED: u8 = 1 << 4;
+const UPGRADE: u8 = 1 << 5;
 
 impl Kinds {
     /// Every kind may be there.
@@ -34,6 +35,9 @@ impl Kinds {
         if matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::EXPECT | header::UPGRADE) {
             self.0 |= ABOUT_THE_BODY;
         }
+        if *name == header::UPGRADE {
+            self.0 |= UPGRADE;
+        }
     }
 
     /// Takes in that a name came twice.
@@ -51,6 +55,12 @@ impl Kinds {
     #[must_use]
     pub fn hop_by_hop(self) -> bool {
         self.0 & HOP_BY_HOP != 0
+    }
+
+    /// Whether the sender may offer to go on with another protocol.
+    #[must_use]
+    pub fn upgrade(self) -> bool {
+        self.0 & UPGRADE != 0
     }
 
     /// Whether there may be fields that a client may not set, or that say who forwarded the request.

@@ -284,3 +284,27 @@ proptest! {
         prop_assert_eq!(lines(&request), ["host: a"]);
     }
 }
+
+#[test]
+fn the_time_of_a_call_is_digits_and_a_unit() {
+    let time = |value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-timeout", HeaderValue::from_str(value).unwrap());
+        grpc_timeout(&headers)
+    };
+    for (value, nanos) in [
+        ("1H", 3_600_000_000_000),
+        ("2M", 120_000_000_000),
+        ("3S", 3_000_000_000),
+        ("4m", 4_000_000),
+        ("5u", 5_000),
+        ("6n", 6),
+    ] {
+        assert_eq!(time(value), Some(std::time::Duration::from_nanos(nanos)), "{value}");
+    }
+    assert!(time("99999999H").is_some());
+    for bad in ["", "S", "5", "5s", "-5S", "+5S", "5 S", "123456789S", "5.5S", "\u{665}S"] {
+        assert_eq!(time(bad), None, "{bad:?}");
+    }
+}

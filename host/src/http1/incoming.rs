@@ -25,6 +25,8 @@ struct State {
     /// Gone when the connection has ended.
     wire: Option<Wire>,
     decoder: Decoder,
+    /// What follows the request may become another protocol: nobody reads it before that is decided.
+    held: bool,
     /// Counts requests, so that the body of an earlier one never reads what belongs to a later one.
     turn: u64,
     /// The client waits for `100 Continue`.
@@ -84,6 +86,7 @@ impl Link {
         Self(Rc::new(RefCell::new(State {
             wire: Some(wire),
             decoder: Decoder::Sized(0),
+            held: false,
             turn: 0,
             expects_continue: false,
             wanted: false,
@@ -122,6 +125,28 @@ impl Link {
         Begun::Coming(Receiving { link: self.clone(), turn: state.turn, over: false })
     }
 
+    /// What follows a request without a body, should the connection go on with another protocol: everything until its
+    /// end. Nothing of it comes before [`Link::switch`], and without that it is what it would be anyway, the next request.
+    #[must_use]
+    pub fn offer(&self) -> Receiving {
+        let state = &mut *self.0.borrow_mut();
+        state.held = true;
+        Receiving { link: self.clone(), turn: state.turn, over: false }
+    }
+
+    /// The connection goes on with another protocol.
+    pub fn switch(&self) {
+        let reader = {
+            let state = &mut *self.0.borrow_mut();
+            state.held = false;
+            state.decoder = Decoder::UntilClose;
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     /// What is unread of the body of the request that is being served.
     #[must_use]
     pub fn unread(&self) -> Unread {
@@ -139,6 +164,7 @@ impl Link {
         let reader = {
             let state = &mut *self.0.borrow_mut();
             state.turn += 1;
+            state.held = false;
             state.reader.take()
         };
         if let Some(reader) = reader {
@@ -181,6 +207,7 @@ impl State {
                 Err(bad) => return Poll::Ready(Err(BadBody::Chunk(bad))),
             }
             match ready!(wire.poll_read_more(context, self.decoder.expects())) {
+                Ok(0) if self.decoder.ends_with_connection() => return Poll::Ready(Ok(Piece::End)),
                 Ok(0) => return Poll::Ready(Err(BadBody::Cut)),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(BadBody::Io(error))),
@@ -196,7 +223,11 @@ impl Receiving {
             return Poll::Ready(None);
         }
         let state = &mut *self.link.0.borrow_mut();
-        let next = if self.turn == state.turn { state.poll(context) } else { Poll::Ready(Err(BadBody::Late)) };
+        let next = match self.turn == state.turn {
+            true if state.held => Poll::Pending,
+            true => state.poll(context),
+            false => Poll::Ready(Err(BadBody::Late)),
+        };
         let Poll::Ready(next) = next else {
             if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
                 state.reader = Some(context.waker().clone());
@@ -222,7 +253,12 @@ impl Receiving {
     #[must_use]
     pub fn size_hint(&self) -> SizeHint {
         let state = self.link.0.borrow();
-        if self.over || self.turn != state.turn { SizeHint::with_exact(0) } else { state.decoder.size_hint() }
+        match self.turn == state.turn && !self.over {
+            // Nobody knows, and nobody may wait for it.
+            true if state.held => SizeHint::default(),
+            true => state.decoder.size_hint(),
+            false => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -179,6 +179,10 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, is_left_out: impl Fn(&HeaderNa
         if !matches!(*name, header::TRANSFER_ENCODING | header::CONNECTION) && !is_left_out(name) {
             field(out, name, value.as_bytes());
         }
+        // Heads lose it on their way in: it is there where we go on with another protocol.
+        if *name == header::UPGRADE {
+            out.extend_from_slice(b"connection: upgrade\r\n");
+        }
     }
 }
 

@@ -116,6 +116,16 @@ impl Metrics {
         for (plugin, metrics) in self.0.plugins.alive() {
             write_gauge(&mut series, &[("plugin", &*plugin)], metrics.memory())?;
         }
+        let mut series =
+            out.counter("tollgate_plugin_recordings", "Passes that were recorded, and those that should have been.")?;
+        for (plugin, metrics) in self.0.plugins.alive() {
+            for (outcome, count) in ["written", "dropped"].iter().zip(&metrics.recordings) {
+                // Most plugins are never recorded.
+                if metrics.recordings.iter().any(|count| count.get() > 0) {
+                    write_counter(&mut series, &[("plugin", &*plugin), ("outcome", *outcome)], count)?;
+                }
+            }
+        }
         let mut series = out.counter("tollgate_component_loads", "Components that were loaded, or could not be.")?;
         for (component, counts) in &*lock(&self.0.components) {
             for (result, count) in RESULTS.iter().zip(counts) {

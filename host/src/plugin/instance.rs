@@ -14,6 +14,7 @@ use crate::bindings::{
     BodyFlow, ChunkFlow, Complaint, Flow, Interest, OnChunk, OnRequest, OnRequestBody, OnResponse, OnResponseBody,
     Wanted,
 };
+use crate::recording::{Said, Tape};
 
 /// An instance of a plugin, configured. It is dropped after any failure, and never called again.
 pub(crate) struct Instance {
@@ -206,6 +207,16 @@ impl Instance {
     /// The bytes of a list in its memory.
     pub(super) fn bytes<'a>(&'a self, list: &'a WasmList<u8>) -> &'a [u8] {
         list.as_le_slice(&self.store)
+    }
+
+    /// Listens to what capabilities answer in the next call.
+    pub(super) fn listen(&mut self) {
+        self.store.data_mut().tape = Tape::Records(Vec::new());
+    }
+
+    /// What they answered since then.
+    pub(super) fn heard(&mut self) -> Vec<Said> {
+        self.store.data_mut().tape.take()
     }
 
     /// Bytes of linear memory.

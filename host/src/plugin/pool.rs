@@ -13,6 +13,7 @@ use super::instance::{Failure, FailureKind, Instance};
 use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 use crate::config::Isolation;
 use crate::metrics::{PluginInstances, WorkerInstances};
+use crate::recording::Call;
 
 pub(crate) use held::Held;
 
@@ -58,27 +59,36 @@ impl Pool {
         Self { plugin, idle: RefCell::default(), memory: Cell::default(), counted }
     }
 
-    pub(crate) async fn on_request(&self, input: OnRequest) -> Result<Flow, Failure> {
+    pub(crate) async fn on_request(&self, input: OnRequest, call: Option<&mut Call>) -> Result<Flow, Failure> {
         let mut leased = self.lease().await?;
-        let flow = leased.instance.on_request(input, self.plugin.limits.time).await?;
+        leased.listen(call.is_some());
+        let flow = leased.instance.on_request(input, self.plugin.limits.time).await;
+        leased.heard(call);
+        let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_response(&self, input: OnResponse) -> Result<Flow, Failure> {
+    pub(crate) async fn on_response(&self, input: OnResponse, call: Option<&mut Call>) -> Result<Flow, Failure> {
         let mut leased = self.lease().await?;
-        let flow = leased.instance.on_response(input, self.plugin.limits.time).await?;
+        leased.listen(call.is_some());
+        let flow = leased.instance.on_response(input, self.plugin.limits.time).await;
+        leased.heard(call);
+        let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_body(&self, call: BodyCall) -> Result<BodyFlow, Failure> {
+    pub(crate) async fn on_body(&self, input: BodyCall, call: Option<&mut Call>) -> Result<BodyFlow, Failure> {
         let mut leased = self.lease().await?;
+        leased.listen(call.is_some());
         let time = self.plugin.limits.time;
-        let flow = match call {
-            BodyCall::Request(input) => leased.instance.on_request_body(input, time).await?,
-            BodyCall::Response(input) => leased.instance.on_response_body(input, time).await?,
+        let flow = match input {
+            BodyCall::Request(input) => leased.instance.on_request_body(input, time).await,
+            BodyCall::Response(input) => leased.instance.on_response_body(input, time).await,
         };
+        leased.heard(call);
+        let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
@@ -157,6 +167,20 @@ struct Leased<'a> {
     instance: Box<Instance>,
     _in_use: InUse<'a>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Leased<'_> {
+    fn listen(&mut self, recorded: bool) {
+        if recorded {
+            self.instance.listen();
+        }
+    }
+
+    fn heard(&mut self, call: Option<&mut Call>) {
+        if let Some(call) = call {
+            call.said = self.instance.heard();
+        }
+    }
 }
 
 /// Counts an instance as in use until it is dropped.

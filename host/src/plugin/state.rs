@@ -15,6 +15,7 @@ use crate::capability::log::PluginLog;
 use crate::capability::{Capabilities, http_client, kv, limiter, metrics};
 use crate::config::PluginLimits;
 use crate::metrics::Custom;
+use crate::recording::{Played, Tape};
 
 /// The `T` of every `Store<T>`. Lives and dies with one instance.
 pub(crate) struct State {
@@ -27,6 +28,8 @@ pub(crate) struct State {
     /// What the guest has asked of others in this call.
     pub(super) calls: http_client::Calls,
     custom: Arc<Custom>,
+    /// What capabilities answer in this call.
+    pub(super) tape: Tape,
     table: ResourceTable,
     wasi: WasiCtx,
 }
@@ -42,6 +45,8 @@ pub(crate) struct Grounds {
     pub(crate) custom: Arc<Custom>,
     /// What the guest's wall clock shows, where it does not show the time.
     pub(crate) now: Option<SystemTime>,
+    /// What capabilities say, where they do not answer by themselves.
+    pub(crate) played: Option<Played>,
 }
 
 impl State {
@@ -68,6 +73,7 @@ impl State {
             http: grounds.http.clone(),
             calls: http_client::Calls::default(),
             custom: grounds.custom.clone(),
+            tape: grounds.played.clone().map_or(Tape::Off, Tape::Plays),
             table,
             wasi: wasi.build(),
         }
@@ -111,15 +117,15 @@ impl Capabilities for State {
     }
 
     fn limiter(&mut self) -> limiter::Guest<'_> {
-        limiter::Guest { buckets: &self.limiter, table: &mut self.table }
+        limiter::Guest { buckets: &self.limiter, table: &mut self.table, tape: &mut self.tape }
     }
 
     fn kv(&mut self) -> kv::Guest<'_> {
-        kv::Guest { granted: &self.kv, table: &mut self.table }
+        kv::Guest { granted: &self.kv, table: &mut self.table, tape: &mut self.tape }
     }
 
     fn http_client(&mut self) -> http_client::Guest<'_> {
-        http_client::Guest { granted: &self.http, calls: &mut self.calls, table: &mut self.table }
+        http_client::Guest { granted: &self.http, calls: &mut self.calls, table: &mut self.table, tape: &mut self.tape }
     }
 
     fn metrics(&mut self) -> metrics::Guest<'_> {

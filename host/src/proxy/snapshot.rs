@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use super::upgrade;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::connect::dns::Resolver;
 use crate::headers::Via;
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
-use crate::plugin::{Engine, Library, LoadError, Plugin, Stores};
+use crate::plugin::{Engine, Library, LoadError, Plugin, Stores, about};
+use crate::recording::Recorder;
 use crate::router::Router;
 use crate::server::tls;
 use crate::upstream::{Known, Prepared};
@@ -40,6 +42,8 @@ pub struct Snapshot {
     pub(crate) hidden: Hidden,
     pub(crate) via: Option<Via>,
     pub(crate) metrics: Metrics,
+    /// By plugin, those that are recorded.
+    pub(crate) recorders: BTreeMap<String, Arc<Recorder>>,
     /// By listener, those that have certificates.
     pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
 }
@@ -86,6 +90,7 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error(format!("listener `{}`: {error}", listener.name))),
             }
         }
+        problems.extend(upgrade::waiting(&config, &plugins));
         if !problems.is_empty() {
             return Err(problems.into_iter().collect());
         }
@@ -93,13 +98,28 @@ impl Snapshot {
         let hidden = Hidden::new(upstreams.iter().flat_map(|upstream: &Arc<Prepared>| upstream.config().endpoints()));
         let via = config.via.as_deref().map(Via::new);
         let metrics = foundation.metrics.clone();
+        let recorders = recorders(&config, &plugins, &metrics);
         let warnings = unset(&config, &plugins);
-        Ok(Self { warnings, plugins, upstreams, router, hidden, via, metrics, tls, config })
+        Ok(Self { warnings, plugins, recorders, upstreams, router, hidden, via, metrics, tls, config })
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {
         self.config.listeners.iter().find(|listener| listener.name == name)
     }
+}
+
+/// Who records what plugins see and answer. They do nothing before there is something to write.
+fn recorders(
+    config: &Config,
+    plugins: &BTreeMap<String, Arc<Plugin>>,
+    metrics: &Metrics,
+) -> BTreeMap<String, Arc<Recorder>> {
+    let recorder = |(name, plugin): (&String, &Arc<Plugin>)| {
+        let settings = config.plugin.get(name)?.record.as_ref()?;
+        let recorder = Recorder::new(settings, about(plugin), config.secrets.iter(), metrics.plugin(name));
+        Some((name.clone(), Arc::new(recorder)))
+    };
+    plugins.iter().filter_map(recorder).collect()
 }
 
 /// Attributes that a plugin looks at in a chain where nobody sets them before it.

@@ -64,6 +64,8 @@ fn route(line: &str) -> Route {
         mirror: None,
         rewrite: None,
         body_size: None,
+        upgrade: Vec::new(),
+        streaming: false,
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod activity;
 mod ending;
+mod extended;
 mod http1;
 mod service;
+mod switched;
 mod wire;
 
 use std::future::{Future, poll_fn};
@@ -122,6 +124,7 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .adaptive_window(false)
+            .enable_connect_protocol()
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);

@@ -147,12 +147,17 @@ impl Redaction {
 
     fn is_credential(&self, parameter: &[u8]) -> bool {
         let mut halves = parameter.splitn(2, |&byte| byte == b'=');
-        let name = compared(&decoded(halves.next().unwrap_or_default()));
-        let named = halves.next().is_some_and(|value| !value.is_empty())
-            && (NAMES.contains(&name.as_str())
-                || ENDINGS.iter().any(|ending| name.ends_with(ending))
-                || self.names.contains(&name));
+        let name = halves.next().unwrap_or_default();
+        let named = halves.next().is_some_and(|value| !value.is_empty()) && self.is_name_of_credential(name);
         named || self.hidden_in(parameter)
+    }
+
+    /// Whether what goes by this name is a credential: a parameter, a header, a member of an object.
+    pub(crate) fn is_name_of_credential(&self, name: &[u8]) -> bool {
+        let name = compared(&decoded(name));
+        NAMES.contains(&name.as_str())
+            || ENDINGS.iter().any(|ending| name.ends_with(ending))
+            || self.names.contains(&name)
     }
 
     /// Whether a configured secret stands in the text once it is percent-decoded.

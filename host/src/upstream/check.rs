@@ -102,7 +102,7 @@ async fn check(target: &Rc<Target>, config: &HealthCheck) -> Result<(), String> 
     *request.uri_mut() = Uri::from(path.clone());
     request.headers_mut().insert(HOST, target.endpoint().authority.clone());
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("tollgate"));
-    let times = Times { begun, total, head_by: None };
+    let times = Times { begun, total, head_by: None, call: None };
     let mut request = Outbound::new(request);
     let mut record = Record::default();
     let answer = timeout_at(total, target.send(&mut request, &timeouts, times, &mut record)).await.map_err(late)?;

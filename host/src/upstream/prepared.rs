@@ -88,7 +88,8 @@ impl Prepared {
         let Self { config, trust, metrics, resolver, .. } = self;
         let counts = Counts { endpoint: health.connections.clone(), upstream: metrics.clone() };
         let (connections, resolve) = (config.connections, config.resolve);
-        Use { trust: trust.as_ref(), connections, resolver: Some(resolver), resolve, counts: Some(counts) }
+        let (trust, counts, protocol) = (trust.as_ref(), Some(counts), config.protocol);
+        Use { trust, connections, resolver: Some(resolver), resolve, counts, protocol }
     }
 
     /// A moment on the upstream's clock.

@@ -51,6 +51,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
         balance: Balance::RoundRobin,
         sticky: None,
         slow_start: Duration::ZERO,
+        protocol: config::UpstreamProtocol::default(),
         preserve_host: false,
         tls: UpstreamTls::default(),
         resolve: None,

@@ -8,10 +8,11 @@ use super::{Answer, Asked, Error, Granted, Outgoing, PER_CALL, check};
 use crate::bindings::http_client as wit;
 use crate::bindings::{Header, Response};
 use crate::capability::Capabilities;
+use crate::recording::{Answer as Heard, Said, Tape};
 
-/// A request that is under way.
+/// A request that is under way, and its place on the tape of its call, where that is recorded.
 #[derive(Debug)]
-pub struct Pending(Under);
+pub struct Pending(Under, Option<usize>);
 
 /// What a handle of a guest stands for.
 pub type PendingHandle = Pending;
@@ -22,6 +23,8 @@ enum Under {
     Way(oneshot::Receiver<Result<Answer, Error>>, AbortHandle),
     /// Answered already.
     Known(Option<Result<Answer, Error>>),
+    /// Was never answered when it was recorded.
+    Never,
 }
 
 impl Drop for Pending {
@@ -38,6 +41,7 @@ impl Pending {
             // A task that is gone without an answer was ended from outside.
             Under::Way(answer, _) => answer.await.unwrap_or(Err(Error::Unavailable)),
             Under::Known(answer) => answer.take().unwrap_or(Err(Error::Unavailable)),
+            Under::Never => std::future::pending().await,
         }
     }
 }
@@ -71,6 +75,7 @@ pub(crate) struct Guest<'a> {
     pub(crate) granted: &'a Granted,
     pub(crate) calls: &'a mut Calls,
     pub(crate) table: &'a mut ResourceTable,
+    pub(crate) tape: &'a mut Tape,
 }
 
 impl HasData for Guest<'static> {
@@ -94,8 +99,18 @@ impl Guest<'_> {
             return Err(Error::TooMany);
         }
         self.calls.started += 1;
+        let place_on_tape = match self.tape {
+            Tape::Off => None,
+            Tape::Records(said) => {
+                said.push(Said { asked: format!("{} {}", ask.method, ask.url), answer: Heard::Never });
+                Some(said.len() - 1)
+            }
+            Tape::Plays(played) => {
+                return Ok(Pending(again(played.take(&format!("{} {}", ask.method, ask.url))), None));
+            }
+        };
         if let Some(script) = &self.granted.instead {
-            return Ok(Pending(Under::Known(Some(script.answer(&ask)))));
+            return Ok(Pending(Under::Known(Some(script.answer(&ask))), place_on_tape));
         }
         let outgoing = Outgoing::here().ok_or(Error::Unavailable)?;
         let room = self.granted.room.clone().try_acquire_owned().map_err(|_| Error::TooMany)?;
@@ -108,14 +123,54 @@ impl Guest<'_> {
             let _ = answers.send(outcome);
         });
         self.calls.open.push(task.abort_handle());
-        Ok(Pending(Under::Way(answer, task.abort_handle())))
+        Ok(Pending(Under::Way(answer, task.abort_handle()), place_on_tape))
     }
+
+    async fn wait(&mut self, pending: Pending) -> Result<Answer, Error> {
+        let place_on_tape = pending.1;
+        let answer = pending.wait().await;
+        if let (Some(place), Tape::Records(said)) = (place_on_tape, &mut *self.tape)
+            && let Some(said) = said.get_mut(place)
+        {
+            said.answer = Heard::Http(answer.as_ref().map(kept).map_err(Clone::clone));
+        }
+        answer
+    }
+}
+
+/// An answer as it is recorded.
+fn kept(answer: &Answer) -> (u16, Vec<(String, Vec<u8>)>, Vec<u8>) {
+    let field =
+        |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
+    (answer.status.as_u16(), answer.headers.iter().map(field).collect(), answer.body.to_vec())
+}
+
+/// An answer that was recorded. The file is not to be trusted.
+fn again(heard: Option<Heard>) -> Under {
+    let answer = match heard {
+        Some(Heard::Never) => return Under::Never,
+        Some(Heard::Http(Ok((status, fields, body)))) => {
+            let mut headers = http::HeaderMap::new();
+            for (name, value) in &fields {
+                let field = (http::HeaderName::from_bytes(name.as_bytes()), http::HeaderValue::from_bytes(value));
+                if let (Ok(name), Ok(value)) = field {
+                    // More than a map can hold were never answered.
+                    let _ = headers.try_append(name, value);
+                }
+            }
+            let status = http::StatusCode::from_u16(status).map_err(|_| Error::Protocol);
+            status.map(|status| Answer { status, headers, body: body.into() })
+        }
+        Some(Heard::Http(Err(error))) => Err(error),
+        _ => Err(Error::Connect),
+    };
+    Under::Known(Some(answer))
 }
 
 impl wit::Host for Guest<'_> {
     async fn send(&mut self, request: wit::Request) -> wasmtime::Result<Result<Response, wit::Error>> {
         Ok(match self.begin(request) {
-            Ok(pending) => pending.wait().await.map(Into::into).map_err(Into::into),
+            Ok(pending) => self.wait(pending).await.map(Into::into).map_err(Into::into),
             Err(error) => Err(error.into()),
         })
     }
@@ -131,7 +186,7 @@ impl wit::HostPending for Guest<'_> {
 
     async fn wait(&mut self, pending: Resource<Pending>) -> wasmtime::Result<Result<Response, wit::Error>> {
         let pending = self.table.delete(pending)?;
-        Ok(pending.wait().await.map(Into::into).map_err(Into::into))
+        Ok(Guest::wait(self, pending).await.map(Into::into).map_err(Into::into))
     }
 
     fn drop(&mut self, pending: Resource<Pending>) -> wasmtime::Result<()> {

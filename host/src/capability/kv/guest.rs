@@ -8,6 +8,7 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use super::{Error, Store, Stores};
 use crate::bindings::kv as wit;
 use crate::capability::Capabilities;
+use crate::recording::{Answer, Tape};
 
 /// What a handle of a guest stands for.
 pub type StoreHandle = Arc<Store>;
@@ -27,6 +28,7 @@ impl Granted {
 pub(crate) struct Guest<'a> {
     pub(crate) granted: &'a Granted,
     pub(crate) table: &'a mut ResourceTable,
+    pub(crate) tape: &'a mut Tape,
 }
 
 impl HasData for Guest<'static> {
@@ -52,8 +54,14 @@ impl wit::HostStore for Guest<'_> {
         store: Resource<Arc<Store>>,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, wit::Error>> {
-        let value = self.table.get(&store)?.get(&key, Instant::now());
-        Ok(value.map(|value| value.map(|bytes| bytes.to_vec())).map_err(Into::into))
+        let store = self.table.get(&store)?;
+        let value = self.tape.answer(
+            || format!("kv.get {key}"),
+            || store.get(&key, Instant::now()).map(|value| value.map(|bytes| bytes.to_vec())),
+            Answer::Value,
+            |answer| if let Answer::Value(value) = answer { Some(value) } else { None },
+        );
+        Ok(value.map_err(Into::into))
     }
 
     fn set(
@@ -63,11 +71,25 @@ impl wit::HostStore for Guest<'_> {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> wasmtime::Result<Result<(), wit::Error>> {
-        Ok(self.table.get(&store)?.set(&key, &value, ttl_ms, Instant::now()).map_err(Into::into))
+        let store = self.table.get(&store)?;
+        let done = self.tape.answer(
+            || format!("kv.set {key}"),
+            || store.set(&key, &value, ttl_ms, Instant::now()),
+            Answer::Set,
+            |answer| if let Answer::Set(done) = answer { Some(done) } else { None },
+        );
+        Ok(done.map_err(Into::into))
     }
 
     fn delete(&mut self, store: Resource<Arc<Store>>, key: String) -> wasmtime::Result<Result<bool, wit::Error>> {
-        Ok(self.table.get(&store)?.delete(&key, Instant::now()).map_err(Into::into))
+        let store = self.table.get(&store)?;
+        let deleted = self.tape.answer(
+            || format!("kv.delete {key}"),
+            || store.delete(&key, Instant::now()),
+            Answer::Deleted,
+            |answer| if let Answer::Deleted(deleted) = answer { Some(deleted) } else { None },
+        );
+        Ok(deleted.map_err(Into::into))
     }
 
     fn list(
@@ -77,8 +99,17 @@ impl wit::HostStore for Guest<'_> {
         after: Option<String>,
         limit: u32,
     ) -> wasmtime::Result<Result<Vec<String>, wit::Error>> {
-        let keys = self.table.get(&store)?.list(&prefix, after.as_deref(), limit as usize, Instant::now());
-        Ok(keys.map(|keys| keys.iter().map(|key| (**key).to_owned()).collect()).map_err(Into::into))
+        let store = self.table.get(&store)?;
+        let keys = self.tape.answer(
+            || format!("kv.list {prefix} {} {limit}", after.as_deref().unwrap_or_default()),
+            || {
+                let keys = store.list(&prefix, after.as_deref(), limit as usize, Instant::now());
+                keys.map(|keys| keys.iter().map(|key| (**key).to_owned()).collect())
+            },
+            Answer::Keys,
+            |answer| if let Answer::Keys(keys) = answer { Some(keys) } else { None },
+        );
+        Ok(keys.map_err(Into::into))
     }
 
     fn increment(
@@ -88,7 +119,14 @@ impl wit::HostStore for Guest<'_> {
         by: i64,
         ttl_ms: Option<u64>,
     ) -> wasmtime::Result<Result<i64, wit::Error>> {
-        Ok(self.table.get(&store)?.increment(&key, by, ttl_ms, Instant::now()).map_err(Into::into))
+        let store = self.table.get(&store)?;
+        let count = self.tape.answer(
+            || format!("kv.increment {key} {by}"),
+            || store.increment(&key, by, ttl_ms, Instant::now()),
+            Answer::Count,
+            |answer| if let Answer::Count(count) = answer { Some(count) } else { None },
+        );
+        Ok(count.map_err(Into::into))
     }
 
     fn drop(&mut self, store: Resource<Arc<Store>>) -> wasmtime::Result<()> {

@@ -7,6 +7,7 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use super::{Bucket, Buckets, Error, Window};
 use crate::bindings::limiter as wit;
 use crate::capability::Capabilities;
+use crate::recording::{Answer, Tape};
 
 /// What a handle of a guest stands for.
 pub type BucketHandle = Arc<Bucket>;
@@ -15,6 +16,7 @@ pub type BucketHandle = Arc<Bucket>;
 pub(crate) struct Guest<'a> {
     pub(crate) buckets: &'a Buckets,
     pub(crate) table: &'a mut ResourceTable,
+    pub(crate) tape: &'a mut Tape,
 }
 
 impl HasData for Guest<'static> {
@@ -47,16 +49,24 @@ impl wit::HostBucket for Guest<'_> {
         key: String,
         cost: u32,
     ) -> wasmtime::Result<Result<wit::Taken, wit::Error>> {
-        let taken = match self.table.get(&bucket)?.take(&key, cost, self.buckets.now()) {
+        let bucket = self.table.get(&bucket)?;
+        let taken = self.tape.answer(
+            || format!("limiter.take {key} {cost}"),
+            || {
+                let taken = bucket.take(&key, cost, self.buckets.now())?;
+                let standing = |one: &super::Standing| (one.remaining, one.reset_ms);
+                Ok((taken.allowed, taken.retry_after_ms, taken.standings().iter().map(standing).collect()))
+            },
+            Answer::Taken,
+            |answer| if let Answer::Taken(taken) = answer { Some(taken) } else { None },
+        );
+        let (allowed, retry_after_ms, windows) = match taken {
             Ok(taken) => taken,
             Err(error) => return Ok(Err(error.into())),
         };
-        let standing = |one: &super::Standing| wit::Standing { remaining: one.remaining, reset_ms: one.reset_ms };
-        Ok(Ok(wit::Taken {
-            allowed: taken.allowed,
-            retry_after_ms: taken.retry_after_ms,
-            windows: taken.standings().iter().map(standing).collect(),
-        }))
+        let standing = |(remaining, reset_ms): (u64, u64)| wit::Standing { remaining, reset_ms };
+        let windows: Vec<(u64, u64)> = windows;
+        Ok(Ok(wit::Taken { allowed, retry_after_ms, windows: windows.into_iter().map(standing).collect() }))
     }
 
     fn drop(&mut self, bucket: Resource<Arc<Bucket>>) -> wasmtime::Result<()> {

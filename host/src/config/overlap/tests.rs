@@ -56,6 +56,8 @@ fn route(text: &str) -> Route {
         mirror: None,
         rewrite: None,
         body_size: None,
+        upgrade: Vec::new(),
+        streaming: false,
     }
 }
 

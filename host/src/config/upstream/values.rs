@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use crate::config::reader::{At, Key, Node, Read, Reader, Wrong, no_word, words};
 use crate::config::value::Count;
-use crate::config::{Endpoint, HashKey, Service, address, file};
+use crate::config::{Endpoint, HashKey, Service, UpstreamProtocol, address, file};
 
 /// [`Balance`](crate::config::Balance) without the key of the hash.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,11 @@ words!(
     BalanceWord, "a way to balance",
     "least-request" => BalanceWord::LeastRequest, "round-robin" => BalanceWord::RoundRobin,
     "peak-ewma" => BalanceWord::PeakEwma, "consistent-hash" => BalanceWord::ConsistentHash,
+);
+
+words!(
+    UpstreamProtocol, "a protocol",
+    "http1" => UpstreamProtocol::Http1, "http2" => UpstreamProtocol::Http2, "auto" => UpstreamProtocol::Auto,
 );
 
 /// What happens when the checks of all endpoints fail.

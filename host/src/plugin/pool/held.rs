@@ -15,7 +15,7 @@ use crate::plugin::instance::{Failure, Instance};
 /// the body is in it.
 pub(crate) struct Held {
     pool: Rc<Pool>,
-    instance: Instance,
+    instance: Box<Instance>,
     _counted: Counted,
     /// A slow body holds its instance for long, so what bodies hold is bounded for each plugin.
     permit: OwnedSemaphorePermit,
@@ -25,7 +25,9 @@ impl Held {
     /// Takes an instance out of a pool.
     pub(crate) async fn take(pool: &Rc<Pool>) -> Result<Self, Failure> {
         let early = if pool.plugin.component.waits { None } else { Some(permit(&pool.plugin.in_use, pool).await?) };
-        let Leased { instance, _in_use, _permit } = pool.lease().await?;
+        let mut leased = pool.lease().await?;
+        leased.listen(false);
+        let Leased { instance, _in_use, _permit } = leased;
         let permit = match early.or(_permit) {
             Some(permit) => permit,
             None => permit(&pool.plugin.in_use, pool).await?,

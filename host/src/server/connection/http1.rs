@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderMap, Method, Response, Version};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -18,7 +18,8 @@ use crate::deadline::{Deadline, after};
 use crate::error::{Error, Reason};
 use crate::http1::framing::{Length, has_token, is_bodiless};
 use crate::http1::head::{self, Limits, Scan};
-use crate::http1::incoming::{Link, Unread};
+use crate::http1::incoming::{Begun, Link, Unread};
+use crate::http1::upgrade::{Offered, is_offer};
 use crate::http1::wire::{Window, Wire};
 use crate::http1::write::{self, BadLength, Connection, Encoder};
 use crate::server::drain::{Open, Phase};
@@ -42,6 +43,8 @@ struct Asked {
     version: Version,
     keep_alive: bool,
     takes_trailers: bool,
+    /// Whether it offered to go on with another protocol.
+    offers: bool,
 }
 
 impl<C, F> Http1<'_, C>
@@ -78,7 +81,13 @@ where
 
     /// Answers what is no request, and ends its side.
     async fn refuse(&mut self, error: Error) -> Result<(), Ended> {
-        let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep_alive: false, takes_trailers: false };
+        let asked = Asked {
+            method: Method::GET,
+            version: Version::HTTP_11,
+            keep_alive: false,
+            takes_trailers: false,
+            offers: false,
+        };
         let response = self.carry(Received::Refused(error)).await?;
         self.answer(&asked, response).await.map(drop)
     }
@@ -86,14 +95,19 @@ where
     /// One request and its response. Answers whether the next one follows.
     async fn exchange(&mut self, head: Bytes) -> Result<bool, Ended> {
         let limits = Limits { bytes: self.limits.head_size, fields: self.limits.head_fields };
-        let head = head::request(&head, limits).map_err(Ended::Refused)?;
+        let mut head = head::request(&head, limits).map_err(Ended::Refused)?;
         let asked = Asked {
             method: head.request.method().clone(),
             version: head.request.version(),
             keep_alive: head.keep_alive,
             takes_trailers: head.takes_trailers,
+            offers: head.kinds.upgrade() && head.length == Length::None && is_offer(&head.request),
         };
-        let body = Body::begun(self.link.begin(head.length, head.expects_continue)).idle(self.limits.body_idle);
+        let mut body = Body::begun(self.link.begin(head.length, head.expects_continue)).idle(self.limits.body_idle);
+        if asked.offers {
+            head.request.extensions_mut().insert(Offered);
+            body = Body::begun(Begun::Coming(self.link.offer()));
+        }
         let response = self.carry(Received::Request(head.request.map(|()| body), head.kinds)).await?;
         let keep = self.answer(&asked, response).await?;
         self.link.finish();
@@ -190,6 +204,9 @@ where
     /// Sends a response. Answers whether another request may follow.
     async fn answer(&mut self, asked: &Asked, response: Response<Body>) -> Result<bool, Ended> {
         let (parts, mut body) = response.into_parts();
+        if asked.offers && parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Box::pin(self.switch(&parts.headers, body)).await.map(|()| false);
+        }
         let bodiless = asked.method == Method::HEAD || is_bodiless(parts.status);
         let length = match body.size_hint().exact() {
             _ if bodiless && asked.method != Method::HEAD => Length::None,

@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use tokio::task::spawn_local;
 
 use super::activity::Activity;
+use super::extended::Extended;
 use super::{Peer, Received};
 use crate::body::{Body, BodyError};
 use crate::headers::Kinds;
@@ -45,11 +46,18 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Carrying<F> {
         self.activity.begin();
-        let request = request.map(|incoming| Body::received(incoming).idle(self.body_idle));
+        let (request, extended) = match Extended::offered(&request) {
+            Some(offered) => {
+                let (request, extended) = Extended::take(request, offered);
+                (request, Some(Box::new(extended)))
+            }
+            None => (request.map(|incoming| Body::received(incoming).idle(self.body_idle)), None),
+        };
         let pending = Pending { activity: self.activity.clone(), answered: false };
         Carrying {
             carried: (self.carry)(Received::Request(request, Kinds::UNKNOWN), self.peer.clone()),
             pending: Some(pending),
+            extended,
         }
     }
 }
@@ -72,6 +80,7 @@ pin_project! {
         #[pin]
         carried: F,
         pending: Option<Pending>,
+        extended: Option<Box<Extended>>,
     }
 }
 
@@ -81,12 +90,23 @@ impl<F: Future<Output = Response<Body>>> Future for Carrying<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.carried.poll(context));
-        frame(&mut response);
         let mut pending = this.pending.take();
         if let Some(pending) = &mut pending {
             pending.answered = true;
             pending.activity.answer();
         }
+        if let Some(extended) = this.extended.take() {
+            let (instead, tunnel) = extended.answer(response);
+            response = instead;
+            if let Some(tunnel) = tunnel {
+                let pending = pending.take();
+                spawn_local(async move {
+                    tunnel.await;
+                    drop(pending);
+                });
+            }
+        }
+        frame(&mut response);
         Poll::Ready(Ok(response.map(|body| Answer { body, pending })))
     }
 }

@@ -1,0 +1,168 @@
+//! HTTP/2 to an endpoint: many requests on few connections.
+//!
+//! Unlike those of HTTP/1, these connections are driven by tasks of their own: what comes on one is for many. A worker
+//! makes one at a time, so that requests that come together share it.
+
+mod arriving;
+mod connection;
+mod sending;
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Response;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use super::Record;
+use super::outbound::Outbound;
+use super::sending::is_idempotent;
+use super::target::{Failed, Target, Times};
+use crate::body::Body;
+use crate::config::{Connections, UpstreamProtocol, UpstreamTimeouts};
+use crate::deadline::after;
+use crate::error::{Error, Reason};
+use crate::http1::upgrade::Allowed;
+use connection::Connection;
+
+/// Connections to one endpoint. Beyond them requests wait for their turn.
+const MOST: usize = 8;
+/// Times that a request is offered to a connection which certainly did nothing with it.
+const OFFERS: u32 = 3;
+/// How long an endpoint that chose HTTP/1.1 is not asked again.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// The connections of one endpoint that speak HTTP/2.
+pub(super) struct Http2 {
+    protocol: UpstreamProtocol,
+    connections: RefCell<Vec<Rc<Connection>>>,
+    opening: Semaphore,
+    /// When the endpoint chose HTTP/1.1, where it had the choice.
+    older: Cell<Option<Instant>>,
+}
+
+impl Http2 {
+    pub(super) fn new(protocol: UpstreamProtocol) -> Self {
+        Self { protocol, connections: RefCell::default(), opening: Semaphore::new(1), older: Cell::new(None) }
+    }
+
+    pub(super) fn protocol(&self) -> UpstreamProtocol {
+        self.protocol
+    }
+
+    /// Connections, and requests that are under way on them.
+    pub(super) fn busy(&self) -> (usize, usize) {
+        let connections = self.connections.borrow();
+        (connections.len(), connections.iter().map(|connection| connection.busy()).sum())
+    }
+
+    /// The first connection that has room for one more request; the one with the fewest where there may be no other.
+    fn find(&self, config: &Connections) -> Option<Rc<Connection>> {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|connection| connection.is_young(Instant::now(), config));
+        let roomy = connections.iter().find(|connection| connection.busy() < connection.room());
+        let fullest = connections.len() >= config.most.map_or(MOST, |most| most.get().min(MOST));
+        let any = || connections.iter().filter(|_| fullest).min_by_key(|connection| connection.busy());
+        roomy.or_else(any).cloned()
+    }
+
+    /// Closes those that nobody has used for long, or whose address the endpoint has no more.
+    pub(super) fn sweep(&self, now: Instant, config: &Connections, has: impl Fn(Option<SocketAddr>) -> bool) {
+        self.connections.borrow_mut().retain(|connection| connection.is_young(now, config) && has(connection.peer()));
+    }
+
+    fn speaks_older(&self, now: Instant) -> bool {
+        self.older.get().is_some_and(|since| now - since < REMEMBERED)
+    }
+}
+
+impl Target {
+    /// Sends a request over HTTP/2. None where that is not what is spoken; a connection that showed it is then among the
+    /// idle ones. Upgrades are of HTTP/1.1, and get a connection of that.
+    pub(super) async fn send_multiplexed(
+        self: &Rc<Self>,
+        request: &mut Outbound<'_>,
+        timeouts: &UpstreamTimeouts,
+        times: Times,
+        record: &mut Record,
+    ) -> Option<Result<Response<Body>, Failed>> {
+        if request.request().extensions().get::<Allowed>().is_some() {
+            return None;
+        }
+        let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
+        let harmless = is_idempotent(request.request().method());
+        let (mut offers, mut repeated) = (0, false);
+        loop {
+            let connection = match self.connection(timeouts, until, record).await {
+                Ok(Some(connection)) => connection,
+                Ok(None) => return None,
+                Err(error) => return Some(Err(Failed { error, unsent: !repeated })),
+            };
+            let failure = match connection.exchange(request, self, timeouts, times, record).await {
+                Ok(response) => return Some(Ok(response)),
+                Err(failure) => failure,
+            };
+            offers += 1;
+            let once_more = failure.unsent || (failure.dead && harmless && !repeated);
+            if !request.is_whole() || !once_more || offers >= OFFERS {
+                return Some(Err(Failed { error: failure.error, unsent: failure.unsent && !repeated }));
+            }
+            if !failure.unsent {
+                repeated = true;
+                record.repeated = true;
+            }
+        }
+    }
+
+    /// A connection with room for a request: one that is there, or a new one.
+    async fn connection(
+        &self,
+        timeouts: &UpstreamTimeouts,
+        until: Instant,
+        record: &mut Record,
+    ) -> Result<Option<Rc<Connection>>, Error> {
+        let Some(http2) = &self.http2 else { return Ok(None) };
+        let config = self.config();
+        let optional = http2.protocol == UpstreamProtocol::Auto;
+        if optional && (!self.endpoint().tls || http2.speaks_older(Instant::now())) {
+            return Ok(None);
+        }
+        record.reused = true;
+        if let Some(connection) = http2.find(&config) {
+            return Ok(Some(connection));
+        }
+        let late = || self.error(Reason::UpstreamConnectTimeout, "no connection had room in time");
+        let Ok(_turn) = timeout_at(until, http2.opening.acquire()).await.map_err(|_| late())? else {
+            return Err(Reason::Internal.into());
+        };
+        // Whoever had the turn before may have made it, or found out that there is none to make.
+        if let Some(connection) = http2.find(&config) {
+            return Ok(Some(connection));
+        }
+        if http2.speaks_older(Instant::now()) {
+            return Ok(None);
+        }
+        record.reused = false;
+        let begun = Instant::now();
+        let live = self.open(timeouts, until, true).await?;
+        record.connect = Some(begun.elapsed());
+        if self.endpoint().tls && !live.chose(b"h2") {
+            if !optional {
+                return Err(self.error(Reason::UpstreamTls, "does not speak HTTP/2"));
+            }
+            let now = Instant::now();
+            http2.older.set(Some(now));
+            self.give_back(live, now);
+            return Ok(None);
+        }
+        // One that accepts and says nothing must not keep those who wait for their turn.
+        let until = after(Instant::now(), timeouts.connect).min(until);
+        let late = |_| self.error(Reason::UpstreamConnectTimeout, "did not begin to speak HTTP/2 in time");
+        let connection = timeout_at(until, Connection::open(*live)).await.map_err(late)?;
+        let connection = Rc::new(connection.map_err(|cause| self.error(Reason::UpstreamProtocol, cause))?);
+        http2.connections.borrow_mut().push(connection.clone());
+        Ok(Some(connection))
+    }
+}
