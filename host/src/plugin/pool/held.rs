@@ -25,9 +25,7 @@ impl Held {
     /// Takes an instance out of a pool.
     pub(crate) async fn take(pool: &Rc<Pool>) -> Result<Self, Failure> {
         let early = if pool.plugin.component.waits { None } else { Some(permit(&pool.plugin.in_use, pool).await?) };
-        let mut leased = pool.lease().await?;
-        leased.listen(false);
-        let Leased { instance, _in_use, _permit } = leased;
+        let Leased { instance, _in_use, _permit } = pool.lease().await?;
         let permit = match early.or(_permit) {
             Some(permit) => permit,
             None => permit(&pool.plugin.in_use, pool).await?,
