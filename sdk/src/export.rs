@@ -20,8 +20,6 @@ macro_rules! plugin {
             }
 
             impl $crate::Streams for Component {
-                type Plugin = $plugin;
-
                 fn body<R>(
                     run: impl FnOnce(&mut ::std::option::Option<<$plugin as $crate::Streaming>::Body>) -> R,
                 ) -> R {
