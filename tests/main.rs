@@ -23,6 +23,8 @@ mod asking;
 mod capabilities;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
+// New versions that get a part of the requests first, and are promoted or rolled back.
+mod rollouts;
 // What the documentation shows, page by page.
 mod documentation;
 // Configurations that are loaded again.

@@ -24,7 +24,7 @@ use crate::metrics;
 use crate::server::connection::{Connections, Received};
 use crate::server::drain::Drain;
 use crate::server::seats::Seat;
-use crate::server::{Request as ToLoader, View, accept};
+use crate::server::{Decision, Request as ToLoader, View, accept};
 
 /// Connections of operators at once.
 const CONNECTIONS: usize = 100;
@@ -117,7 +117,17 @@ async fn answer(request: &Request<Body>, view: &View, loader: &mpsc::Sender<ToLo
         }
         "/healthz" | "/readyz" | "/metrics" | "/state" => not_allowed("GET, HEAD"),
         "/reload" => not_allowed("POST"),
-        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics, /state, and POST /reload\n"),
+        path => match rollout(path) {
+            Some((name, decision)) if request.method() == Method::POST && !request.headers().contains_key("origin") => {
+                decide(loader, name, decision).await
+            }
+            Some(_) => not_allowed("POST"),
+            None => text(
+                StatusCode::NOT_FOUND,
+                "there are /healthz, /readyz, /metrics, /state, POST /reload, POST /plugins/NAME/promote, and POST \
+                 /plugins/NAME/rollback\n",
+            ),
+        },
     }
 }
 
@@ -129,6 +139,28 @@ async fn reload(loader: &mpsc::Sender<ToLoader>) -> Response<Body> {
     match answered.await {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
         Ok(Err(problems)) => reply(StatusCode::UNPROCESSABLE_ENTITY, PLAIN, problems.to_string()),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the server is going down\n"),
+    }
+}
+
+/// `/plugins/NAME/promote` and `/plugins/NAME/rollback`.
+fn rollout(path: &str) -> Option<(&str, Decision)> {
+    let (name, what) = path.strip_prefix("/plugins/")?.split_once('/')?;
+    match what {
+        "promote" => Some((name, Decision::Promote)),
+        "rollback" => Some((name, Decision::RollBack)),
+        _ => None,
+    }
+}
+
+async fn decide(loader: &mpsc::Sender<ToLoader>, name: &str, decision: Decision) -> Response<Body> {
+    let (answer, answered) = oneshot::channel();
+    if loader.send(ToLoader::Rollout(name.to_owned(), decision, answer)).is_err() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the server is going down\n");
+    }
+    match answered.await {
+        Ok(Ok(done)) => reply(StatusCode::OK, PLAIN, format!("{done}\n")),
+        Ok(Err(why)) => reply(StatusCode::CONFLICT, PLAIN, format!("{why}\n")),
         Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the server is going down\n"),
     }
 }
@@ -160,6 +192,7 @@ fn state(view: &View) -> Value {
             "sha256": component.sha256,
             "imports": component.imports,
             "waits": component.waits,
+            "trial": state.snapshot.trials.get(&*plugin.name).map(|trial| trial.report(config, &view.metrics)),
         })
     });
     json!({

@@ -192,7 +192,8 @@ async fn pass(
     let plugin = Arc::new(Plugin::load_in(engine, component, &case.plugin, &stores, &scene).await?);
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
-    let link = Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name), tap: None };
+    let link =
+        Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name), canary: None, tap: None };
     let chain = Chain::new(vec![link], true);
     pool.warm().await;
     let mut seen = None;

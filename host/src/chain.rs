@@ -1,5 +1,7 @@
 //! Chain and Pass: hooks in order, and back in reverse.
 
+mod again;
+mod canary;
 mod chunks;
 
 use std::rc::Rc;
@@ -23,24 +25,29 @@ use crate::plugin::{
     describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
     refusal, whole,
 };
-use crate::recording::{self, Call, Recordings, Tap};
+use crate::recording::{Call, Recordings, Tap};
 use crate::request_id::RequestId;
+
+pub use canary::Canary;
 
 /// The ordered plugins of a route, with this worker's instances.
 pub struct Chain {
     links: Vec<Link>,
     /// Request headers that belong to plugins of the chain.
     owned: Vec<HeaderName>,
+    /// Whether some of its plugins have two versions.
+    canaries: bool,
     encoded_slash: bool,
 }
 
 /// A plugin in a chain.
-#[derive(Clone)]
 pub struct Link {
     /// Its instances.
     pub pool: Rc<Pool>,
     /// Its counts in this route.
     pub metrics: Arc<PluginMetrics>,
+    /// A new version of it, which takes its place in a part of the passes.
+    pub canary: Option<Box<Canary>>,
     /// Who records what it sees and answers; none where nobody does.
     pub tap: Option<Tap>,
 }
@@ -58,6 +65,8 @@ pub struct Pass<'a> {
     memos: Vec<Option<Bytes>>,
     /// What a plugin says of the request's body while that goes to the upstream.
     refused: Option<chunks::Refused>,
+    /// For each link, whether the new version has its place. Empty where no plugin of the chain has two.
+    canaries: Vec<bool>,
     recordings: Recordings,
 }
 
@@ -98,8 +107,10 @@ impl Chain {
     /// A chain of these plugins. Paths that they set may have `%2F` in them only where the route lets that through.
     #[must_use]
     pub fn new(links: Vec<Link>, encoded_slash: bool) -> Self {
-        let owned = links.iter().flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
-        Self { links, owned, encoded_slash }
+        let new = links.iter().filter_map(|link| Some(&link.canary.as_ref()?.link));
+        let owned = links.iter().chain(new).flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
+        let canaries = links.iter().any(|link| link.canary.is_some());
+        Self { links, owned, canaries, encoded_slash }
     }
 
     /// Request headers that only plugins of this chain may set.
@@ -118,6 +129,7 @@ impl Chain {
             reached: 0,
             memos: Vec::new(),
             refused: None,
+            canaries: Vec::new(),
             recordings: Recordings::default(),
         }
     }
@@ -151,7 +163,7 @@ impl Link {
     }
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// Takes a request through the chain.
     ///
     /// # Errors
@@ -162,6 +174,11 @@ impl Pass<'_> {
             return Ok(Flow::Continue(request));
         }
         let (mut parts, mut body) = request.into_parts();
+        if self.chain.canaries {
+            // Once for the whole pass: what one version remembers is never given to the other.
+            let takes = |link: &Link| link.canary.iter().any(|it| it.takes(&parts.headers, self.caller.client.ip));
+            self.canaries = self.chain.links.iter().map(takes).collect();
+        }
         let mut watch = Watch::start();
         for index in 0..self.chain.links.len() {
             if let Some(response) = self.hooks(index, &mut parts, &mut body, &mut watch).await? {
@@ -212,7 +229,7 @@ impl Pass<'_> {
         body: &mut Body,
         watch: &mut Watch,
     ) -> Result<Option<Response<Body>>, Error> {
-        let link = &self.chain.links[index];
+        let link = self.link(index);
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap, mut chunks) = S::wanted(sight);
         if calls {
@@ -274,8 +291,10 @@ impl Pass<'_> {
             return;
         }
         let refused = self.refused.get_or_insert_default().clone();
+        let link = self.link(index);
         let way = chunks::Way {
-            link: self.chain.links[index].clone(),
+            // It outlives the pass.
+            link: Link { pool: link.pool.clone(), metrics: link.metrics.clone(), canary: None, tap: None },
             hook: S::CHUNK_HOOK,
             changes,
             memo: self.memo(index),
@@ -345,7 +364,7 @@ impl Pass<'_> {
 
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
-        let link = &self.chain.links[index];
+        let link = self.link(index);
         if link.tap.is_some() {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
         }
@@ -356,92 +375,6 @@ impl Pass<'_> {
         }
     }
 
-    /// A call begins; none where nobody records it.
-    fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Call>> {
-        let tap = self.chain.links[index].tap.as_ref()?;
-        self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str())
-    }
-
-    /// A call that was recorded has ended.
-    fn heard<F>(
-        &mut self,
-        index: usize,
-        call: Option<Box<Call>>,
-        watch: &Watch,
-        flow: &Result<F, Failure>,
-        outcome: fn(&F) -> recording::Outcome,
-    ) {
-        let Some(mut call) = call else { return };
-        call.took_us = u64::try_from(watch.0.elapsed().as_micros()).unwrap_or(u64::MAX);
-        call.outcome = match flow {
-            Ok(flow) => outcome(flow),
-            Err(failure) => failure.into(),
-        };
-        self.recordings.end(index, *call);
-    }
-
-    /// Makes a call of the first plugin that was recorded, with what it saw then and with its own memo.
-    ///
-    /// # Errors
-    /// What of the recording can be no head. The file is not to be trusted.
-    pub(crate) async fn again(&mut self, call: &Call) -> Result<recording::Outcome, String> {
-        let wrong = |error: http::Error| format!("it is no head: {error}");
-        let body = call.body.clone().map(Bytes::from);
-        match &call.input {
-            recording::Input::Request { method, path, query, headers, attributes, .. } => {
-                self.attributes = attributes.iter().cloned().collect();
-                let target = match query {
-                    Some(query) => format!("{path}?{query}"),
-                    None => path.clone(),
-                };
-                let method = if method.is_empty() { "GET" } else { method };
-                let target = if target.is_empty() { "/" } else { &target };
-                let mut request = Request::builder().method(method).uri(target);
-                for (name, value) in headers {
-                    request = request.header(name, &value[..]);
-                }
-                let (mut head, ()) = request.body(()).map_err(wrong)?.into_parts();
-                Ok(self.call_again(&mut head, body).await)
-            }
-            recording::Input::Response { status, headers, attributes } => {
-                self.attributes = attributes.iter().cloned().collect();
-                let mut response = Response::builder().status(*status);
-                for (name, value) in headers {
-                    response = response.header(name, &value[..]);
-                }
-                let (mut head, ()) = response.body(()).map_err(wrong)?.into_parts();
-                Ok(self.call_again(&mut head, body).await)
-            }
-            recording::Input::None => Err("it has no head".to_owned()),
-        }
-    }
-
-    async fn call_again<S: Side>(&mut self, head: &mut S, body: Option<Bytes>) -> recording::Outcome {
-        let Some(link) = self.chain.links.first() else { return recording::Outcome::None };
-        let (calls, cap, _) = S::wanted(&link.pool.plugin.sight);
-        let flow = match body {
-            // A hook that is not called changes nothing.
-            None if !calls => return recording::Outcome::Continue,
-            None => head.call(self, 0, None).await.map(|flow| (outcome(&flow), flow, None)),
-            Some(_) if cap.is_none() => return recording::Outcome::Continue,
-            Some(body) => head.call_with_body(self, 0, body, None).await.map(|flow| {
-                let outcome = outcome_with_body(&flow);
-                let (flow, body) = split(flow);
-                (outcome, flow, body)
-            }),
-        };
-        let obeyed = flow
-            .and_then(|(outcome, flow, new)| Ok((outcome, self.obey(link, flow, new, head, &mut Body::default())?)));
-        match obeyed {
-            Ok((outcome, Outcome::Go(applied))) => {
-                self.remember(0, applied);
-                outcome
-            }
-            Ok((outcome, Outcome::Stop(_))) => outcome,
-            Err(failure) => (&failure).into(),
-        }
-    }
-
     fn head<'b>(&'b self, parts: &'b request::Parts) -> Head<'b> {
         Head {
             parts,
@@ -449,6 +382,15 @@ impl Pass<'_> {
             authority: &self.caller.authority,
             client: self.caller.client.ip,
             attributes: &self.attributes,
+        }
+    }
+
+    /// A plugin of the chain, in the version that this pass meets.
+    fn link(&self, index: usize) -> &'a Link {
+        let link = &self.chain.links[index];
+        match &link.canary {
+            Some(canary) if self.canaries.get(index) == Some(&true) => &canary.link,
+            _ => link,
         }
     }
 
@@ -533,7 +475,7 @@ impl Side for request::Parts {
         index: usize,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
@@ -548,7 +490,7 @@ impl Side for request::Parts {
         body: Bytes,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
@@ -589,7 +531,7 @@ impl Side for response::Parts {
         index: usize,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
@@ -604,7 +546,7 @@ impl Side for response::Parts {
         body: Bytes,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
@@ -644,12 +586,6 @@ fn split(flow: bindings::BodyFlow) -> (bindings::Flow, Option<Vec<u8>>) {
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         Self { kind: FailureKind::Output, detail: refused.0 }
-    }
-}
-
-impl From<&Failure> for recording::Outcome {
-    fn from(failure: &Failure) -> Self {
-        Self::Fail { kind: PluginError::from(failure.kind).as_str().to_owned(), detail: failure.detail.clone() }
     }
 }
 

@@ -20,6 +20,7 @@ mod plugin;
 mod problem;
 mod reader;
 mod record;
+mod rollout;
 mod route;
 mod secrets;
 mod syntax;
@@ -164,6 +165,8 @@ pub struct PluginSettings {
     /// Where the folder of compiled code is. Default: `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`; none where
     /// neither exists.
     pub cache: Option<PathBuf>,
+    /// Where the last good version of each component of the directory is kept. Default: `tollgate-versions` in `cache`.
+    pub versions: Option<PathBuf>,
     /// Instances of all plugins together, in use and idle. Default 1,000.
     pub instances: NonZeroU32,
 }
@@ -478,6 +481,28 @@ pub struct PluginSpec {
     pub grant: Grant,
     /// Which of its passes are recorded; none where none is.
     pub record: Option<PluginRecord>,
+    /// The digest that the component must have, as hexadecimal digits. Default: any.
+    pub require: Option<String>,
+    /// How a new version of the component comes into use. None: for all requests at once.
+    pub rollout: Option<Rollout>,
+}
+
+/// How a new version of a component comes into use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// The part of the requests that the new version gets.
+    pub canary: Part,
+    /// What decides whether a request is among them.
+    pub key: RolloutKey,
+}
+
+/// What decides which version of a plugin a request meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolloutKey {
+    /// The client's address.
+    Address,
+    /// The first field of this name.
+    Header(HeaderName),
 }
 
 impl PluginSpec {
@@ -493,6 +518,8 @@ impl PluginSpec {
             isolation: Isolation::Pooled,
             limits: PluginLimits::default(),
             grant: Grant::default(),
+            require: None,
+            rollout: None,
             record: None,
         }
     }

@@ -11,6 +11,7 @@
 mod custom;
 mod histogram;
 mod render;
+mod tally;
 mod words;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 pub use custom::{Custom, Family, FamilyError, Kind};
 use histogram::{Durations, Histogram};
+pub use tally::Tally;
 use words::Words;
 
 /// The media type of [`Metrics::render`].
@@ -140,6 +142,17 @@ pub enum PluginError {
     Configure,
 }
 
+/// What becomes of a new version of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutEvent {
+    /// It gets a part of the requests.
+    Began,
+    /// It gets all of them.
+    Promoted,
+    /// It gets none any more.
+    RolledBack,
+}
+
 /// One request that is being served, counted in `http_server_active_requests` until it is dropped.
 #[derive(Debug)]
 pub struct ActiveRequest(Gauge);
@@ -195,6 +208,14 @@ impl Metrics {
         let known = components.contains_key(component) || components.len() < COMPONENTS;
         let name = if known { component } else { words::OTHER };
         components.entry(name.into()).or_default()[usize::from(!succeeded)].inc();
+    }
+
+    /// A new version of a component began to get requests, or came to its end.
+    pub fn rollout(&self, component: &str, event: RolloutEvent) {
+        let mut rollouts = lock(&self.0.rollouts);
+        let known = rollouts.contains_key(component) || rollouts.len() < COMPONENTS;
+        let name = if known { component } else { words::OTHER };
+        rollouts.entry(name.into()).or_default()[event as usize].inc();
     }
 
     /// Where lost access lines are counted.
@@ -401,6 +422,20 @@ impl PluginError {
     }
 }
 
+impl RolloutEvent {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Began, Self::Promoted, Self::RolledBack];
+
+    /// The word in labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Began => "began",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+}
+
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.dec();
@@ -415,6 +450,7 @@ struct All {
     last_reload_succeeded: Gauge,
     config_hash: Mutex<Option<Box<str>>>,
     components: Mutex<BTreeMap<Box<str>, [Counter; 2]>>,
+    rollouts: Mutex<BTreeMap<Box<str>, [Counter; RolloutEvent::ALL.len()]>>,
     access_log_dropped: Counter,
     log_dropped: Counter,
     routes: Named<RouteMetrics>,

@@ -6,6 +6,7 @@
 
 mod component;
 mod convert;
+mod difference;
 mod engine;
 mod image;
 mod inspect;
@@ -28,6 +29,7 @@ pub(crate) use convert::{
     Applied, Attributes, Head, Refusal, Refused, describe_new_body, edit_request, edit_response, fields, fields_in,
     refusal, whole,
 };
+pub use difference::difference;
 pub use engine::Engine;
 pub use inspect::Inspection;
 use instance::Instance;
@@ -130,6 +132,7 @@ impl Plugin {
         scene: &Scene,
     ) -> Result<Self, LoadError> {
         component.check_grants(&spec.grant)?;
+        component.check_pin(spec)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
         let (image, told) = match plugin.isolation {
             // One configuration for many calls.
@@ -184,6 +187,7 @@ impl Plugin {
             && self.limits == spec.limits
             && self.isolation == spec.isolation
             && self.on_failure == spec.on_failure
+            && component.check_pin(spec).is_ok()
             && self.grounds.http.is_current()
     }
 

@@ -26,7 +26,7 @@ use crate::config::{Config, Problems};
 use crate::metrics::Metrics;
 use crate::telemetry::{AccessLog, Telemetry};
 use loader::Loader;
-pub(crate) use loader::{Request, View};
+pub(crate) use loader::{Decision, Request, View};
 
 /// What a server is started with beside its configuration.
 #[derive(Default)]

@@ -10,6 +10,7 @@ use tracing::Level;
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
 use super::record::PassShare;
+use super::rollout::{Pin, Share};
 use super::route::rewrite::Template;
 use super::upstream::values::{
     BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
@@ -19,7 +20,7 @@ use super::value::{
     Priority, ProtocolName, Pseudonym, Reference, Size, Text,
 };
 use super::{
-    AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores,
+    AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, RolloutKey, Underscores,
     UpstreamProtocol,
 };
 
@@ -143,6 +144,9 @@ table! {
         /// Where compiled code is kept, in a folder `tollgate-compiled`. Default `$XDG_CACHE_HOME/tollgate` or
         /// `~/.cache/tollgate`.
         "cache" cache: FilePath,
+        /// Where the last good version of each component of the directory is kept, for the next start. Default: the folder
+        /// `tollgate-versions` beside that of compiled code.
+        "versions" versions: FilePath,
         /// Instances of all plugins together, in use and idle. Default 1000.
         "instances" instances: Count,
     }
@@ -388,6 +392,11 @@ table! {
         "isolation" isolation: Isolation,
         /// What one call and one instance may cost.
         "limits" limits: PluginLimits,
+        /// The digest that the component must have: `"sha256:…"` with 64 hexadecimal digits, as `tollgate plugin inspect`
+        /// shows it. One with another digest is not taken. Default: any.
+        "require" require: Pin,
+        /// How a new version of the component comes into use. Default: for all requests at once.
+        "rollout" rollout: Rollout,
         /// Which capabilities it may import beside `log`, `limiter`, `crypto` and `metrics`, which all plugins have.
         "grant" grant: Grant,
         /// Records what it sees and answers, to be run again with `tollgate plugin replay`. Default: nothing is.
@@ -409,6 +418,19 @@ table! {
         "size" size: Size,
         /// How many files of one plugin are kept, 1 to 100; older ones are removed. Default 4.
         "files" files: Count,
+    }
+}
+
+table! {
+    /// `rollout` of a plugin.
+    "a table" "{ canary = \"5%\" }"
+    pub(crate) struct Rollout {
+        /// The part of the requests that a new version gets until it is promoted or rolled back, `"0.01%"` to `"50%"`.
+        /// Required.
+        "canary" canary: Share,
+        /// What decides whether a request is among them, always in the same way: `"address"` of the client, or
+        /// `"header:NAME"`. A request without that header stays with the old version. Default `"address"`.
+        "key" key: RolloutKey,
     }
 }
 

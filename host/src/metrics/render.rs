@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::custom::{Family, Kind, Number};
 use super::histogram::{Histogram, Snapshot};
-use super::{Hook, Metrics, PluginError, lock};
+use super::{Hook, Metrics, PluginError, RolloutEvent, lock};
 
 pub(super) fn render(metrics: &Metrics) -> String {
     let mut registry = Registry::default();
@@ -130,6 +130,13 @@ impl Metrics {
         for (component, counts) in &*lock(&self.0.components) {
             for (result, count) in RESULTS.iter().zip(counts) {
                 write_counter(&mut series, &[("component", &**component), ("result", *result)], count)?;
+            }
+        }
+        let mut series =
+            out.counter("tollgate_rollouts", "What became of new versions that got a part of the requests.")?;
+        for (component, counts) in &*lock(&self.0.rollouts) {
+            for (event, count) in RolloutEvent::ALL.iter().zip(counts) {
+                write_counter(&mut series, &[("component", &**component), ("event", event.as_str())], count)?;
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::state::State;
 use super::wasi;
 use crate::bindings::{CHUNKS, HOOKS};
-use crate::config::Grant;
+use crate::config::{Grant, PluginSpec};
 
 /// The largest file that is looked at. Python's whole runtime is 18 MB as a component.
 const MAX_SIZE: usize = 64 << 20;
@@ -168,6 +168,21 @@ impl Component {
             _ => Ok(()),
         }
     }
+
+    /// Whether it is the one that the configuration requires, if it requires one.
+    pub(super) fn check_pin(&self, spec: &PluginSpec) -> Result<(), LoadError> {
+        match &spec.require {
+            Some(required) if *required != self.sha256 => {
+                Err(LoadError::Pinned { required: required.clone(), found: self.sha256.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a version of it is called beside another one of the same name: the begin of its digest.
+    pub fn version(&self) -> &str {
+        self.sha256.get(..12).unwrap_or(&self.sha256)
+    }
 }
 
 impl fmt::Debug for Component {
@@ -213,6 +228,17 @@ pub enum LoadError {
     Roots(String),
     /// The cases beside it do not pass, or could not be run.
     Cases(String),
+    /// The configuration requires another one.
+    Pinned {
+        /// The digest that is required, as hexadecimal digits.
+        required: String,
+        /// The digest that it has.
+        found: String,
+    },
+    /// It was taken back, and why.
+    RolledBack(String),
+    /// What is wrong with a new version, and how it differs from the one that serves.
+    NewVersion(Box<LoadError>, String),
 }
 
 impl fmt::Display for LoadError {
@@ -254,6 +280,11 @@ impl fmt::Display for LoadError {
             Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
             Self::Roots(why) => write!(f, "cannot verify the origins that it is granted: {why}"),
             Self::Cases(why) => write!(f, "does not pass its cases: {why}"),
+            Self::Pinned { required, found } => {
+                write!(f, "has the digest sha256:{found}, and the configuration requires sha256:{required}")
+            }
+            Self::RolledBack(why) => write!(f, "was rolled back: {why}"),
+            Self::NewVersion(problem, difference) => write!(f, "{problem}\n{difference}"),
         }
     }
 }
@@ -331,6 +362,6 @@ pub(super) fn one_line(error: &wasmtime::Error) -> String {
     line
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -270,9 +270,9 @@ const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
 
 /// Gives the guest `time` from now. One tick more than that, since the current one has begun already.
 fn arm(store: &mut Store<State>, time: Duration) {
-    let ticks =
-        time.as_secs().saturating_mul(TICKS_PER_SECOND) + u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
-    let ticks = ticks.min(u64::MAX >> 1) + 1;
+    // In numbers of 64 bits: dividing larger ones takes a function of its own.
+    let rest = u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
+    let ticks = time.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(rest).min(u64::MAX >> 1) + 1;
     store.data().pace.begin(ticks);
     store.set_epoch_deadline(ticks);
 }

@@ -1,5 +1,8 @@
 //! The loader: builds snapshots and hands them to the workers.
 
+mod rollout;
+mod trying;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::unix::fs::MetadataExt;
@@ -16,13 +19,13 @@ use super::worker::{Command, Listening, Worker};
 use super::{Options, StartError, accept};
 use crate::capability::kv;
 use crate::capability::limiter::{Limiter, Sizes};
-use crate::cases;
-use crate::config::{self, Config, PluginSpec, Problem, Problems};
-use crate::metrics::Metrics;
-use crate::plugin::{Change, Engine, Library, LoadError, Plugin, Report, Stores};
+use crate::config::{self, Config, Problem, Problems};
+use crate::metrics::{Metrics, RolloutEvent};
+use crate::plugin::{self, Engine, Library, Plugin, Report, Stores};
 use crate::proxy::{Foundation, Snapshot};
 use crate::telemetry::{AccessLog, Redaction, Telemetry};
 use crate::upstream::Known;
+use trying::{is_tried_first, note, outcome, take_in, try_out, users};
 
 /// How often the plugins directory and the configuration's files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -33,10 +36,21 @@ pub(crate) enum Request {
     Reload(oneshot::Sender<Result<(), Problems>>),
     /// Look at the plugins directory.
     Look(oneshot::Sender<()>),
+    /// What becomes of a new version of a plugin.
+    Rollout(String, Decision, oneshot::Sender<Result<String, String>>),
     /// Drain, then end.
     Stop(oneshot::Sender<usize>),
     /// End.
     Quit,
+}
+
+/// What an operator decides about a new version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It gets all requests.
+    Promote,
+    /// It gets none; where it had all, the one before it gets them again.
+    RollBack,
 }
 
 /// What the admin listener shows.
@@ -134,6 +148,7 @@ impl Loader {
         };
         warn(&loader.snapshot);
         loader.install();
+        loader.keep_good();
         for bound in loader.bound.values() {
             loader.listen(bound).map_err(machine)?;
         }
@@ -164,7 +179,11 @@ impl Loader {
                 }
                 Ok(Request::Look(answer)) => {
                     self.look();
+                    self.judge();
                     let _ = answer.send(());
+                }
+                Ok(Request::Rollout(name, decision, answer)) => {
+                    let _ = answer.send(self.decide(&name, decision));
                 }
                 Ok(Request::Stop(answer)) => {
                     let _ = answer.send(self.drain());
@@ -172,6 +191,7 @@ impl Loader {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.look();
+                    self.judge();
                     self.watch();
                     self.follow_services();
                 }
@@ -247,8 +267,12 @@ impl Loader {
         if config.workers != running.workers {
             fixed.push("workers");
         }
-        if config.plugins.cache != running.plugins.cache || config.plugins.instances != running.plugins.instances {
-            fixed.push("plugins.cache and plugins.instances");
+        let at_start = |config: &Config| {
+            let plugins = config.plugins.clone();
+            (plugins.cache, plugins.versions, plugins.instances)
+        };
+        if at_start(&config) != at_start(running) {
+            fixed.push("plugins.cache, plugins.versions and plugins.instances");
         }
         if config.admin != running.admin {
             fixed.push("admin");
@@ -257,9 +281,10 @@ impl Loader {
             tracing::warn!("{what} changes with the next start, not with a reload");
         }
         self.library.set_directory(config.plugins.directory.clone());
-        take_in(&mut self.library, &self.foundation, &self.runtime);
-        let known = &self.snapshot.plugins;
-        let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, known);
+        self.library.try_again();
+        let tried = take_in(&mut self.library, &self.foundation, &self.runtime, &config);
+        let before = Some(&*self.snapshot);
+        let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, &tried, before);
         let snapshot = Arc::new(self.runtime.block_on(build)?);
 
         // Everything that can fail comes before anything changes.
@@ -279,6 +304,7 @@ impl Loader {
         self.snapshot = snapshot;
         warn(&self.snapshot);
         self.install();
+        self.keep_good();
         self.relisten(&config, new)
     }
 
@@ -327,42 +353,56 @@ impl Loader {
         }
         for change in changes {
             let name = change.name.clone();
-            let (tried, problem) = match self.try_out(&change) {
-                Ok(tried) => (tried, None),
-                Err(error) => (BTreeMap::new(), Some(error)),
-            };
+            let config = self.snapshot.config.clone();
+            let (tried, problem) =
+                outcome(&change, try_out(&change, &config, &self.foundation, &self.runtime), &self.library);
             note(&change, problem.as_ref(), &self.foundation.metrics);
-            let in_use = self.users(&name).next().is_some();
+            let in_use = users(&config, &name).next().is_some();
             // A file that is gone while plugins use it, and no built-in takes its place, goes on as it was loaded.
-            let built_in = crate::plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
+            let built_in = plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
             if change.now.is_none() && in_use && !built_in {
                 tracing::warn!(component = name, "plugins use it, so the last version goes on until the next start");
                 self.library.keep(&name);
                 continue;
             }
-            let swaps = problem.is_none() && !matches!(change.now, Some(Err(_)));
-            self.library.settle(change, problem);
-            if swaps && in_use {
-                self.swap(&name, tried);
+            let swaps = problem.is_none() && !change.touched && !matches!(change.now, Some(Err(_)));
+            let was_tried = self.library.candidate(&name).is_some();
+            self.library.settle(change, problem, is_tried_first(&config, &name));
+            // What was tried in a part of the requests is gone with its file.
+            let ends = was_tried && self.library.candidate(&name).is_none();
+            if (swaps || ends) && in_use {
+                self.swap(&name, &tried);
             }
         }
         let refused = self.view.state().refused;
         self.show(refused);
     }
 
-    /// Serves what the library has now of a component.
-    fn swap(&mut self, component: &str, tried: BTreeMap<String, Arc<Plugin>>) {
+    /// Serves what the library has now of a component. False where that cannot be, which the log has then.
+    fn swap(&mut self, component: &str, tried: &BTreeMap<String, Arc<Plugin>>) -> bool {
         let config = self.snapshot.config.clone();
-        let mut known = self.snapshot.plugins.clone();
-        known.extend(tried);
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, &known);
+        let build = Snapshot::build(config, &mut self.library, &self.foundation, tried, Some(&self.snapshot));
         match self.runtime.block_on(build) {
             Ok(snapshot) => {
+                let goes_on = |(name, trial): (&String, &Arc<_>)| {
+                    self.snapshot.trials.get(name).is_some_and(|before| Arc::ptr_eq(before, trial))
+                };
+                let begins = !snapshot.trials.iter().all(goes_on);
                 self.snapshot = Arc::new(snapshot);
                 self.install();
-                tracing::info!(component, "the component was replaced");
+                self.keep_good();
+                if self.library.candidate(component).is_none() {
+                    tracing::info!(component, "the component was replaced");
+                } else if begins {
+                    self.foundation.metrics.rollout(component, RolloutEvent::Began);
+                    tracing::info!(component, "the new version gets a part of the requests");
+                }
+                true
             }
-            Err(problems) => tracing::error!(component, "the component does not serve:\n{problems}"),
+            Err(problems) => {
+                tracing::error!(component, "the component does not serve:\n{problems}");
+                false
+            }
         }
     }
 
@@ -372,8 +412,8 @@ impl Loader {
             return;
         }
         let config = self.snapshot.config.clone();
-        let known = self.snapshot.plugins.clone();
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, &known);
+        let none = BTreeMap::new();
+        let build = Snapshot::build(config, &mut self.library, &self.foundation, &none, Some(&self.snapshot));
         match self.runtime.block_on(build) {
             Ok(snapshot) => {
                 self.snapshot = Arc::new(snapshot);
@@ -386,26 +426,9 @@ impl Loader {
         }
     }
 
-    /// Configures a component for every plugin that uses it.
-    ///
-    /// # Errors
-    /// Why it cannot take the place of the one before it: it does not pass its own cases, some plugin is not granted what
-    /// it imports, or it refuses that plugin's configuration.
-    fn try_out(&self, change: &Change) -> Result<BTreeMap<String, Arc<Plugin>>, LoadError> {
-        let mut tried = BTreeMap::new();
-        let Some(Ok(component)) = &change.now else { return Ok(tried) };
-        let Foundation { engine, stores, .. } = &self.foundation;
-        self.runtime.block_on(try_cases(change, engine))?;
-        for spec in self.users(&change.name) {
-            let plugin = self.runtime.block_on(Plugin::load(engine, component, spec, stores))?;
-            tried.insert(spec.name.clone(), Arc::new(plugin));
-        }
-        Ok(tried)
-    }
-
-    /// The plugins that use a component.
-    fn users(&self, component: &str) -> impl Iterator<Item = &PluginSpec> {
-        self.snapshot.config.plugin.values().filter(move |spec| spec.component == component)
+    /// Keeps what serves for the next start.
+    fn keep_good(&self) {
+        self.library.keep_good(self.snapshot.config.plugin.values().map(|spec| &*spec.component));
     }
 
     /// Hands the snapshot to every worker, and waits until all serve it.
@@ -499,7 +522,9 @@ impl Bound {
 }
 
 /// See [`super::build`].
-pub(super) fn build(config: Config) -> Result<Problems, StartError> {
+pub(super) fn build(mut config: Config) -> Result<Problems, StartError> {
+    // What an earlier process found good says nothing of what is there now.
+    config.plugins.versions = None;
     let loaded = load(config, Metrics::default(), Limiter::new(Sizes::default()))?;
     Ok(loaded.snapshot.warnings.into_iter().collect())
 }
@@ -522,55 +547,17 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let upstreams = Known::new(metrics.clone());
     let foundation = Foundation { engine: Arc::new(engine), stores, upstreams, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
-    take_in(&mut library, &foundation, &runtime);
-    let none = BTreeMap::new();
-    let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &none));
+    library.keep_versions(config.plugins.versions.clone());
+    let tried = take_in(&mut library, &foundation, &runtime, &config);
+    let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &tried, None));
     let snapshot = built.map_err(StartError::Problems)?;
     Ok(Loaded { runtime, foundation, library, snapshot })
-}
-
-/// Takes what is in the plugins directory, where all plugins are checked afterwards anyway. What does not pass its own
-/// cases is not taken.
-fn take_in(library: &mut Library, foundation: &Foundation, runtime: &tokio::runtime::Runtime) {
-    for change in library.look() {
-        let problem = runtime.block_on(try_cases(&change, &foundation.engine)).err();
-        note(&change, problem.as_ref(), &foundation.metrics);
-        library.settle(change, problem);
-    }
-}
-
-/// Runs the cases that lie beside a new component.
-async fn try_cases(change: &Change, engine: &Arc<Engine>) -> Result<(), LoadError> {
-    match (&change.now, &change.cases) {
-        (Some(Ok(component)), Some(path)) => cases::pass_all(engine, component, path).await,
-        _ => Ok(()),
-    }
 }
 
 /// Tells the operator what is allowed, and probably not meant.
 fn warn(snapshot: &Snapshot) {
     for warning in &snapshot.warnings {
         tracing::warn!("{}", warning.message);
-    }
-}
-
-/// Tells the operator what became of a file.
-fn note(change: &Change, problem: Option<&LoadError>, metrics: &Metrics) {
-    let name = &change.name;
-    let problem = problem.or(match &change.now {
-        Some(Err(error)) => Some(error),
-        _ => None,
-    });
-    match (&change.now, problem) {
-        (_, Some(problem)) => {
-            metrics.component_loaded(name, false);
-            tracing::error!(component = name, "{name}.wasm {problem}");
-        }
-        (Some(_), None) => {
-            metrics.component_loaded(name, true);
-            tracing::info!(component = name, "{name}.wasm was loaded");
-        }
-        (None, None) => tracing::info!(component = name, "{name}.wasm was removed"),
     }
 }
 
