@@ -1,7 +1,7 @@
 //! Plugins that work on bodies piece by piece: what they change, what they refuse, what their failures cost, and that nothing
 //! piles up in between.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn start(origin: &str, what: &str, settings: &str) -> Proxy {
     let config = format!(
         r#"
         upstream.o.endpoints = ["{origin}"]
-        route.guarded = {{ path-prefix = "/guarded", chain = ["bad"], upstream = "o" }}
+        route.guarded = {{ path-prefix = "/guarded", chain = ["bad"], upstream = "o", body-size = "unlimited" }}
         route.open = {{ path = "/open", upstream = "o" }}
         [plugin.bad]
         component = "pieces"
@@ -186,10 +186,14 @@ fn a_long_body_takes_little_memory_and_waits_for_its_reader() {
     client.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
     let piece = vec![b'a'; 64 << 10];
     let mut sent = 0;
-    while let Ok(some) = client.write(&piece[..piece.len().min(LENGTH - sent)]) {
-        sent += some;
+    let full = loop {
+        match client.write(&piece[..piece.len().min(LENGTH - sent)]) {
+            Ok(some) => sent += some,
+            Err(error) => break error,
+        }
         assert!(sent < LENGTH / 2, "nobody reads, and {sent} bytes are somewhere");
-    }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock, "{full}");
     client.set_write_timeout(None).unwrap();
     gate.open();
     while sent < LENGTH {
