@@ -41,8 +41,12 @@ mod peers;
 mod drain;
 // Certificates, on both sides.
 mod tls;
+// Who may connect, and who a client is: certificates that clients show, the PROXY protocol, Unix sockets.
+mod listeners;
 // Many requests on one connection.
 mod http2;
+// Frames of HTTP/2 that make work and carry nothing, and heads that HTTP/1.1 could not have.
+mod frames;
 // Connections that go on with another protocol.
 mod upgrades;
 // Upstreams that speak HTTP/2, and gRPC from end to end.

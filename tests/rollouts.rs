@@ -182,6 +182,8 @@ fn a_new_version_is_still_a_new_one_after_a_restart() {
     assert_eq!(proxy.tell("/plugins/greet/rollback").0, 200);
     proxy.restart(|_| {});
     assert!(news(&mut proxy.client()).iter().all(|new| !new), "what was rolled back stays so");
+    proxy.reload(&config(&origin, HALF)).expect("the same again");
+    assert!(news(&mut proxy.client()).iter().all(|new| !new), "whatever is loaded again");
     assert!(proxy.admin("/state").text().contains("was rolled back: before the last start"));
     proxy.drop_in("greeting", &hello());
     proxy.drop_in("greeting", &guest("goodbye"));

@@ -24,7 +24,8 @@ use crate::metrics;
 use crate::server::connection::{Connections, Received};
 use crate::server::drain::Drain;
 use crate::server::seats::Seat;
-use crate::server::{Decision, Request as ToLoader, View, accept};
+use crate::server::socket::{Acceptor, Listening};
+use crate::server::{Decision, Request as ToLoader, View, accept, socket};
 
 /// Connections of operators at once.
 const CONNECTIONS: usize = 100;
@@ -32,20 +33,40 @@ const CONNECTIONS: usize = 100;
 /// The admin listener. Ends when dropped.
 pub(crate) struct Admin {
     address: SocketAddr,
+    /// For the next process.
+    socket: StdListener,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Admin {
-    pub(crate) fn start(address: SocketAddr, view: Arc<View>, loader: mpsc::Sender<ToLoader>) -> anyhow::Result<Self> {
-        let mut sockets = accept::bind(address, 1).with_context(|| format!("admin: cannot listen on {address}"))?;
-        let socket = sockets.pop().context("admin: no socket")?;
+    /// Listens on a socket that is there already, or on one of its own.
+    pub(crate) fn start(
+        address: SocketAddr,
+        inherited: Option<Listening>,
+        view: Arc<View>,
+        loader: mpsc::Sender<ToLoader>,
+    ) -> anyhow::Result<Self> {
+        let socket = match inherited {
+            Some(Listening::Tcp(socket)) => socket,
+            _ => {
+                let bound = socket::bind_tcp(address, 1);
+                let mut sockets = bound.with_context(|| format!("admin: cannot listen on {address}"))?;
+                sockets.pop().context("admin: no socket")?
+            }
+        };
         let address = socket.local_addr()?;
+        let again = socket.try_clone()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || LocalSet::new().block_on(&runtime, serve(socket, view, loader, stopped));
         let thread = std::thread::Builder::new().name("tollgate-admin".to_owned()).spawn(run)?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, socket: again, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// One more handle of its socket.
+    pub(crate) fn socket(&self) -> anyhow::Result<Listening> {
+        Ok(Listening::Tcp(self.socket.try_clone()?))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -81,7 +102,7 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     // The connections of operators are no traffic: they are counted where nobody reads it.
     let Some(seat) = Seat::all(1).pop() else { return };
-    accept::run(socket, connections, seat, room, Arc::default(), async {
+    accept::run(Acceptor::Tcp(socket), connections, seat, room, Arc::default(), async {
         // Dropped, not sent: both mean the end.
         let _ = stopped.await;
     })
@@ -91,6 +112,7 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
 fn limits() -> ListenerLimits {
     ListenerLimits {
         connections: NonZeroUsize::new(CONNECTIONS).unwrap_or(NonZeroUsize::MIN),
+        connections_per_client: None,
         head_size: 16 << 10,
         head_fields: 100,
         head_time: Duration::from_secs(10),

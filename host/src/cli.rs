@@ -4,6 +4,7 @@ mod check;
 mod inspect;
 mod key;
 mod new;
+mod notify;
 mod plugins;
 mod replay;
 mod rollout;

@@ -33,6 +33,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// How many different reasons a route counts apart. The others are counted as `_OTHER`.
 const REASONS: usize = 128;
+/// How many different words for refused connections a listener counts apart.
+const REFUSALS: usize = 32;
 /// How many different errors an upstream counts apart.
 const ERROR_TYPES: usize = 16;
 /// How many components, by name, are counted apart: their names come from a directory.
@@ -102,10 +104,14 @@ pub struct UpstreamMetrics {
 }
 
 /// Counts for one listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ListenerMetrics {
     /// Connections that are open.
     pub connections: Gauge,
+    /// Connections that ended since their clients were refused, by why.
+    refused: Words<Counter, REFUSALS>,
+    /// When each certificate ends, in seconds since 1970, by its file.
+    certificates: Mutex<Vec<(String, u64)>>,
 }
 
 /// The hooks that are counted apart.
@@ -251,6 +257,24 @@ impl RouteMetrics {
     /// The handle of a plugin in this route's chain, for its load.
     pub fn plugin(&self, name: &str) -> Arc<PluginMetrics> {
         self.plugins.find_or_make(name)
+    }
+}
+
+impl ListenerMetrics {
+    /// Counts a connection that was ended since its client does what we do not take. The words are ours.
+    pub fn refused(&self, why: &'static str) {
+        self.refused.of(why).inc();
+    }
+
+    /// The certificates that it shows from now on: their files, and when they end in seconds since 1970.
+    pub fn shows(&self, certificates: Vec<(String, u64)>) {
+        *lock(&self.certificates) = certificates;
+    }
+}
+
+impl Default for ListenerMetrics {
+    fn default() -> Self {
+        Self { connections: Gauge::default(), refused: Words::new(Counter::default), certificates: Mutex::default() }
     }
 }
 

@@ -157,6 +157,9 @@ impl Proxy {
             Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 let mut pass = route.chain.begin(caller);
+                if let Some(certificate) = &peer.certificate {
+                    pass.attributes.extend(certificate.attributes());
+                }
                 proxy.pass(&route, &mut pass, request, (only_chain, upgrade), entry).await
             }
             Err(error) => {
@@ -182,6 +185,10 @@ impl Proxy {
         // One of HTTP/1 was counted when it was read.
         if request.version() == Version::HTTP_2 {
             headers::check_size(request, listener.limits.head_fields, listener.limits.head_size)?;
+        }
+        // What a client showed for one name is nothing to another one (CVE-2025-23419, in another way).
+        if peer.policy.as_ref().is_some_and(|policy| !policy.covers(authority.host())) {
+            return Err(Reason::Misdirected.into());
         }
         let client = client::address(peer.address.ip(), request.headers(), &listener.trusted_proxies);
         entry.client = Some(client.ip);

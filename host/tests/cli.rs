@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -426,6 +427,65 @@ fn an_address_in_use_is_said_and_nothing_is_left() {
     let ended = ends(&folder, &["run"]);
     assert_eq!((ended.status, ended.out.as_str()), (Some(2), ""), "{}", ended.err);
     assert!(ended.err.contains(&address) && ended.err.contains("in use"), "{}", ended.err);
+}
+
+/// Clients that never stop asking, on kept connections and on new ones, while one process takes over from another.
+#[test]
+fn the_next_process_takes_over_and_no_request_is_lost() {
+    let origin = Origin::start();
+    let folder = folder(&format!("{}upgrade.socket = \"upgrade.sock\"\n", config(&origin.address, "/a")));
+    let mut running = Running::start(&folder);
+    let address = running.address;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let stop = stop.clone();
+            thread::spawn(move || {
+                let mut answered = 0;
+                let mut kept: Option<BufReader<TcpStream>> = None;
+                while !stop.load(Ordering::SeqCst) {
+                    let mut stream = kept.take().unwrap_or_else(|| {
+                        let stream = TcpStream::connect(address).expect("somebody accepts");
+                        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+                        BufReader::new(stream)
+                    });
+                    stream.get_mut().write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n").expect("somebody reads");
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        assert_ne!(stream.read_line(&mut head).expect("an answer"), 0, "an answer after {answered}");
+                    }
+                    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                    let mut body = [0; 12];
+                    stream.read_exact(&mut body).expect("a whole answer");
+                    answered += 1;
+                    let closes = head.to_ascii_lowercase().contains("connection: close");
+                    kept = Some(stream).filter(|_| client % 2 == 0 && !closes);
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        let next = Running::start(&folder);
+        assert_eq!(next.address, address, "the same port, although it is whatever was free");
+        let (status, lines) = running.ends();
+        assert_eq!(status, Some(0), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("another process has taken over")), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("cut")), "{lines:?}");
+        running = next;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        assert!(client.join().expect("every request was answered") > 10);
+    }
+
+    // One that does not come so far changes nothing.
+    write(
+        &folder,
+        &format!("{}upgrade.socket = \"upgrade.sock\"\nroute.only.upstream = 1\n", config(&origin.address, "/a")),
+    );
+    assert_eq!(ends(&folder, &["run"]).status, Some(1));
+    assert_eq!(running.get("/a", "").0, 200);
 }
 
 /// The binary, serving. Killed when dropped.

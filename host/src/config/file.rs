@@ -16,12 +16,12 @@ use super::upstream::values::{
     BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
 };
 use super::value::{
-    BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
-    Priority, ProtocolName, Pseudonym, Reference, Size, Text,
+    BodySize, ComponentName, Count, EncodedSlash, Fields, FileMode, FilePath, Grants, HostName, HttpGrant, MethodName,
+    Path, Priority, ProtocolName, Pseudonym, Reference, ShowCertificate, Size, Text,
 };
 use super::{
-    AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, RolloutKey, Underscores,
-    UpstreamProtocol,
+    AccessLog, Address, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, RolloutKey,
+    Underscores, UpstreamProtocol,
 };
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
@@ -67,6 +67,18 @@ table! {
         "log" log: Log,
         /// What `SIGTERM` does.
         "drain" drain: Drain,
+        /// How the next process takes over the listening sockets of this one. Without this table it does not.
+        "upgrade" upgrade: Upgrade,
+    }
+}
+
+table! {
+    /// `[upgrade]`: a process that starts while another one serves takes its listening sockets over, and that one drains:
+    /// no connection is refused in between.
+    "a table" "{ socket = \"upgrade.sock\" }"
+    pub(crate) struct Upgrade {
+        /// The path of the Unix socket where the one asks the other. Only its own user may. Required.
+        "socket" socket: FilePath,
     }
 }
 
@@ -74,8 +86,14 @@ table! {
     /// `[listener.NAME]`: an address that requests are accepted on.
     "a listener" "{ address = \"0.0.0.0:8080\" }"
     pub(crate) struct Listener {
-        /// An IP address and a port; port 0 takes a free one. Required.
-        "address" address: SocketAddr,
+        /// An IP address and a port; port 0 takes a free one. Or `"unix:PATH"` for a Unix socket, whose clients count as
+        /// `127.0.0.1`. Required.
+        "address" address: Address,
+        /// The permissions of the file of a Unix socket, in octal. Default `"0660"`.
+        "mode" mode: FileMode,
+        /// Peers whose connections begin with a header of the PROXY protocol, version 1 or 2, which says who the client
+        /// is. They have to send it, and nobody else may. Default: none.
+        "proxy-protocol" proxy_protocol: Vec<At<Network>>,
         /// Certificates, which make it a TLS listener; several are chosen between by SNI. The first one serves clients
         /// that name no host, or one that no certificate covers.
         "tls" tls: OneOrMore<Certificate>,
@@ -97,6 +115,23 @@ table! {
         "certificate" certificate: FilePath,
         /// A PEM file: the private key of the certificate. Required.
         "key" key: FilePath,
+        /// What clients that ask for a name of this certificate show in turn. Default: nothing.
+        "client-certificates" clients: ClientCertificates,
+    }
+}
+
+table! {
+    /// `client-certificates` of a certificate.
+    "a table" "{ roots = \"clients.pem\" }"
+    pub(crate) struct ClientCertificates {
+        /// `"required"`: without a certificate there is no connection. `"optional"`: who shows one has to show a right
+        /// one. Default `"required"`.
+        "mode" mode: ShowCertificate,
+        /// A PEM file of the authorities that issue them. Required.
+        "roots" roots: FilePath,
+        /// A PEM file of revocation lists, up to 8MiB, one of each authority that issued a certificate in the chains of
+        /// clients: where one is missing, or its time is over, they are refused. Default: nothing is revoked.
+        "crl" crl: FilePath,
     }
 }
 
@@ -106,6 +141,9 @@ table! {
     pub(crate) struct ListenerLimits {
         /// Open connections. Default 10000.
         "connections" connections: Count,
+        /// Open connections of one client, or of one /64 of IPv6, where it is neither this machine nor one of
+        /// `trusted-proxies`; further ones are closed before TLS. 0 for no such limit. Default 256.
+        "connections-per-client" connections_per_client: Count,
         /// Size of a request head, 1KiB to 1MiB; a larger one is answered 431. Default `"64KiB"`.
         "head-size" head_size: Size,
         /// Fields of a request head, up to 1000; more are answered 431. Default 100.

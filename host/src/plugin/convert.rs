@@ -50,6 +50,11 @@ impl Attributes {
         self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| value)
     }
 
+    /// Adds what is known before any plugin speaks.
+    pub(crate) fn extend(&mut self, known: &[(Arc<str>, Arc<str>)]) {
+        self.0.extend_from_slice(known);
+    }
+
     fn set(&mut self, name: &Arc<str>, value: Arc<str>) {
         match self.0.iter_mut().find(|(key, _)| key == name) {
             Some((_, old)) => *old = value,

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use super::upgrade;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::connect::dns::Resolver;
@@ -14,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::plugin::{Component, Engine, Library, LoadError, Plugin, Stores, about};
 use crate::recording::Recorder;
 use crate::router::Router;
-use crate::server::tls;
+use crate::server::tls::{self, ClientCertificate, Tls};
 use crate::upstream::{Known, Prepared};
 
 use super::trial::Trial;
@@ -49,7 +47,7 @@ pub struct Snapshot {
     /// By plugin, those that are recorded.
     pub(crate) recorders: BTreeMap<String, Arc<Recorder>>,
     /// By listener, those that have certificates.
-    pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
+    pub(crate) tls: BTreeMap<String, Arc<Tls>>,
 }
 
 impl Snapshot {
@@ -154,6 +152,7 @@ fn unset(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) -> Vec<Proble
             let [request, response] = plugin.looks_at();
             let mut missing: Vec<_> = request.iter().filter(|name| !before.clone().any(|set| set == *name)).collect();
             missing.extend(response.iter().filter(|name| !all.clone().any(|set| set == *name)));
+            missing.retain(|name| !ClientCertificate::ATTRIBUTES.contains(&&***name));
             missing.sort();
             missing.dedup();
             for name in missing {

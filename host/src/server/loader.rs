@@ -4,23 +4,27 @@ mod rollout;
 mod trying;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use anyhow::Context as _;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::clients::Clients;
+use super::inherit::{self, Inherited};
 use super::seats::Seat;
+use super::socket::{self, Listening as Socket};
+use super::tls::{self, Tls};
 use super::worker::{Command, Listening, Worker};
-use super::{Options, StartError, accept};
+use super::{Options, StartError};
 use crate::capability::kv;
 use crate::capability::limiter::{Limiter, Sizes};
-use crate::config::{self, Config, Problem, Problems};
-use crate::metrics::{Metrics, RolloutEvent};
+use crate::config::{self, Address, Config, Problem, Problems};
+use crate::metrics::{ListenerMetrics, Metrics, RolloutEvent};
 use crate::plugin::{self, Engine, Library, Plugin, Report, Stores};
 use crate::proxy::{Foundation, Snapshot};
 use crate::telemetry::{AccessLog, Redaction, Telemetry};
@@ -36,6 +40,8 @@ pub(crate) enum Request {
     Reload(oneshot::Sender<Result<(), Problems>>),
     /// Look at the plugins directory.
     Look(oneshot::Sender<()>),
+    /// Answer with every listening socket, and what it is called.
+    Sockets(oneshot::Sender<Vec<(String, Socket)>>),
     /// What becomes of a new version of a plugin.
     Rollout(String, Decision, oneshot::Sender<Result<String, String>>),
     /// Drain, then end.
@@ -89,6 +95,8 @@ pub(super) struct Loader {
     bound: BTreeMap<String, Bound>,
     view: Arc<View>,
     stamps: Vec<Option<Stamp>>,
+    /// Of the files of listeners' certificates.
+    identity: Watched,
     /// The stamps of a change that may still be going on.
     unsettled: Option<Vec<Option<Stamp>>>,
 }
@@ -96,15 +104,18 @@ pub(super) struct Loader {
 /// A listener's sockets, one for each worker.
 struct Bound {
     listener: config::Listener,
-    sockets: Vec<StdListener>,
-    certificates: Option<watch::Sender<Arc<ServerConfig>>>,
+    sockets: Vec<Socket>,
+    certificates: Option<watch::Sender<Arc<Tls>>>,
+    clients: Option<Arc<Clients>>,
+    /// Where it is counted.
+    metrics: Arc<ListenerMetrics>,
     room: Arc<Semaphore>,
 }
 
 type Stamp = (u64, u64, i64, i64);
 
 impl Loader {
-    pub(super) fn start(config: Config, options: Options) -> Result<Self, StartError> {
+    pub(super) fn start(config: Config, options: Options, inherited: &mut Inherited) -> Result<Self, StartError> {
         let machine = |error: anyhow::Error| StartError::Machine(error);
         let metrics = options.metrics;
         let limiter = options.limiter.unwrap_or_else(|| Limiter::new(Sizes::default()));
@@ -123,8 +134,9 @@ impl Loader {
         });
         let mut bound = BTreeMap::new();
         for listener in &config.listeners {
-            bound
-                .insert(listener.name.clone(), Bound::new(listener, config.workers.get(), &snapshot).map_err(machine)?);
+            let sockets = inherited.take(&inherit::name_of(&listener.name), &listener.address);
+            let made = Bound::new(listener, sockets, config.workers.get(), &snapshot).map_err(machine)?;
+            bound.insert(listener.name.clone(), made);
         }
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
@@ -144,6 +156,7 @@ impl Loader {
             bound,
             view,
             stamps,
+            identity: Watched::new(&config),
             unsettled: None,
         };
         warn(&loader.snapshot);
@@ -156,8 +169,8 @@ impl Loader {
         Ok(loader)
     }
 
-    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let address = |bound: &Bound| bound.sockets.first().and_then(|socket| socket.local_addr().ok());
+    pub(super) fn addresses(&self) -> Vec<(String, Address)> {
+        let address = |bound: &Bound| bound.sockets.first().and_then(|socket| socket.address().ok());
         self.bound.iter().filter_map(|(name, bound)| Some((name.clone(), address(bound)?))).collect()
     }
 
@@ -182,6 +195,9 @@ impl Loader {
                     self.judge();
                     let _ = answer.send(());
                 }
+                Ok(Request::Sockets(answer)) => {
+                    let _ = answer.send(self.sockets());
+                }
                 Ok(Request::Rollout(name, decision, answer)) => {
                     let _ = answer.send(self.decide(&name, decision));
                 }
@@ -193,6 +209,7 @@ impl Loader {
                     self.look();
                     self.judge();
                     self.watch();
+                    self.watch_identity();
                     self.follow_services();
                 }
                 Ok(Request::Quit) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -221,6 +238,27 @@ impl Loader {
         }
     }
 
+    /// Reads certificates, and what clients' ones are verified by, when their files have changed and stopped changing.
+    /// Nothing else is read with them: a revocation counts also while the configuration is being edited.
+    fn watch_identity(&mut self) {
+        if !self.identity.has_settled(&self.snapshot.config) {
+            return;
+        }
+        for (name, bound) in &self.bound {
+            let Some(certificates) = &bound.certificates else { continue };
+            match tls::load(&bound.listener.tls) {
+                Ok(tls) => {
+                    bound.metrics.shows(tls.ends.clone());
+                    certificates.send_replace(tls);
+                    tracing::info!(listener = name, "certificates were read again");
+                }
+                Err(error) => {
+                    tracing::error!(listener = name, "the certificates are refused, and the last ones go on: {error}");
+                }
+            }
+        }
+    }
+
     fn reload(&mut self) -> Result<(), Problems> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let before = stamps(&path, &self.snapshot.config);
@@ -239,6 +277,9 @@ impl Loader {
         let outcome = read.and_then(|config| self.load_again(config));
         // The list of files may be another one now, but the first is the configuration itself: where that has changed
         // meanwhile, what was read is not what is there.
+        if outcome.is_ok() {
+            self.identity = Watched::new(&self.snapshot.config);
+        }
         self.stamps = if outcome.is_ok() && after.first() == before.first() { after } else { before };
         match &outcome {
             Ok(()) => {
@@ -293,7 +334,7 @@ impl Loader {
             let same_address =
                 self.bound.get(&listener.name).is_some_and(|bound| bound.listener.address == listener.address);
             if !same_address {
-                let bound = Bound::new(listener, self.workers.len(), &snapshot);
+                let bound = Bound::new(listener, Vec::new(), self.workers.len(), &snapshot);
                 new.push(bound.map_err(|error| problem(format!("listener `{}`: {error:#}", listener.name)))?);
             }
         }
@@ -329,10 +370,19 @@ impl Loader {
         for listener in &config.listeners {
             let Some(bound) = self.bound.get_mut(&listener.name) else { continue };
             let tls = self.snapshot.tls.get(&listener.name);
-            let restart = bound.listener.limits != listener.limits || bound.certificates.is_some() != tls.is_some();
+            let restart = !bound.listener.serves_like(listener) || bound.certificates.is_some() != tls.is_some();
+            if bound.listener.mode != listener.mode
+                && let Err(error) = socket::set_mode(&listener.address, listener.mode)
+            {
+                tracing::error!(listener = listener.name, %error, "the permissions of its file stay as they were");
+            }
             bound.listener = listener.clone();
+            if let Some(tls) = tls {
+                bound.metrics.shows(tls.ends.clone());
+            }
             if restart {
                 bound.certificates = tls.map(|tls| watch::Sender::new(tls.clone()));
+                bound.clients = Clients::new(listener);
                 bound.room = Arc::new(Semaphore::new(listener.limits.connections.get()));
                 let name = listener.name.clone();
                 self.tell(|| Command::Unlisten(name.clone()));
@@ -457,18 +507,32 @@ impl Loader {
 
     fn listen(&self, bound: &Bound) -> anyhow::Result<()> {
         let seats = Seat::all(bound.sockets.len());
-        for ((worker, socket), seat) in self.workers.iter().zip(&bound.sockets).zip(seats) {
+        for ((worker, socket), seat) in self.workers.iter().cycle().zip(&bound.sockets).zip(seats) {
             let listening = Listening {
                 listener: bound.listener.clone(),
                 socket: socket.try_clone()?,
                 seat,
                 certificates: bound.certificates.as_ref().map(watch::Sender::subscribe),
+                clients: bound.clients.clone(),
                 room: bound.room.clone(),
-                metrics: self.foundation.metrics.listener(&bound.listener.name),
+                metrics: bound.metrics.clone(),
             };
             let _ = worker.commands.send(Command::Listen(Box::new(listening)));
         }
         Ok(())
+    }
+
+    /// One more handle of each socket. One of which there cannot be another stays with us: the next process binds it.
+    fn sockets(&self) -> Vec<(String, Socket)> {
+        let of = |(name, bound): (&String, &Bound)| {
+            let name = inherit::name_of(name);
+            bound
+                .sockets
+                .iter()
+                .filter_map(move |socket| Some((name.clone(), socket.try_clone().ok()?)))
+                .collect::<Vec<_>>()
+        };
+        self.bound.iter().flat_map(of).collect()
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -509,12 +573,31 @@ impl Loader {
 }
 
 impl Bound {
-    fn new(listener: &config::Listener, workers: usize, snapshot: &Snapshot) -> anyhow::Result<Self> {
-        let sockets = accept::bind(listener.address, workers)
-            .map_err(|error| anyhow::Error::from(error).context(format!("cannot listen on {}", listener.address)))?;
+    /// On these sockets, or, where there are none, on new ones.
+    fn new(
+        listener: &config::Listener,
+        inherited: Vec<Socket>,
+        workers: usize,
+        snapshot: &Snapshot,
+    ) -> anyhow::Result<Self> {
+        let mut sockets = inherited;
+        if sockets.is_empty() {
+            let place = || format!("cannot listen on {}", listener.address);
+            sockets = socket::bind(&listener.address, listener.mode, workers).with_context(place)?;
+        }
+        // Workers that have none of their own accept on another one's; and one may have several, for what waits in a
+        // socket that nobody accepts on is lost.
+        for place in 0..workers.saturating_sub(sockets.len()) {
+            sockets.push(sockets[place].try_clone()?);
+        }
+        let tls = snapshot.tls.get(&listener.name);
+        let metrics = snapshot.metrics.listener(&listener.name);
+        metrics.shows(tls.map(|tls| tls.ends.clone()).unwrap_or_default());
         Ok(Self {
             sockets,
-            certificates: snapshot.tls.get(&listener.name).map(|tls| watch::Sender::new(tls.clone())),
+            certificates: tls.map(|tls| watch::Sender::new(tls.clone())),
+            clients: Clients::new(listener),
+            metrics,
             room: Arc::new(Semaphore::new(listener.limits.connections.get())),
             listener: listener.clone(),
         })
@@ -565,11 +648,46 @@ fn problem(message: String) -> Problems {
     std::iter::once(Problem::error(message)).collect()
 }
 
-/// How the configuration's own file and the others that it names look now.
+/// How the configuration's own file and the others that it names look now, those of certificates aside.
 fn stamps(path: &Path, config: &Config) -> Vec<Option<Stamp>> {
-    let stamp = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
-    };
-    std::iter::once(path).chain(config.files.iter().map(PathBuf::as_path)).map(stamp).collect()
+    let apart: Vec<&PathBuf> = config.listeners.iter().flat_map(config::Listener::tls_files).collect();
+    let others = config.files.iter().filter(|file| !apart.contains(file)).map(PathBuf::as_path);
+    std::iter::once(path).chain(others).map(stamp).collect()
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// Files that are watched for changes.
+struct Watched {
+    stamps: Vec<Option<Stamp>>,
+    unsettled: Option<Vec<Option<Stamp>>>,
+}
+
+impl Watched {
+    /// The files of listeners' certificates, as they are now.
+    fn new(config: &Config) -> Self {
+        Self { stamps: Self::look(config), unsettled: None }
+    }
+
+    /// Whether they have changed since that was asked last, and look as they did then.
+    fn has_settled(&mut self, config: &Config) -> bool {
+        let now = Self::look(config);
+        if now == self.stamps {
+            self.unsettled = None;
+            return false;
+        }
+        if self.unsettled.as_ref() != Some(&now) {
+            self.unsettled = Some(now);
+            return false;
+        }
+        *self = Self { stamps: now, unsettled: None };
+        true
+    }
+
+    fn look(config: &Config) -> Vec<Option<Stamp>> {
+        config.listeners.iter().flat_map(config::Listener::tls_files).map(|file| stamp(file)).collect()
+    }
 }

@@ -63,6 +63,7 @@ pub(super) fn outcome(
 ) -> (BTreeMap<String, Arc<Plugin>>, Option<LoadError>) {
     match (attempt, library.serving(&change.name), &change.now) {
         (Ok(tried), ..) => (tried, None),
+        (Err(error @ LoadError::RolledBack(_)), ..) => (BTreeMap::new(), Some(error)),
         (Err(error), Some(old), Some(Ok(new))) => {
             (BTreeMap::new(), Some(LoadError::NewVersion(Box::new(error), plugin::difference(old, new))))
         }
