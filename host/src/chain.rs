@@ -2,13 +2,14 @@
 
 mod again;
 mod canary;
+mod chunks;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HeaderName;
+use http::header::{CONTENT_ENCODING, HeaderName};
 use http::{HeaderMap, Request, Response, request, response};
 use http_body::Body as _;
 
@@ -20,8 +21,9 @@ use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
 use crate::metrics::{self, PluginError, PluginMetrics};
 use crate::plugin::{
-    Applied, Attributes, BodyCall, Failure, FailureKind, Head, Hook, Pool, Refused, Sight, describe_new_body,
-    edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body, refusal, whole,
+    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Pool, Refusal, Refused, Sight,
+    describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
+    refusal, whole,
 };
 use crate::recording::{Call, Recordings, Tap};
 use crate::request_id::RequestId;
@@ -61,6 +63,8 @@ pub struct Pass<'a> {
     /// Links whose request side was passed: the response goes back through these.
     reached: usize,
     memos: Vec<Option<Bytes>>,
+    /// What a plugin says of the request's body while that goes to the upstream.
+    refused: Option<chunks::Refused>,
     /// For each link, whether the new version has its place. Empty where no plugin of the chain has two.
     canaries: Vec<bool>,
     recordings: Recordings,
@@ -124,8 +128,37 @@ impl Chain {
             ended: None,
             reached: 0,
             memos: Vec::new(),
+            refused: None,
             canaries: Vec::new(),
             recordings: Recordings::default(),
+        }
+    }
+}
+
+impl Link {
+    /// Counts a failure of its plugin, and tells of it.
+    fn failed(&self, failure: &Failure, request_id: &RequestId) {
+        let plugin = &self.pool.plugin;
+        self.metrics.failed(failure.kind);
+        tracing::warn!(
+            plugin = &*plugin.name,
+            kind = ?failure.kind,
+            request = request_id.as_str(),
+            on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
+            "{}",
+            failure.detail
+        );
+    }
+
+    /// How a request ends by a failure of its plugin.
+    fn reason(&self, failure: FailureKind) -> Reason {
+        let name = self.pool.plugin.name.clone();
+        match failure {
+            FailureKind::Timeout => Reason::PluginTimeout(name),
+            FailureKind::Overload => Reason::PluginOverload(name),
+            FailureKind::Trap | FailureKind::Memory | FailureKind::Output | FailureKind::Configure => {
+                Reason::PluginFailed(name)
+            }
         }
     }
 }
@@ -177,6 +210,11 @@ impl<'a> Pass<'a> {
 
     /// The response of a failure. It goes back through the chain like any other.
     pub(crate) fn fail(&mut self, error: Error) -> Response<Body> {
+        if let (Reason::PluginRefused(plugin), Some(refused)) = (error.reason(), &self.refused)
+            && let Some(refusal) = refused.take()
+        {
+            return self.refusal(plugin.clone(), refusal);
+        }
         let response = error.response(&self.caller.audience, self.caller.request_id.as_str());
         self.ended = Some(Ended::Failed(error));
         response.map(Body::from)
@@ -193,7 +231,7 @@ impl<'a> Pass<'a> {
     ) -> Result<Option<Response<Body>>, Error> {
         let link = self.link(index);
         let sight = &link.pool.plugin.sight;
-        let (calls, mut cap) = S::wanted(sight);
+        let (calls, mut cap, mut chunks) = S::wanted(sight);
         if calls {
             let mut call = self.listen(index, S::HOOK);
             let flow = head.call(self, index, call.as_deref_mut()).await;
@@ -204,12 +242,16 @@ impl<'a> Pass<'a> {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
                         cap = None;
+                        chunks = Chunks::Unseen;
                     }
                     self.remember(index, applied);
                 }
                 Ok(Outcome::Stop(response)) => return Ok(Some(response)),
                 Err(failure) => return self.forgive(index, failure).map(|()| None),
             }
+        }
+        if chunks != Chunks::Unseen {
+            self.stream::<S>(index, chunks, head.headers(), body);
         }
         let Some(cap) = cap.filter(|_| !body.is_end_stream()) else { return Ok(None) };
         let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
@@ -234,6 +276,32 @@ impl<'a> Pass<'a> {
             Ok(Outcome::Stop(response)) => Ok(Some(response)),
             Err(failure) => self.forgive(index, failure).map(|()| None),
         }
+    }
+
+    /// Puts a plugin into the way of a body that comes piece by piece.
+    fn stream<S: Side>(&mut self, index: usize, chunks: Chunks, headers: &mut HeaderMap, body: &mut Body) {
+        let changes = chunks == Chunks::Changes;
+        if changes {
+            // Which coding the new bytes have, only the plugin knows; its head hook says it.
+            let coding = headers.remove(CONTENT_ENCODING);
+            describe_new_body(headers);
+            headers.extend(coding.map(|coding| (CONTENT_ENCODING, coding)));
+        }
+        if body.is_end_stream() {
+            return;
+        }
+        let refused = self.refused.get_or_insert_default().clone();
+        let link = self.link(index);
+        let way = chunks::Way {
+            // It outlives the pass.
+            link: Link { pool: link.pool.clone(), metrics: link.metrics.clone(), canary: None, tap: None },
+            hook: S::CHUNK_HOOK,
+            changes,
+            memo: self.memo(index),
+            request_id: self.caller.request_id.clone(),
+            refused,
+        };
+        *body = way.lead(std::mem::take(body));
     }
 
     /// Does what a hook answered: all of it, or nothing and a failure.
@@ -275,6 +343,10 @@ impl<'a> Pass<'a> {
     fn refuse(&mut self, link: &Link, problem: bindings::Problem) -> Result<Outcome, Failure> {
         let refusal = refusal(problem)?;
         link.metrics.refused();
+        Ok(Outcome::Stop(self.refusal(link.pool.plugin.name.clone(), refusal)))
+    }
+
+    fn refusal(&mut self, plugin: Arc<str>, refusal: Refusal) -> Response<Body> {
         let problem = Problem {
             status: refusal.status,
             code: &refusal.code,
@@ -286,38 +358,21 @@ impl<'a> Pass<'a> {
         for (name, value) in &refusal.headers {
             response.headers_mut().append(name, value.clone());
         }
-        self.ended = Some(Ended::Refused(link.pool.plugin.name.clone(), refusal.code));
-        Ok(Outcome::Stop(response.map(Body::from)))
+        self.ended = Some(Ended::Refused(plugin, refusal.code));
+        response.map(Body::from)
     }
 
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
         let link = self.link(index);
-        let plugin = &link.pool.plugin;
         if link.tap.is_some() {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
         }
-        link.metrics.failed(failure.kind);
-        tracing::warn!(
-            plugin = &*plugin.name,
-            kind = ?failure.kind,
-            request = self.caller.request_id.as_str(),
-            on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
-            "{}",
-            failure.detail
-        );
-        if plugin.on_failure == OnFailure::Open {
-            return Ok(());
+        link.failed(&failure, &self.caller.request_id);
+        match link.pool.plugin.on_failure {
+            OnFailure::Open => Ok(()),
+            OnFailure::Closed => Err(Error::because(link.reason(failure.kind), failure.detail)),
         }
-        let name = plugin.name.clone();
-        let reason = match failure.kind {
-            FailureKind::Timeout => Reason::PluginTimeout(name),
-            FailureKind::Overload => Reason::PluginOverload(name),
-            FailureKind::Trap | FailureKind::Memory | FailureKind::Output | FailureKind::Configure => {
-                Reason::PluginFailed(name)
-            }
-        };
-        Err(Error::because(reason, failure.detail))
     }
 
     fn head<'b>(&'b self, parts: &'b request::Parts) -> Head<'b> {
@@ -379,9 +434,10 @@ enum Outcome {
 trait Side {
     const HOOK: Hook;
     const BODY_HOOK: Hook;
+    const CHUNK_HOOK: Hook;
 
-    /// Whether the hook for heads is called, and up to which length the one for bodies.
-    fn wanted(sight: &Sight) -> (bool, Option<u64>);
+    /// Whether the hook for heads is called, up to which length the one for bodies, and for what the one for chunks.
+    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks);
 
     /// Calls the hook; what it is given and told goes to `call`, too.
     async fn call(&self, pass: &Pass<'_>, index: usize, call: Option<&mut Call>) -> Result<bindings::Flow, Failure>;
@@ -407,9 +463,10 @@ trait Side {
 impl Side for request::Parts {
     const HOOK: Hook = Hook::Request;
     const BODY_HOOK: Hook = Hook::RequestBody;
+    const CHUNK_HOOK: Hook = Hook::RequestChunk;
 
-    fn wanted(sight: &Sight) -> (bool, Option<u64>) {
-        (sight.on_request, sight.request_body)
+    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks) {
+        (sight.on_request, sight.request_body, sight.request_chunks)
     }
 
     async fn call(
@@ -462,9 +519,10 @@ impl Side for request::Parts {
 impl Side for response::Parts {
     const HOOK: Hook = Hook::Response;
     const BODY_HOOK: Hook = Hook::ResponseBody;
+    const CHUNK_HOOK: Hook = Hook::ResponseChunk;
 
-    fn wanted(sight: &Sight) -> (bool, Option<u64>) {
-        (sight.on_response, sight.response_body)
+    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks) {
+        (sight.on_response, sight.response_body, sight.response_chunks)
     }
 
     async fn call(
@@ -538,6 +596,8 @@ impl From<Hook> for metrics::Hook {
             Hook::RequestBody => Self::RequestBody,
             Hook::Response => Self::Response,
             Hook::ResponseBody => Self::ResponseBody,
+            Hook::RequestChunk => Self::RequestChunk,
+            Hook::ResponseChunk => Self::ResponseChunk,
         }
     }
 }

@@ -125,6 +125,10 @@ pub enum Hook {
     Response,
     /// `on-response-body`
     ResponseBody,
+    /// `on-request-chunk`
+    RequestChunk,
+    /// `on-response-chunk`
+    ResponseChunk,
 }
 
 /// The kinds of failures of plugins that are counted apart.
@@ -409,7 +413,8 @@ impl UpstreamMetrics {
 
 impl Hook {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody];
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody, Self::RequestChunk, Self::ResponseChunk];
 
     /// The word in labels.
     pub const fn as_str(self) -> &'static str {
@@ -418,6 +423,8 @@ impl Hook {
             Self::RequestBody => "on-request-body",
             Self::Response => "on-response",
             Self::ResponseBody => "on-response-body",
+            Self::RequestChunk => "on-request-chunk",
+            Self::ResponseChunk => "on-response-chunk",
         }
     }
 }

@@ -72,7 +72,7 @@ impl Pass<'_> {
 
     async fn call_again<S: Side>(&mut self, head: &mut S, body: Option<Bytes>) -> recording::Outcome {
         let Some(link) = self.chain.links.first() else { return recording::Outcome::None };
-        let (calls, cap) = S::wanted(&link.pool.plugin.sight);
+        let (calls, cap, _) = S::wanted(&link.pool.plugin.sight);
         let flow = match body {
             // A hook that is not called changes nothing.
             None if !calls => return recording::Outcome::Continue,

@@ -12,7 +12,7 @@ use wasmtime::component::{ComponentExportIndex, InstancePre};
 use super::engine::Engine;
 use super::state::State;
 use super::wasi;
-use crate::bindings::HOOKS;
+use crate::bindings::{CHUNKS, HOOKS};
 use crate::config::{Grant, PluginSpec};
 
 /// The largest file that is looked at. Python's whole runtime is 18 MB as a component.
@@ -34,11 +34,16 @@ pub enum Hook {
     Response,
     /// The whole body of a response.
     ResponseBody,
+    /// A piece of the body of a request.
+    RequestChunk,
+    /// A piece of the body of a response.
+    ResponseChunk,
 }
 
 impl Hook {
-    /// All of them, in the order in which a pass meets them.
-    pub const ALL: [Self; 4] = [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody];
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody, Self::RequestChunk, Self::ResponseChunk];
 
     /// As in the contract, for example `on-request`.
     pub const fn as_str(self) -> &'static str {
@@ -47,7 +52,14 @@ impl Hook {
             Self::RequestBody => "on-request-body",
             Self::Response => "on-response",
             Self::ResponseBody => "on-response-body",
+            Self::RequestChunk => "on-request-chunk",
+            Self::ResponseChunk => "on-response-chunk",
         }
+    }
+
+    /// Whether it belongs to the interface `chunks`.
+    const fn streams(self) -> bool {
+        matches!(self, Self::RequestChunk | Self::ResponseChunk)
     }
 }
 
@@ -79,7 +91,9 @@ pub struct Component {
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
     pub(super) schema: Option<ComponentExportIndex>,
-    pub(super) hooks: [Option<ComponentExportIndex>; 4],
+    /// Of `chunks`, where it is exported.
+    pub(super) wants: Option<ComponentExportIndex>,
+    pub(super) hooks: [Option<ComponentExportIndex>; Hook::ALL.len()],
 }
 
 impl Component {
@@ -110,6 +124,8 @@ impl Component {
             return Err(no_hooks(&compiled, &engine.wasmtime));
         };
         let function = |name: &str| compiled.get_export_index(Some(&interface), name);
+        let chunks = compiled.get_export_index(None, CHUNKS);
+        let of_chunks = |name: &str| compiled.get_export_index(Some(chunks.as_ref()?), name);
         let configure = function("configure").ok_or(LoadError::NoConfigure)?;
         Ok(Self {
             name: name.into(),
@@ -119,7 +135,9 @@ impl Component {
             waits,
             configure,
             schema: function("schema"),
-            hooks: Hook::ALL.map(|hook| function(hook.as_str())),
+            wants: of_chunks("wants"),
+            hooks: Hook::ALL
+                .map(|hook| if hook.streams() { of_chunks(hook.as_str()) } else { function(hook.as_str()) }),
             imports,
             pre,
             bytes,
@@ -276,7 +294,7 @@ impl std::error::Error for LoadError {}
 /// The capability that an import of the contract belongs to; none for WASI and for the shared nouns.
 fn capability(import: &str) -> Option<&str> {
     let name = import.strip_prefix(CONTRACT)?.split('@').next()?;
-    (!matches!(name, "http" | "hooks")).then_some(name)
+    (!matches!(name, "http" | "hooks" | "chunks")).then_some(name)
 }
 
 /// What stands in `grant` for a capability; none for those that every plugin has.

@@ -144,6 +144,11 @@ impl See {
     }
 }
 
+/// All fields, as a guest sees them.
+pub(crate) fn fields_in(headers: &HeaderMap) -> Vec<HeaderIn> {
+    See { headers: Seen::All, ..See::default() }.headers(headers)
+}
+
 /// Applies edits to a request: all of them, or none.
 pub(crate) fn edit_request(
     edits: Edits,
@@ -335,7 +340,8 @@ fn target(
     PathAndQuery::try_from(target).map_err(|_| Refused("it set a path or a query that is none".to_owned()))
 }
 
-fn fields(headers: &[Header]) -> Result<HeaderMap, Refused> {
+/// Fields of a guest that are not a head's edits: all of them, or none.
+pub(crate) fn fields(headers: &[Header]) -> Result<HeaderMap, Refused> {
     if headers.len() > MAX_FIELDS {
         return refuse(format!("it answered with {} fields, more than {MAX_FIELDS}", headers.len()));
     }
