@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tollgate::server::{Options, Server};
 
@@ -260,5 +261,30 @@ fn upstreams_and_protocols() {
         let example = example.replace("10.0.1.", "127.0.1.").replace("${file:sticky.key}", "0123456789abcdef");
         let config = format!("{routes}{example}");
         Proxy::try_start(&config, &[]).unwrap_or_else(|why| panic!("{why} in:\n{config}"));
+    }
+}
+
+#[test]
+fn deploying() {
+    let examples = examples("docs/deploying.md");
+    assert!(examples.len() > 1, "{examples:?}");
+    let origin = Origin::fine();
+    let digest: String = Sha256::digest(hello()).iter().map(|byte| format!("{byte:02x}")).collect();
+    for example in examples {
+        // The harness has both of these already.
+        let tables = ["[plugins]\ndirectory = \"plugins\"\n", "[admin]\naddress = \"127.0.0.1:9901\"\n"];
+        let example = tables.iter().fold(example, |text, table| text.replace(table, ""));
+        let example = example.replace("10.0.1.5:8080", &origin.url()["http://".len()..]);
+        let example = example
+            .replace("sha256:…", &format!("sha256:{digest}"))
+            .replace("\nrollout", "\nlimits.time = \"5s\"\nrollout");
+        let rest = format!(
+            "upstream.search.endpoints = [\"{}\"]\nroute.all = {{ path-prefix = \"/\", chain = [\"greet\"], upstream = \"search\" }}\n",
+            origin.url()
+        );
+        let config = if example.contains("[route.") { example } else { rest + &example };
+        let proxy =
+            Proxy::try_start(&config, &[("greeting", hello())]).unwrap_or_else(|why| panic!("{why} in:\n{config}"));
+        assert_eq!(proxy.get("/").status(), 200, "{config}");
     }
 }

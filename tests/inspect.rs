@@ -23,4 +23,6 @@ fn the_line_that_grants_what_it_imports() {
     assert!(!told.waits, "{told:?}");
     assert_eq!(inspect("trap").expect("nothing is called but its schema").grant, None);
     assert!(inspect("stall").expect("it loads").waits);
+    let streams = inspect("pieces").expect("it loads").hooks;
+    assert!(["on-request-chunk", "on-response-chunk"].iter().all(|hook| streams.contains(hook)), "{streams:?}");
 }

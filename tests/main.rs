@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// Plugins that work on bodies piece by piece.
+mod bodies;
 // A secret of one request, looked for in ten thousand others.
 mod isolation;
 // What a component is, before anybody uses it.
@@ -21,6 +23,8 @@ mod asking;
 mod capabilities;
 // Components that come, change, break and go while requests run.
 mod hot_loading;
+// New versions that get a part of the requests first, and are promoted or rolled back.
+mod rollouts;
 // What the documentation shows, page by page.
 mod documentation;
 // Configurations that are loaded again.
@@ -37,8 +41,12 @@ mod peers;
 mod drain;
 // Certificates, on both sides.
 mod tls;
+// Who may connect, and who a client is: certificates that clients show, the PROXY protocol, Unix sockets.
+mod listeners;
 // Many requests on one connection.
 mod http2;
+// Frames of HTTP/2 that make work and carry nothing, and heads that HTTP/1.1 could not have.
+mod frames;
 // Connections that go on with another protocol.
 mod upgrades;
 // Upstreams that speak HTTP/2, and gRPC from end to end.

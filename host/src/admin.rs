@@ -24,7 +24,8 @@ use crate::metrics;
 use crate::server::connection::{Connections, Received};
 use crate::server::drain::Drain;
 use crate::server::seats::Seat;
-use crate::server::{Request as ToLoader, View, accept};
+use crate::server::socket::{Acceptor, Listening};
+use crate::server::{Decision, Request as ToLoader, View, accept, socket};
 
 /// Connections of operators at once.
 const CONNECTIONS: usize = 100;
@@ -32,20 +33,40 @@ const CONNECTIONS: usize = 100;
 /// The admin listener. Ends when dropped.
 pub(crate) struct Admin {
     address: SocketAddr,
+    /// For the next process.
+    socket: StdListener,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Admin {
-    pub(crate) fn start(address: SocketAddr, view: Arc<View>, loader: mpsc::Sender<ToLoader>) -> anyhow::Result<Self> {
-        let mut sockets = accept::bind(address, 1).with_context(|| format!("admin: cannot listen on {address}"))?;
-        let socket = sockets.pop().context("admin: no socket")?;
+    /// Listens on a socket that is there already, or on one of its own.
+    pub(crate) fn start(
+        address: SocketAddr,
+        inherited: Option<Listening>,
+        view: Arc<View>,
+        loader: mpsc::Sender<ToLoader>,
+    ) -> anyhow::Result<Self> {
+        let socket = match inherited {
+            Some(Listening::Tcp(socket)) => socket,
+            _ => {
+                let bound = socket::bind_tcp(address, 1);
+                let mut sockets = bound.with_context(|| format!("admin: cannot listen on {address}"))?;
+                sockets.pop().context("admin: no socket")?
+            }
+        };
         let address = socket.local_addr()?;
+        let again = socket.try_clone()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || LocalSet::new().block_on(&runtime, serve(socket, view, loader, stopped));
         let thread = std::thread::Builder::new().name("tollgate-admin".to_owned()).spawn(run)?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, socket: again, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// One more handle of its socket.
+    pub(crate) fn socket(&self) -> anyhow::Result<Listening> {
+        Ok(Listening::Tcp(self.socket.try_clone()?))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -81,7 +102,7 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     // The connections of operators are no traffic: they are counted where nobody reads it.
     let Some(seat) = Seat::all(1).pop() else { return };
-    accept::run(socket, connections, seat, room, Arc::default(), async {
+    accept::run(Acceptor::Tcp(socket), connections, seat, room, Arc::default(), async {
         // Dropped, not sent: both mean the end.
         let _ = stopped.await;
     })
@@ -91,6 +112,7 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
 fn limits() -> ListenerLimits {
     ListenerLimits {
         connections: NonZeroUsize::new(CONNECTIONS).unwrap_or(NonZeroUsize::MIN),
+        connections_per_client: None,
         head_size: 16 << 10,
         head_fields: 100,
         head_time: Duration::from_secs(10),
@@ -117,7 +139,17 @@ async fn answer(request: &Request<Body>, view: &View, loader: &mpsc::Sender<ToLo
         }
         "/healthz" | "/readyz" | "/metrics" | "/state" => not_allowed("GET, HEAD"),
         "/reload" => not_allowed("POST"),
-        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics, /state, and POST /reload\n"),
+        path => match rollout(path) {
+            Some((name, decision)) if request.method() == Method::POST && !request.headers().contains_key("origin") => {
+                decide(loader, name, decision).await
+            }
+            Some(_) => not_allowed("POST"),
+            None => text(
+                StatusCode::NOT_FOUND,
+                "there are /healthz, /readyz, /metrics, /state, POST /reload, POST /plugins/NAME/promote, and POST \
+                 /plugins/NAME/rollback\n",
+            ),
+        },
     }
 }
 
@@ -129,6 +161,28 @@ async fn reload(loader: &mpsc::Sender<ToLoader>) -> Response<Body> {
     match answered.await {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
         Ok(Err(problems)) => reply(StatusCode::UNPROCESSABLE_ENTITY, PLAIN, problems.to_string()),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the server is going down\n"),
+    }
+}
+
+/// `/plugins/NAME/promote` and `/plugins/NAME/rollback`.
+fn rollout(path: &str) -> Option<(&str, Decision)> {
+    let (name, what) = path.strip_prefix("/plugins/")?.split_once('/')?;
+    match what {
+        "promote" => Some((name, Decision::Promote)),
+        "rollback" => Some((name, Decision::RollBack)),
+        _ => None,
+    }
+}
+
+async fn decide(loader: &mpsc::Sender<ToLoader>, name: &str, decision: Decision) -> Response<Body> {
+    let (answer, answered) = oneshot::channel();
+    if loader.send(ToLoader::Rollout(name.to_owned(), decision, answer)).is_err() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the server is going down\n");
+    }
+    match answered.await {
+        Ok(Ok(done)) => reply(StatusCode::OK, PLAIN, format!("{done}\n")),
+        Ok(Err(why)) => reply(StatusCode::CONFLICT, PLAIN, format!("{why}\n")),
         Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the server is going down\n"),
     }
 }
@@ -160,6 +214,7 @@ fn state(view: &View) -> Value {
             "sha256": component.sha256,
             "imports": component.imports,
             "waits": component.waits,
+            "trial": state.snapshot.trials.get(&*plugin.name).map(|trial| trial.report(config, &view.metrics)),
         })
     });
     json!({

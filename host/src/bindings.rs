@@ -19,7 +19,7 @@ use wasmtime::component::{ComponentType, Lower};
 mod generated {
     wasmtime::component::bindgen!({
         path: "../wit",
-        world: "plugin",
+        world: "streaming",
         imports: {
             // What waits.
             "tollgate:plugin/http-client.send": async | trappable,
@@ -37,12 +37,15 @@ mod generated {
     });
 }
 
+pub(crate) use generated::exports::tollgate::plugin::chunks::{ChunkFlow, Passing, Wanted};
 pub(crate) use generated::exports::tollgate::plugin::hooks::{BodyInterest, Complaint, Interest, Names, Parts};
 pub(crate) use generated::tollgate::plugin::http::{BodyFlow, Edits, Fault, Flow, Header, Problem, Response};
 pub(crate) use generated::tollgate::plugin::{crypto, http_client, kv, limiter, log, metrics};
 
 /// The name of the interface that every plugin exports.
 pub(crate) const HOOKS: &str = "tollgate:plugin/hooks@0.1.0";
+/// The name of the interface that plugins export which stream bodies.
+pub(crate) const CHUNKS: &str = "tollgate:plugin/chunks@0.1.0";
 
 /// A header field on its way into a guest.
 #[derive(Debug, Clone, ComponentType, Lower)]
@@ -75,6 +78,17 @@ pub(crate) struct ResponseHeadIn {
     pub(crate) attributes: Vec<(Arc<str>, Arc<str>)>,
 }
 
+/// A piece of a body on its way into a guest.
+#[derive(Debug, Clone, Default, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct ChunkIn {
+    pub(crate) bytes: Bytes,
+    pub(crate) first: bool,
+    pub(crate) last: bool,
+    pub(crate) memo: Option<Bytes>,
+    pub(crate) trailers: Vec<HeaderIn>,
+}
+
 /// What `on-request` takes.
 pub(crate) type OnRequest = (RequestIn,);
 /// What `on-request-body` takes.
@@ -83,3 +97,5 @@ pub(crate) type OnRequestBody = (RequestIn, Bytes, Option<Bytes>);
 pub(crate) type OnResponse = (ResponseHeadIn, Option<Bytes>);
 /// What `on-response-body` takes.
 pub(crate) type OnResponseBody = (ResponseHeadIn, Bytes, Option<Bytes>);
+/// What `on-request-chunk` and `on-response-chunk` take.
+pub(crate) type OnChunk = (ChunkIn,);

@@ -48,6 +48,8 @@ pub enum BodyError {
     Late,
     /// It is longer than its cap.
     TooLarge,
+    /// A plugin on its way refused it, or failed.
+    Plugin(Reason),
     /// Whoever it was for left.
     Left,
     /// The sender broke off, or its framing is malformed.
@@ -304,6 +306,7 @@ impl BodyError {
             Self::Idle | Self::Slow => Reason::BodyTimeout,
             Self::Late => Reason::TotalTimeout,
             Self::TooLarge => Reason::BodyTooLarge,
+            Self::Plugin(reason) => reason.clone(),
             Self::Left | Self::Broken(_) => Reason::BadBody,
         }
     }
@@ -314,6 +317,7 @@ impl BodyError {
         match self {
             Self::Idle | Self::Slow => Reason::UpstreamIdle,
             Self::Late => Reason::TotalTimeout,
+            Self::Plugin(reason) => reason.clone(),
             Self::Left => Reason::ClientGone,
             Self::TooLarge | Self::Broken(_) => Reason::UpstreamBody,
         }
@@ -327,6 +331,7 @@ impl fmt::Display for BodyError {
             Self::Slow => f.write_str("the body came too slowly"),
             Self::Late => f.write_str("the body did not end in the time of the exchange"),
             Self::TooLarge => f.write_str("the body is too large"),
+            Self::Plugin(reason) => write!(f, "a plugin ended the body: {reason}"),
             Self::Left => f.write_str("whoever it was for left"),
             Self::Broken(cause) => {
                 write!(f, "the body broke off: {cause}")?;

@@ -28,7 +28,7 @@ use crate::chain::{Caller, Chain, Ended, Link};
 use crate::client::Client;
 use crate::config::Problems;
 use crate::config::cases::{Answered, Body, Case, CaseFile, Flow, NoAnswer, Response as Given, Source};
-use crate::error::Audience;
+use crate::error::{Audience, Error};
 use crate::headers;
 use crate::metrics::Metrics;
 use crate::plugin::{Attributes, BUILT_IN, Component, Engine, LoadError, Origin, Plugin, Pool, Scene, Stores};
@@ -192,7 +192,8 @@ async fn pass(
     let plugin = Arc::new(Plugin::load_in(engine, component, &case.plugin, &stores, &scene).await?);
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
-    let link = Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name), tap: None };
+    let link =
+        Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name), canary: None, tap: None };
     let chain = Chain::new(vec![link], true);
     pool.warm().await;
     let mut seen = None;
@@ -246,7 +247,10 @@ async fn once(case: &Case, chain: &Chain) -> Once {
     let went = pass.on_request(request).await;
     let mut time = begun.elapsed();
     let (upstream, answer) = match went {
-        Ok(crate::chain::Flow::Continue(request)) => (Some(whole(request.into_parts()).await), answered(case)),
+        Ok(crate::chain::Flow::Continue(request)) => match whole(request.into_parts()).await {
+            Ok(request) => (Some(request), answered(case)),
+            Err(error) => (None, pass.fail(Error::new(error.of_request()))),
+        },
         Ok(crate::chain::Flow::Respond(response)) => (None, response),
         Err(error) => (None, pass.fail(error)),
     };
@@ -255,7 +259,14 @@ async fn once(case: &Case, chain: &Chain) -> Once {
     let begun = Instant::now();
     let response = pass.on_response(answer).await;
     time += begun.elapsed();
-    let response = whole(response.into_parts()).await;
+    let response = match whole(response.into_parts()).await {
+        Ok(response) => response,
+        // A client sees that it was cut; here is why.
+        Err(error) => {
+            let (head, body) = pass.fail(Error::new(error.of_response())).into_parts();
+            (head, body.collect(LONGEST).await.unwrap_or_default())
+        }
+    };
 
     let flow = match &pass.ended {
         Some(Ended::Answered(_)) => Flow::Respond,
@@ -351,9 +362,9 @@ fn body_of(body: Option<&Body>) -> Bytes {
     }
 }
 
-/// A message with its body in one piece. Every body here is one already.
-async fn whole<H>((head, body): (H, body::Body)) -> (H, Bytes) {
-    (head, body.collect(LONGEST).await.unwrap_or_default())
+/// A message with its body in one piece. Every body here is one already, but for those that hooks see piece by piece.
+async fn whole<H>((head, body): (H, body::Body)) -> Result<(H, Bytes), body::BodyError> {
+    Ok((head, body.collect(LONGEST).await?))
 }
 
 /// A limiter whose clock the case moves, in nanoseconds.

@@ -1,11 +1,15 @@
 //! Chain and Pass: hooks in order, and back in reverse.
 
+mod again;
+mod canary;
+mod chunks;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HeaderName;
+use http::header::{CONTENT_ENCODING, HeaderName};
 use http::{HeaderMap, Request, Response, request, response};
 use http_body::Body as _;
 
@@ -17,17 +21,22 @@ use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
 use crate::metrics::{self, PluginError, PluginMetrics};
 use crate::plugin::{
-    Applied, Attributes, BodyCall, Failure, FailureKind, Head, Hook, Pool, Refused, Sight, describe_new_body,
-    edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body, refusal, whole,
+    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Pool, Refusal, Refused, Sight,
+    describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
+    refusal, whole,
 };
-use crate::recording::{self, Call, Recordings, Tap};
+use crate::recording::{Call, Recordings, Tap};
 use crate::request_id::RequestId;
+
+pub use canary::Canary;
 
 /// The ordered plugins of a route, with this worker's instances.
 pub struct Chain {
     links: Vec<Link>,
     /// Request headers that belong to plugins of the chain.
     owned: Vec<HeaderName>,
+    /// Whether some of its plugins have two versions.
+    canaries: bool,
     encoded_slash: bool,
 }
 
@@ -37,6 +46,8 @@ pub struct Link {
     pub pool: Rc<Pool>,
     /// Its counts in this route.
     pub metrics: Arc<PluginMetrics>,
+    /// A new version of it, which takes its place in a part of the passes.
+    pub canary: Option<Box<Canary>>,
     /// Who records what it sees and answers; none where nobody does.
     pub tap: Option<Tap>,
 }
@@ -52,6 +63,10 @@ pub struct Pass<'a> {
     /// Links whose request side was passed: the response goes back through these.
     reached: usize,
     memos: Vec<Option<Bytes>>,
+    /// What a plugin says of the request's body while that goes to the upstream.
+    refused: Option<chunks::Refused>,
+    /// For each link, whether the new version has its place. Empty where no plugin of the chain has two.
+    canaries: Vec<bool>,
     recordings: Recordings,
 }
 
@@ -92,8 +107,10 @@ impl Chain {
     /// A chain of these plugins. Paths that they set may have `%2F` in them only where the route lets that through.
     #[must_use]
     pub fn new(links: Vec<Link>, encoded_slash: bool) -> Self {
-        let owned = links.iter().flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
-        Self { links, owned, encoded_slash }
+        let new = links.iter().filter_map(|link| Some(&link.canary.as_ref()?.link));
+        let owned = links.iter().chain(new).flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
+        let canaries = links.iter().any(|link| link.canary.is_some());
+        Self { links, owned, canaries, encoded_slash }
     }
 
     /// Request headers that only plugins of this chain may set.
@@ -111,12 +128,42 @@ impl Chain {
             ended: None,
             reached: 0,
             memos: Vec::new(),
+            refused: None,
+            canaries: Vec::new(),
             recordings: Recordings::default(),
         }
     }
 }
 
-impl Pass<'_> {
+impl Link {
+    /// Counts a failure of its plugin, and tells of it.
+    fn failed(&self, failure: &Failure, request_id: &RequestId) {
+        let plugin = &self.pool.plugin;
+        self.metrics.failed(failure.kind);
+        tracing::warn!(
+            plugin = &*plugin.name,
+            kind = ?failure.kind,
+            request = request_id.as_str(),
+            on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
+            "{}",
+            failure.detail
+        );
+    }
+
+    /// How a request ends by a failure of its plugin.
+    fn reason(&self, failure: FailureKind) -> Reason {
+        let name = self.pool.plugin.name.clone();
+        match failure {
+            FailureKind::Timeout => Reason::PluginTimeout(name),
+            FailureKind::Overload => Reason::PluginOverload(name),
+            FailureKind::Trap | FailureKind::Memory | FailureKind::Output | FailureKind::Configure => {
+                Reason::PluginFailed(name)
+            }
+        }
+    }
+}
+
+impl<'a> Pass<'a> {
     /// Takes a request through the chain.
     ///
     /// # Errors
@@ -127,6 +174,11 @@ impl Pass<'_> {
             return Ok(Flow::Continue(request));
         }
         let (mut parts, mut body) = request.into_parts();
+        if self.chain.canaries {
+            // Once for the whole pass: what one version remembers is never given to the other.
+            let takes = |link: &Link| link.canary.iter().any(|it| it.takes(&parts.headers, self.caller.client.ip));
+            self.canaries = self.chain.links.iter().map(takes).collect();
+        }
         let mut watch = Watch::start();
         for index in 0..self.chain.links.len() {
             if let Some(response) = self.hooks(index, &mut parts, &mut body, &mut watch).await? {
@@ -158,6 +210,11 @@ impl Pass<'_> {
 
     /// The response of a failure. It goes back through the chain like any other.
     pub(crate) fn fail(&mut self, error: Error) -> Response<Body> {
+        if let (Reason::PluginRefused(plugin), Some(refused)) = (error.reason(), &self.refused)
+            && let Some(refusal) = refused.take()
+        {
+            return self.refusal(plugin.clone(), refusal);
+        }
         let response = error.response(&self.caller.audience, self.caller.request_id.as_str());
         self.ended = Some(Ended::Failed(error));
         response.map(Body::from)
@@ -172,9 +229,9 @@ impl Pass<'_> {
         body: &mut Body,
         watch: &mut Watch,
     ) -> Result<Option<Response<Body>>, Error> {
-        let link = &self.chain.links[index];
+        let link = self.link(index);
         let sight = &link.pool.plugin.sight;
-        let (calls, mut cap) = S::wanted(sight);
+        let (calls, mut cap, mut chunks) = S::wanted(sight);
         if calls {
             let mut call = self.listen(index, S::HOOK);
             let flow = head.call(self, index, call.as_deref_mut()).await;
@@ -185,12 +242,16 @@ impl Pass<'_> {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
                         cap = None;
+                        chunks = Chunks::Unseen;
                     }
                     self.remember(index, applied);
                 }
                 Ok(Outcome::Stop(response)) => return Ok(Some(response)),
                 Err(failure) => return self.forgive(index, failure).map(|()| None),
             }
+        }
+        if chunks != Chunks::Unseen {
+            self.stream::<S>(index, chunks, head.headers(), body);
         }
         let Some(cap) = cap.filter(|_| !body.is_end_stream()) else { return Ok(None) };
         let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
@@ -215,6 +276,32 @@ impl Pass<'_> {
             Ok(Outcome::Stop(response)) => Ok(Some(response)),
             Err(failure) => self.forgive(index, failure).map(|()| None),
         }
+    }
+
+    /// Puts a plugin into the way of a body that comes piece by piece.
+    fn stream<S: Side>(&mut self, index: usize, chunks: Chunks, headers: &mut HeaderMap, body: &mut Body) {
+        let changes = chunks == Chunks::Changes;
+        if changes {
+            // Which coding the new bytes have, only the plugin knows; its head hook says it.
+            let coding = headers.remove(CONTENT_ENCODING);
+            describe_new_body(headers);
+            headers.extend(coding.map(|coding| (CONTENT_ENCODING, coding)));
+        }
+        if body.is_end_stream() {
+            return;
+        }
+        let refused = self.refused.get_or_insert_default().clone();
+        let link = self.link(index);
+        let way = chunks::Way {
+            // It outlives the pass.
+            link: Link { pool: link.pool.clone(), metrics: link.metrics.clone(), canary: None, tap: None },
+            hook: S::CHUNK_HOOK,
+            changes,
+            memo: self.memo(index),
+            request_id: self.caller.request_id.clone(),
+            refused,
+        };
+        *body = way.lead(std::mem::take(body));
     }
 
     /// Does what a hook answered: all of it, or nothing and a failure.
@@ -256,6 +343,10 @@ impl Pass<'_> {
     fn refuse(&mut self, link: &Link, problem: bindings::Problem) -> Result<Outcome, Failure> {
         let refusal = refusal(problem)?;
         link.metrics.refused();
+        Ok(Outcome::Stop(self.refusal(link.pool.plugin.name.clone(), refusal)))
+    }
+
+    fn refusal(&mut self, plugin: Arc<str>, refusal: Refusal) -> Response<Body> {
         let problem = Problem {
             status: refusal.status,
             code: &refusal.code,
@@ -267,123 +358,20 @@ impl Pass<'_> {
         for (name, value) in &refusal.headers {
             response.headers_mut().append(name, value.clone());
         }
-        self.ended = Some(Ended::Refused(link.pool.plugin.name.clone(), refusal.code));
-        Ok(Outcome::Stop(response.map(Body::from)))
+        self.ended = Some(Ended::Refused(plugin, refusal.code));
+        response.map(Body::from)
     }
 
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
-        let link = &self.chain.links[index];
-        let plugin = &link.pool.plugin;
+        let link = self.link(index);
         if link.tap.is_some() {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
         }
-        link.metrics.failed(failure.kind);
-        tracing::warn!(
-            plugin = &*plugin.name,
-            kind = ?failure.kind,
-            request = self.caller.request_id.as_str(),
-            on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
-            "{}",
-            failure.detail
-        );
-        if plugin.on_failure == OnFailure::Open {
-            return Ok(());
-        }
-        let name = plugin.name.clone();
-        let reason = match failure.kind {
-            FailureKind::Timeout => Reason::PluginTimeout(name),
-            FailureKind::Overload => Reason::PluginOverload(name),
-            FailureKind::Trap | FailureKind::Memory | FailureKind::Output | FailureKind::Configure => {
-                Reason::PluginFailed(name)
-            }
-        };
-        Err(Error::because(reason, failure.detail))
-    }
-
-    /// A call begins; none where nobody records it.
-    fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Call>> {
-        let tap = self.chain.links[index].tap.as_ref()?;
-        self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str())
-    }
-
-    /// A call that was recorded has ended.
-    fn heard<F>(
-        &mut self,
-        index: usize,
-        call: Option<Box<Call>>,
-        watch: &Watch,
-        flow: &Result<F, Failure>,
-        outcome: fn(&F) -> recording::Outcome,
-    ) {
-        let Some(mut call) = call else { return };
-        call.took_us = u64::try_from(watch.0.elapsed().as_micros()).unwrap_or(u64::MAX);
-        call.outcome = match flow {
-            Ok(flow) => outcome(flow),
-            Err(failure) => failure.into(),
-        };
-        self.recordings.end(index, *call);
-    }
-
-    /// Makes a call of the first plugin that was recorded, with what it saw then and with its own memo.
-    ///
-    /// # Errors
-    /// What of the recording can be no head. The file is not to be trusted.
-    pub(crate) async fn again(&mut self, call: &Call) -> Result<recording::Outcome, String> {
-        let wrong = |error: http::Error| format!("it is no head: {error}");
-        let body = call.body.clone().map(Bytes::from);
-        match &call.input {
-            recording::Input::Request { method, path, query, headers, attributes, .. } => {
-                self.attributes = attributes.iter().cloned().collect();
-                let target = match query {
-                    Some(query) => format!("{path}?{query}"),
-                    None => path.clone(),
-                };
-                let method = if method.is_empty() { "GET" } else { method };
-                let target = if target.is_empty() { "/" } else { &target };
-                let mut request = Request::builder().method(method).uri(target);
-                for (name, value) in headers {
-                    request = request.header(name, &value[..]);
-                }
-                let (mut head, ()) = request.body(()).map_err(wrong)?.into_parts();
-                Ok(self.call_again(&mut head, body).await)
-            }
-            recording::Input::Response { status, headers, attributes } => {
-                self.attributes = attributes.iter().cloned().collect();
-                let mut response = Response::builder().status(*status);
-                for (name, value) in headers {
-                    response = response.header(name, &value[..]);
-                }
-                let (mut head, ()) = response.body(()).map_err(wrong)?.into_parts();
-                Ok(self.call_again(&mut head, body).await)
-            }
-            recording::Input::None => Err("it has no head".to_owned()),
-        }
-    }
-
-    async fn call_again<S: Side>(&mut self, head: &mut S, body: Option<Bytes>) -> recording::Outcome {
-        let Some(link) = self.chain.links.first() else { return recording::Outcome::None };
-        let (calls, cap) = S::wanted(&link.pool.plugin.sight);
-        let flow = match body {
-            // A hook that is not called changes nothing.
-            None if !calls => return recording::Outcome::Continue,
-            None => head.call(self, 0, None).await.map(|flow| (outcome(&flow), flow, None)),
-            Some(_) if cap.is_none() => return recording::Outcome::Continue,
-            Some(body) => head.call_with_body(self, 0, body, None).await.map(|flow| {
-                let outcome = outcome_with_body(&flow);
-                let (flow, body) = split(flow);
-                (outcome, flow, body)
-            }),
-        };
-        let obeyed = flow
-            .and_then(|(outcome, flow, new)| Ok((outcome, self.obey(link, flow, new, head, &mut Body::default())?)));
-        match obeyed {
-            Ok((outcome, Outcome::Go(applied))) => {
-                self.remember(0, applied);
-                outcome
-            }
-            Ok((outcome, Outcome::Stop(_))) => outcome,
-            Err(failure) => (&failure).into(),
+        link.failed(&failure, &self.caller.request_id);
+        match link.pool.plugin.on_failure {
+            OnFailure::Open => Ok(()),
+            OnFailure::Closed => Err(Error::because(link.reason(failure.kind), failure.detail)),
         }
     }
 
@@ -394,6 +382,15 @@ impl Pass<'_> {
             authority: &self.caller.authority,
             client: self.caller.client.ip,
             attributes: &self.attributes,
+        }
+    }
+
+    /// A plugin of the chain, in the version that this pass meets.
+    fn link(&self, index: usize) -> &'a Link {
+        let link = &self.chain.links[index];
+        match &link.canary {
+            Some(canary) if self.canaries.get(index) == Some(&true) => &canary.link,
+            _ => link,
         }
     }
 
@@ -437,9 +434,10 @@ enum Outcome {
 trait Side {
     const HOOK: Hook;
     const BODY_HOOK: Hook;
+    const CHUNK_HOOK: Hook;
 
-    /// Whether the hook for heads is called, and up to which length the one for bodies.
-    fn wanted(sight: &Sight) -> (bool, Option<u64>);
+    /// Whether the hook for heads is called, up to which length the one for bodies, and for what the one for chunks.
+    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks);
 
     /// Calls the hook; what it is given and told goes to `call`, too.
     async fn call(&self, pass: &Pass<'_>, index: usize, call: Option<&mut Call>) -> Result<bindings::Flow, Failure>;
@@ -465,9 +463,10 @@ trait Side {
 impl Side for request::Parts {
     const HOOK: Hook = Hook::Request;
     const BODY_HOOK: Hook = Hook::RequestBody;
+    const CHUNK_HOOK: Hook = Hook::RequestChunk;
 
-    fn wanted(sight: &Sight) -> (bool, Option<u64>) {
-        (sight.on_request, sight.request_body)
+    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks) {
+        (sight.on_request, sight.request_body, sight.request_chunks)
     }
 
     async fn call(
@@ -476,7 +475,7 @@ impl Side for request::Parts {
         index: usize,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
@@ -491,7 +490,7 @@ impl Side for request::Parts {
         body: Bytes,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
@@ -520,9 +519,10 @@ impl Side for request::Parts {
 impl Side for response::Parts {
     const HOOK: Hook = Hook::Response;
     const BODY_HOOK: Hook = Hook::ResponseBody;
+    const CHUNK_HOOK: Hook = Hook::ResponseChunk;
 
-    fn wanted(sight: &Sight) -> (bool, Option<u64>) {
-        (sight.on_response, sight.response_body)
+    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks) {
+        (sight.on_response, sight.response_body, sight.response_chunks)
     }
 
     async fn call(
@@ -531,7 +531,7 @@ impl Side for response::Parts {
         index: usize,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
@@ -546,7 +546,7 @@ impl Side for response::Parts {
         body: Bytes,
         mut call: Option<&mut Call>,
     ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.chain.links[index].pool;
+        let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
@@ -589,12 +589,6 @@ impl From<Refused> for Failure {
     }
 }
 
-impl From<&Failure> for recording::Outcome {
-    fn from(failure: &Failure) -> Self {
-        Self::Fail { kind: PluginError::from(failure.kind).as_str().to_owned(), detail: failure.detail.clone() }
-    }
-}
-
 impl From<Hook> for metrics::Hook {
     fn from(hook: Hook) -> Self {
         match hook {
@@ -602,6 +596,8 @@ impl From<Hook> for metrics::Hook {
             Hook::RequestBody => Self::RequestBody,
             Hook::Response => Self::Response,
             Hook::ResponseBody => Self::ResponseBody,
+            Hook::RequestChunk => Self::RequestChunk,
+            Hook::ResponseChunk => Self::ResponseChunk,
         }
     }
 }

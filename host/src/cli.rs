@@ -4,8 +4,10 @@ mod check;
 mod inspect;
 mod key;
 mod new;
+mod notify;
 mod plugins;
 mod replay;
+mod rollout;
 mod run;
 mod test;
 
@@ -58,7 +60,10 @@ enum Command {
         headers: Vec<String>,
     },
     /// List the components that plugins can use: built in, and dropped into the plugins directory
+    #[command(args_conflicts_with_subcommands = true)]
     Plugins {
+        #[command(subcommand)]
+        rollout: Option<RolloutCommand>,
         /// The configuration file
         config: Option<PathBuf>,
         /// The list as JSON
@@ -71,6 +76,22 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+}
+
+#[derive(Subcommand)]
+enum RolloutCommand {
+    /// Give the new version of a plugin's component all requests
+    Promote(OfPlugin),
+    /// Give the new version of a plugin's component none, or go back to the one that served before
+    Rollback(OfPlugin),
+}
+
+#[derive(clap::Args)]
+struct OfPlugin {
+    /// The plugin, as in [plugin.NAME]
+    name: String,
+    /// The configuration file of the server that runs
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -118,12 +139,20 @@ pub fn main() -> ExitCode {
         Some(Command::Run { config }) => run::run(config),
         Some(Command::Check { config, json }) => check::check(&config.unwrap_or_else(|| DEFAULT.into()), json),
         Some(Command::Explain { config, method, url, headers }) => check::explain(&config, &method, &url, &headers),
-        Some(Command::Plugins { config, json }) => plugins::plugins(config, json),
+        Some(Command::Plugins { rollout: Some(RolloutCommand::Promote(of)), .. }) => of.tell("promote"),
+        Some(Command::Plugins { rollout: Some(RolloutCommand::Rollback(of)), .. }) => of.tell("rollback"),
+        Some(Command::Plugins { rollout: None, config, json }) => plugins::plugins(config, json),
         Some(Command::Plugin(PluginCommand::Inspect { file, json, schema })) => inspect::inspect(&file, json, schema),
         Some(Command::Plugin(PluginCommand::New { name, language })) => new::new(&name, language),
         Some(Command::Plugin(PluginCommand::Test(asked))) => test::test(&asked),
         Some(Command::Plugin(PluginCommand::Replay(asked))) => replay::replay(&asked),
         Some(Command::Key(KeyCommand::New { consumer })) => key::new(&consumer),
+    }
+}
+
+impl OfPlugin {
+    fn tell(self, what: &str) -> ExitCode {
+        rollout::tell(&self.config.unwrap_or_else(|| DEFAULT.into()), &self.name, what)
     }
 }
 

@@ -20,6 +20,7 @@ mod plugin;
 mod problem;
 mod reader;
 mod record;
+mod rollout;
 mod route;
 mod secrets;
 mod syntax;
@@ -72,6 +73,8 @@ pub struct Config {
     pub log: Log,
     /// `[drain]`
     pub drain: Drain,
+    /// None: no process takes over from another.
+    pub upgrade: Option<Upgrade>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Problem>,
     /// What `${env:…}` and `${file:…}` stood for in free text. Never to be written anywhere.
@@ -88,7 +91,11 @@ pub struct Listener {
     /// As in `[listener.NAME]`.
     pub name: String,
     /// What it is bound to. Port 0 takes a free one.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// The permissions of the file of a Unix socket. Default 0660.
+    pub mode: u32,
+    /// Peers whose connections begin with a header of the PROXY protocol. Default: none.
+    pub proxy_protocol: Vec<Network>,
     /// Empty without TLS. The first one serves clients that name no host, or one that no certificate covers.
     pub tls: Vec<Certificate>,
     /// Peers whose `Forwarded` and `X-Forwarded-*` are believed. Default: none.
@@ -99,6 +106,36 @@ pub struct Listener {
     pub limits: ListenerLimits,
 }
 
+/// What a listener is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether only this machine gets there.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+/// As the file writes it.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A certificate chain and its key, both PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
@@ -106,6 +143,36 @@ pub struct Certificate {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// What clients show in turn. Default: nothing.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// Which certificates clients show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// Whether there is no connection without one. Default true.
+    pub required: bool,
+    /// A PEM file of the authorities that issue them.
+    pub roots: PathBuf,
+    /// A PEM file of revocation lists, one for each authority. None: nothing is revoked.
+    pub crl: Option<PathBuf>,
+}
+
+impl Listener {
+    /// Whether it treats connections, before they are requests, as another one does, TLS aside.
+    pub(crate) fn serves_like(&self, other: &Self) -> bool {
+        (&self.limits, &self.proxy_protocol, &self.trusted_proxies)
+            == (&other.limits, &other.proxy_protocol, &other.trusted_proxies)
+    }
+
+    /// The files of its certificates and of what clients show. They are watched apart from the rest.
+    pub fn tls_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.tls.iter().flat_map(|certificate| {
+            let clients =
+                certificate.clients.iter().flat_map(|clients| std::iter::once(&clients.roots).chain(&clients.crl));
+            [&certificate.certificate, &certificate.key].into_iter().chain(clients)
+        })
+    }
 }
 
 /// What happens to a request header with an underscore in its name, which some servers read as a hyphen.
@@ -124,6 +191,8 @@ pub enum Underscores {
 pub struct ListenerLimits {
     /// Open connections in all. Default 10,000.
     pub connections: NonZeroUsize,
+    /// Open connections of one client, or one /64 of IPv6. None: as many as it likes. Default 256.
+    pub connections_per_client: Option<NonZeroUsize>,
     /// Bytes of a request head, else 431. Default 64 KiB.
     pub head_size: usize,
     /// Fields of a request head, else 431. Default 100.
@@ -164,6 +233,8 @@ pub struct PluginSettings {
     /// Where the folder of compiled code is. Default: `$XDG_CACHE_HOME/tollgate` or `~/.cache/tollgate`; none where
     /// neither exists.
     pub cache: Option<PathBuf>,
+    /// Where the last good version of each component of the directory is kept. Default: `tollgate-versions` in `cache`.
+    pub versions: Option<PathBuf>,
     /// Instances of all plugins together, in use and idle. Default 1,000.
     pub instances: NonZeroU32,
 }
@@ -478,6 +549,28 @@ pub struct PluginSpec {
     pub grant: Grant,
     /// Which of its passes are recorded; none where none is.
     pub record: Option<PluginRecord>,
+    /// The digest that the component must have, as hexadecimal digits. Default: any.
+    pub require: Option<String>,
+    /// How a new version of the component comes into use. None: for all requests at once.
+    pub rollout: Option<Rollout>,
+}
+
+/// How a new version of a component comes into use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// The part of the requests that the new version gets.
+    pub canary: Part,
+    /// What decides whether a request is among them.
+    pub key: RolloutKey,
+}
+
+/// What decides which version of a plugin a request meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolloutKey {
+    /// The client's address.
+    Address,
+    /// The first field of this name.
+    Header(HeaderName),
 }
 
 impl PluginSpec {
@@ -493,6 +586,8 @@ impl PluginSpec {
             isolation: Isolation::Pooled,
             limits: PluginLimits::default(),
             grant: Grant::default(),
+            require: None,
+            rollout: None,
             record: None,
         }
     }
@@ -755,6 +850,13 @@ pub enum AccessLog {
     Stdout,
     /// Appended to this file.
     File(PathBuf),
+}
+
+/// `[upgrade]`: how the next process takes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The Unix socket where it asks for the listening sockets.
+    pub socket: PathBuf,
 }
 
 /// `[drain]`: what `SIGTERM` does.

@@ -1,4 +1,4 @@
-//! Outbound connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
+//! Outgoing connections: resolve, TLS, reuse; for upstreams and for whatever else speaks HTTP to others.
 //!
 //! A [`Connector`] belongs to one worker. It keeps a [`Target`] for each endpoint, and the target keeps the connections
 //! that are idle. A connection is driven by the task that uses it: nothing is spawned for it and no other task is woken,

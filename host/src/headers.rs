@@ -172,11 +172,13 @@ fn is_spoofable(name: &str) -> bool {
                 | "cf-connecting-ipv6"
                 | "fastly-client-ip"
                 | "remote-user"
+                | "client-cert"
+                | "client-cert-chain"
                 // CGI programs see it as HTTP_PROXY, which their HTTP clients believe (CVE-2016-5385 and others).
                 | "proxy"
         ) || name.starts_with("ssl-client-");
     };
-    let prefixes = ["forwarded", "original-", "rewrite-", "envoy-", "accel-", "ssl-client-", "client-cert"];
+    let prefixes = ["forwarded", "original-", "rewrite-", "envoy-", "accel-", "ssl-", "client-cert"];
     matches!(
         rest,
         "real-ip"

@@ -4,8 +4,8 @@
 //! written anew and never copied. In reading order: where a head ends and what it says ([`head`]; `shape`
 //! makes the same of heads that come again, faster), where its body ends
 //! ([`framing`]), the body itself ([`body`], [`chunked`]), and how heads are written ([`write`]). None of these touches a
-//! socket; [`wire`] does, and [`incoming`] hands the body of a request to whoever reads it. [`upgrade`] is how a connection
-//! goes on with another protocol.
+//! socket; [`wire`] does (on a [`socket`], or TLS over one), and [`incoming`] hands the body of a request to whoever reads it.
+//! [`upgrade`] is how a connection goes on with another protocol.
 
 pub mod body;
 pub mod chunked;
@@ -13,6 +13,7 @@ pub mod framing;
 pub mod head;
 pub mod incoming;
 mod shape;
+pub mod socket;
 pub mod upgrade;
 pub mod wire;
 pub mod write;

@@ -3,7 +3,7 @@
 //! In reading order: what the operator wrote ([`config`]); the server that runs it ([`server`]); the straight line of a
 //! request ([`proxy`]) and its parts: the way in ([`authority`], [`path`], [`headers`], [`client`], [`router`]), the chain
 //! of plugins ([`plugin`], [`capability`]), the upstream ([`rewrite`], [`upstream`], [`connect`]), and the way out ([`hide`],
-//! [`error`]). [`http1`] is how both sides are spoken to, and [`body`] goes through all of them. [`cases`] tries one plugin alone, [`recording`] keeps what it saw, and [`replay`] shows it to another build. [`metrics`] and [`telemetry`] tell about it.
+//! [`error`]). [`http1`] is how both sides are spoken to, [`proxy_protocol`] what may come before that, and [`body`] goes through all of them. [`cases`] tries one plugin alone, [`recording`] keeps what it saw, and [`replay`] shows it to another build. [`metrics`] and [`telemetry`] tell about it.
 
 mod admin;
 pub mod authority;
@@ -28,6 +28,7 @@ pub mod path;
 pub mod pem;
 pub mod plugin;
 pub mod proxy;
+pub mod proxy_protocol;
 pub mod random;
 pub mod recording;
 pub mod replay;

@@ -11,6 +11,7 @@
 mod custom;
 mod histogram;
 mod render;
+mod tally;
 mod words;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 pub use custom::{Custom, Family, FamilyError, Kind};
 use histogram::{Durations, Histogram};
+pub use tally::Tally;
 use words::Words;
 
 /// The media type of [`Metrics::render`].
@@ -31,6 +33,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// How many different reasons a route counts apart. The others are counted as `_OTHER`.
 const REASONS: usize = 128;
+/// How many different words for refused connections a listener counts apart.
+const REFUSALS: usize = 32;
 /// How many different errors an upstream counts apart.
 const ERROR_TYPES: usize = 16;
 /// How many components, by name, are counted apart: their names come from a directory.
@@ -100,10 +104,14 @@ pub struct UpstreamMetrics {
 }
 
 /// Counts for one listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ListenerMetrics {
     /// Connections that are open.
     pub connections: Gauge,
+    /// Connections that ended since their clients were refused, by why.
+    refused: Words<Counter, REFUSALS>,
+    /// When each certificate ends, in seconds since 1970, by its file.
+    certificates: Mutex<Vec<(String, u64)>>,
 }
 
 /// The hooks that are counted apart.
@@ -117,6 +125,10 @@ pub enum Hook {
     Response,
     /// `on-response-body`
     ResponseBody,
+    /// `on-request-chunk`
+    RequestChunk,
+    /// `on-response-chunk`
+    ResponseChunk,
 }
 
 /// The kinds of failures of plugins that are counted apart.
@@ -134,6 +146,17 @@ pub enum PluginError {
     Overload,
     /// A new instance refused its configuration, or asked for another interest than the first.
     Configure,
+}
+
+/// What becomes of a new version of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutEvent {
+    /// It gets a part of the requests.
+    Began,
+    /// It gets all of them.
+    Promoted,
+    /// It gets none any more.
+    RolledBack,
 }
 
 /// One request that is being served, counted in `http_server_active_requests` until it is dropped.
@@ -193,6 +216,14 @@ impl Metrics {
         components.entry(name.into()).or_default()[usize::from(!succeeded)].inc();
     }
 
+    /// A new version of a component began to get requests, or came to its end.
+    pub fn rollout(&self, component: &str, event: RolloutEvent) {
+        let mut rollouts = lock(&self.0.rollouts);
+        let known = rollouts.contains_key(component) || rollouts.len() < COMPONENTS;
+        let name = if known { component } else { words::OTHER };
+        rollouts.entry(name.into()).or_default()[event as usize].inc();
+    }
+
     /// Where lost access lines are counted.
     pub fn access_log_dropped(&self) -> Counter {
         self.0.access_log_dropped.clone()
@@ -226,6 +257,24 @@ impl RouteMetrics {
     /// The handle of a plugin in this route's chain, for its load.
     pub fn plugin(&self, name: &str) -> Arc<PluginMetrics> {
         self.plugins.find_or_make(name)
+    }
+}
+
+impl ListenerMetrics {
+    /// Counts a connection that was ended since its client does what we do not take. The words are ours.
+    pub fn refused(&self, why: &'static str) {
+        self.refused.of(why).inc();
+    }
+
+    /// The certificates that it shows from now on: their files, and when they end in seconds since 1970.
+    pub fn shows(&self, certificates: Vec<(String, u64)>) {
+        *lock(&self.certificates) = certificates;
+    }
+}
+
+impl Default for ListenerMetrics {
+    fn default() -> Self {
+        Self { connections: Gauge::default(), refused: Words::new(Counter::default), certificates: Mutex::default() }
     }
 }
 
@@ -364,7 +413,8 @@ impl UpstreamMetrics {
 
 impl Hook {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody];
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody, Self::RequestChunk, Self::ResponseChunk];
 
     /// The word in labels.
     pub const fn as_str(self) -> &'static str {
@@ -373,6 +423,8 @@ impl Hook {
             Self::RequestBody => "on-request-body",
             Self::Response => "on-response",
             Self::ResponseBody => "on-response-body",
+            Self::RequestChunk => "on-request-chunk",
+            Self::ResponseChunk => "on-response-chunk",
         }
     }
 }
@@ -394,6 +446,20 @@ impl PluginError {
     }
 }
 
+impl RolloutEvent {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Began, Self::Promoted, Self::RolledBack];
+
+    /// The word in labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Began => "began",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+}
+
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.dec();
@@ -408,6 +474,7 @@ struct All {
     last_reload_succeeded: Gauge,
     config_hash: Mutex<Option<Box<str>>>,
     components: Mutex<BTreeMap<Box<str>, [Counter; 2]>>,
+    rollouts: Mutex<BTreeMap<Box<str>, [Counter; RolloutEvent::ALL.len()]>>,
     access_log_dropped: Counter,
     log_dropped: Counter,
     routes: Named<RouteMetrics>,

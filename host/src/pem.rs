@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// Far more than any chain or bundle of roots; what is longer is another kind of file.
 const LONGEST: u64 = 8 * 1024 * 1024;
@@ -48,6 +48,21 @@ pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
         .map_err(|error| PemError::new(file, format!("not a PEM file: {error}")))?;
     if found.is_empty() {
         return Err(PemError::new(file, "has no certificate in it; expected PEM with `BEGIN CERTIFICATE`"));
+    }
+    Ok(found)
+}
+
+/// The revocation lists of a file, at least one.
+///
+/// # Errors
+/// As [`certificates`].
+pub fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
+    let text = read(file)?;
+    let found: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| PemError::new(file, format!("not a PEM file: {error}")))?;
+    if found.is_empty() {
+        return Err(PemError::new(file, "has no revocation list in it; expected PEM with `BEGIN X509 CRL`"));
     }
     Ok(found)
 }

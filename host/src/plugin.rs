@@ -6,6 +6,7 @@
 
 mod component;
 mod convert;
+mod difference;
 mod engine;
 mod image;
 mod inspect;
@@ -25,16 +26,18 @@ use tokio::sync::Semaphore;
 
 pub use component::{Component, Hook, LoadError, Origin};
 pub(crate) use convert::{
-    Applied, Attributes, Head, Refused, describe_new_body, edit_request, edit_response, refusal, whole,
+    Applied, Attributes, Head, Refusal, Refused, describe_new_body, edit_request, edit_response, fields, fields_in,
+    refusal, whole,
 };
+pub use difference::difference;
 pub use engine::Engine;
 pub use inspect::Inspection;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
-pub(crate) use interest::Sight;
+pub(crate) use interest::{Chunks, Sight};
 pub use library::{BUILT_IN, Change, Library, Report};
-pub(crate) use pool::BodyCall;
 pub use pool::Pool;
+pub(crate) use pool::{BodyCall, Held};
 pub(crate) use recorded::{about, input_of_request, input_of_response, outcome, outcome_with_body};
 use state::Grounds;
 
@@ -129,13 +132,14 @@ impl Plugin {
         scene: &Scene,
     ) -> Result<Self, LoadError> {
         component.check_grants(&spec.grant)?;
+        component.check_pin(spec)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
-        let (image, interest) = match plugin.isolation {
+        let (image, told) = match plugin.isolation {
             // One configuration for many calls.
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
             Isolation::Request => image::take(&plugin).await?,
         };
-        plugin.sight = Sight::new(interest, component).map_err(LoadError::Interest)?;
+        plugin.sight = Sight::new(told.interest, told.wants, component).map_err(LoadError::Interest)?;
         plugin.image = image;
         Ok(plugin)
     }
@@ -183,6 +187,7 @@ impl Plugin {
             && self.limits == spec.limits
             && self.isolation == spec.isolation
             && self.on_failure == spec.on_failure
+            && component.check_pin(spec).is_ok()
             && self.grounds.http.is_current()
     }
 

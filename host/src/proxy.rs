@@ -5,6 +5,7 @@ mod grpc;
 mod mirror;
 mod record;
 mod snapshot;
+mod trial;
 mod upgrade;
 
 use std::borrow::Cow;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::authority::Scheme;
 use crate::body::{Body, End, Observe};
-use crate::chain::{Caller, Chain, Flow, Link, Pass};
+use crate::chain::{Caller, Canary, Chain, Flow, Link, Pass};
 use crate::client::{self, Client};
 use crate::config;
 use crate::connect::{Connector, Outbound};
@@ -41,6 +42,7 @@ use destination::{Destination, Destinations};
 use mirror::Mirror;
 use record::{Closing, Counted, Entry};
 pub use snapshot::{Foundation, Snapshot};
+pub(crate) use trial::Verdict;
 use upgrade::Upgrade;
 
 /// A worker's side of a snapshot: its own instances and connections around what is shared. A request keeps the one that
@@ -77,7 +79,8 @@ impl Proxy {
         before: Option<&Self>,
     ) -> Self {
         let mut pools = HashMap::new();
-        for (name, plugin) in &snapshot.plugins {
+        let trials = snapshot.trials.values().map(|trial| (&trial.label, &trial.plugin));
+        for (name, plugin) in snapshot.plugins.iter().chain(trials) {
             let kept =
                 before.and_then(|before| before.pools.get(name)).filter(|pool| Arc::ptr_eq(&pool.plugin, plugin));
             let pool =
@@ -97,8 +100,17 @@ impl Proxy {
                 let recorder = snapshot.recorders.get(name)?.clone();
                 Some(Tap { recorder, route: route.name.as_str().into() })
             };
-            let link =
-                |name: &String| Link { pool: pools[name].clone(), metrics: metrics.plugin(name), tap: tap(name) };
+            let one = |name: &String| {
+                let (pool, metrics) = (pools[name].clone(), metrics.plugin(name));
+                Link { pool, metrics, canary: None, tap: None }
+            };
+            let link = |name: &String| {
+                let canary = snapshot.trials.get(name).map(|trial| {
+                    let version = trial.plugin.component().version();
+                    Box::new(Canary::new(one(&trial.label), trial.rollout.clone(), version))
+                });
+                Link { canary, tap: tap(name), ..one(name) }
+            };
             Rc::new(Route {
                 name: route.name.clone(),
                 chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
@@ -145,6 +157,9 @@ impl Proxy {
             Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
                 let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 let mut pass = route.chain.begin(caller);
+                if let Some(certificate) = &peer.certificate {
+                    pass.attributes.extend(certificate.attributes());
+                }
                 proxy.pass(&route, &mut pass, request, (only_chain, upgrade), entry).await
             }
             Err(error) => {
@@ -170,6 +185,10 @@ impl Proxy {
         // One of HTTP/1 was counted when it was read.
         if request.version() == Version::HTTP_2 {
             headers::check_size(request, listener.limits.head_fields, listener.limits.head_size)?;
+        }
+        // What a client showed for one name is nothing to another one (CVE-2025-23419, in another way).
+        if peer.policy.as_ref().is_some_and(|policy| !policy.covers(authority.host())) {
+            return Err(Reason::Misdirected.into());
         }
         let client = client::address(peer.address.ip(), request.headers(), &listener.trusted_proxies);
         entry.client = Some(client.ip);

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 pub use recorder::{Recorder, Recordings, Tap};
 pub use stream::{Broken, Frame, Frames, LONGEST_FRAME, MAGIC, encode};
-pub use tape::{Answer, Played, Said, Tape};
+pub use tape::{Answer, Played, Said, Tape, Windows};
+
+/// Names and values of fields, in their order.
+pub type Fields = Vec<(String, Vec<u8>)>;
 
 /// What was recorded: which plugin, made of what, with which configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -89,7 +92,7 @@ pub enum Input {
         /// Without `?`.
         query: Option<String>,
         /// Those that it asked for.
-        headers: Vec<(String, Vec<u8>)>,
+        headers: Fields,
         /// The client's address.
         client: Option<String>,
         /// Those that it asked for.
@@ -100,7 +103,7 @@ pub enum Input {
         /// 200 to 599.
         status: u16,
         /// Those that it asked for.
-        headers: Vec<(String, Vec<u8>)>,
+        headers: Fields,
         /// Those that it asked for.
         attributes: Vec<(String, String)>,
     },
@@ -120,7 +123,7 @@ pub enum Outcome {
         /// Its status.
         status: u16,
         /// Its fields.
-        headers: Vec<(String, Vec<u8>)>,
+        headers: Fields,
         /// Its body.
         body: Vec<u8>,
     },
@@ -135,7 +138,7 @@ pub enum Outcome {
         /// More of it.
         detail: Option<String>,
         /// Fields of the response.
-        headers: Vec<(String, Vec<u8>)>,
+        headers: Fields,
         /// Where, and what.
         faults: Vec<(String, String)>,
     },
@@ -154,9 +157,9 @@ pub struct Changes {
     /// Names of fields.
     pub remove: Vec<String>,
     /// In place of others of the name.
-    pub set: Vec<(String, Vec<u8>)>,
+    pub set: Fields,
     /// Beside others of the name.
-    pub append: Vec<(String, Vec<u8>)>,
+    pub append: Fields,
     /// A new path.
     pub path: Option<String>,
     /// A new query.

@@ -4,12 +4,16 @@
 //! connections to upstreams and its own plugin instances. The loader is one more thread: it compiles components, reads
 //! the configuration again, and hands whole snapshots to the workers. Nothing of it is ever on a request's path.
 
-pub mod accept;
+pub(crate) mod accept;
+mod clients;
 pub mod connection;
 pub mod drain;
+pub mod inherit;
 mod loader;
 pub(crate) mod seats;
+pub mod socket;
 pub mod tls;
+pub mod upgrade;
 mod worker;
 
 use std::fmt;
@@ -18,15 +22,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use anyhow::Context as _;
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
 use crate::capability::limiter::Limiter;
-use crate::config::{Config, Problems};
+use crate::config::{Address, Config, Problems};
 use crate::metrics::Metrics;
 use crate::telemetry::{AccessLog, Telemetry};
+use inherit::Inherited;
 use loader::Loader;
-pub(crate) use loader::{Request, View};
+pub(crate) use loader::{Decision, Request, View};
+use upgrade::Upgrade;
 
 /// What a server is started with beside its configuration.
 #[derive(Default)]
@@ -39,6 +46,8 @@ pub struct Options {
     pub metrics: Metrics,
     /// The counters of rate limits, in place of new ones.
     pub limiter: Option<Arc<Limiter>>,
+    /// Listening sockets that are there already.
+    pub inherited: Inherited,
     /// Takes the level, the format and the secrets of each configuration that is loaded.
     pub telemetry: Option<Arc<Telemetry>>,
 }
@@ -56,8 +65,10 @@ pub enum StartError {
 pub struct Server {
     requests: mpsc::Sender<Request>,
     loader: Option<JoinHandle<()>>,
-    addresses: Vec<(String, SocketAddr)>,
+    addresses: Vec<(String, Address)>,
     admin: Option<Admin>,
+    upgrade: Option<Upgrade>,
+    superseded: Option<oneshot::Receiver<()>>,
 }
 
 impl Server {
@@ -66,32 +77,67 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: Config, options: Options) -> Result<Self, StartError> {
+        let machine = StartError::Machine;
         let (requests, receiver) = mpsc::channel();
-        let loader = Loader::start(config, options)?;
+        let mut options = options;
+        let mut inherited = std::mem::take(&mut options.inherited);
+        let path = config.upgrade.as_ref().map(|upgrade| upgrade.socket.clone());
+        let loader = Loader::start(config, options, &mut inherited)?;
         let addresses = loader.addresses();
         let admin = match loader.admin() {
-            Some(address) => Some(Admin::start(address, loader.view(), requests.clone()).map_err(StartError::Machine)?),
+            Some(address) => {
+                let socket = inherited.take(inherit::ADMIN, &Address::Tcp(address)).pop();
+                Some(Admin::start(address, socket, loader.view(), requests.clone()).map_err(machine)?)
+            }
             None => None,
         };
+        for left in inherited.left() {
+            tracing::warn!("no listener has a use for the socket {left}, which was passed to this process");
+        }
+        let (tell, superseded) = oneshot::channel();
+        let upgrade = match &path {
+            Some(path) => {
+                let admin = admin.as_ref().map(Admin::socket).transpose().map_err(machine)?;
+                let upgrade = Upgrade::listen(path, requests.clone(), admin, tell);
+                let place = || format!("upgrade: cannot listen on {}", path.display());
+                Some(upgrade.map_err(anyhow::Error::from).with_context(place).map_err(machine)?)
+            }
+            None => None,
+        };
+        let superseded = upgrade.as_ref().map(|_| superseded);
         let run = move || loader.run(&receiver);
         let thread = std::thread::Builder::new().name("tollgate-loader".to_owned()).spawn(run);
         let loader = Some(thread.map_err(|error| StartError::Machine(error.into()))?);
-        Ok(Self { requests, loader, addresses, admin })
+        Ok(Self { requests, loader, addresses, admin, upgrade, superseded })
     }
 
-    /// Where a listener really listens.
+    /// Where a listener really listens, if that is not a Unix socket.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.addresses.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+        self.addresses.iter().find(|(name, _)| name == listener).and_then(|(_, address)| match address {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        })
     }
 
     /// Every listener with its address.
-    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+    pub fn addresses(&self) -> &[(String, Address)] {
         &self.addresses
     }
 
     /// Where the admin listener listens.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Hears when another process serves in the place of this one, which is to [`stop`](Self::stop) then. None where
+    /// none can, and the second time.
+    pub fn superseded(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.superseded.take()
+    }
+
+    /// Leaves the operators to the process that serves in the place of this one.
+    pub fn retire(&mut self) {
+        self.admin = None;
     }
 
     /// Reads the configuration again, and returns when every worker serves it, or why it is refused. Blocks.
@@ -127,6 +173,7 @@ impl Server {
             let _ = loader.join();
         }
         self.admin = None;
+        self.upgrade = None;
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -206,6 +207,49 @@ fn plugins_lists_what_is_built_in_and_what_was_dropped_in() {
     assert!(text.contains("rate-limit (built-in") && text.contains("not loaded"), "{text}");
 }
 
+/// The bytes of a built-in, in as many versions as there are numbers: one in a custom section, which nobody reads.
+fn version(number: u8) -> Vec<u8> {
+    let (_, bytes) = tollgate::plugin::BUILT_IN.iter().find(|(name, _)| *name == "headers").expect("it is built in");
+    [bytes, &[0, 2, 1, b'a' + number][..]].concat()
+}
+
+#[test]
+fn new_versions_are_shown_promoted_and_rolled_back() {
+    let origin = Origin::start();
+    let routed = config(&origin.address, "/a").replace("upstream = \"o\" }", "chain = [\"mine\"], upstream = \"o\" }");
+    let plugin = "plugin.mine = { component = \"mine\", config.response.set = { x-mine = \"1\" }, rollout = { canary = \"5%\" }, limits.time = \"5s\" }\n";
+    let folder = folder(&format!("plugins = {{ directory = \"plugins\", versions = \"versions\" }}\n{routed}{plugin}"));
+    fs::create_dir(folder.path().join("plugins")).expect("a folder");
+    let put = |number| {
+        fs::write(folder.path().join("beside"), version(number)).expect("a file");
+        fs::rename(folder.path().join("beside"), folder.path().join("plugins/mine.wasm")).expect("a folder");
+    };
+    put(0);
+    let nobody = ends(&folder, &["plugins", "promote", "other"]);
+    assert_eq!(nobody.status, Some(2), "{}", nobody.err);
+    let mut running = Running::spawn(tollgate(&folder, &[]));
+    // The same configuration for those who ask, with the port that the admin listener got.
+    let text = fs::read_to_string(folder.path().join("tollgate.toml")).expect("it is there");
+    let asking = text.replace("admin.address = \"127.0.0.1:0\"", &format!("admin.address = \"{}\"", running.admin));
+    fs::write(folder.path().join("asking.toml"), asking).expect("a file");
+    let told = |what: &str| ends(&folder, &["plugins", what, "mine", "asking.toml"]);
+
+    let refused = told("promote");
+    assert_eq!(refused.status, Some(1), "{}", refused.err);
+    assert!(refused.err.contains("no new version of `mine` waits"), "{}", refused.err);
+    put(1);
+    running.says("gets a part of the requests");
+    let listed = ends(&folder, &["plugins", "asking.toml"]).out;
+    assert!(listed.contains("plugin mine: 5% of the requests meet ") && listed.contains("waiting for 50"), "{listed}");
+    let promoted = told("promote");
+    assert_eq!(promoted.status, Some(0), "{}", promoted.err);
+    assert!(promoted.err.contains("serves all requests"), "{}", promoted.err);
+    assert!(!ends(&folder, &["plugins", "asking.toml"]).out.contains("of the requests meet"));
+    assert_eq!(told("rollback").status, Some(0));
+    assert_eq!(told("rollback").status, Some(1), "there is nothing further back");
+    assert_eq!(running.get("/a", "").0, 200);
+}
+
 #[test]
 fn a_new_key_is_one_that_its_line_accepts() {
     let origin = Origin::start();
@@ -385,11 +429,71 @@ fn an_address_in_use_is_said_and_nothing_is_left() {
     assert!(ended.err.contains(&address) && ended.err.contains("in use"), "{}", ended.err);
 }
 
+/// Clients that never stop asking, on kept connections and on new ones, while one process takes over from another.
+#[test]
+fn the_next_process_takes_over_and_no_request_is_lost() {
+    let origin = Origin::start();
+    let folder = folder(&format!("{}upgrade.socket = \"upgrade.sock\"\n", config(&origin.address, "/a")));
+    let mut running = Running::start(&folder);
+    let address = running.address;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let stop = stop.clone();
+            thread::spawn(move || {
+                let mut answered = 0;
+                let mut kept: Option<BufReader<TcpStream>> = None;
+                while !stop.load(Ordering::SeqCst) {
+                    let mut stream = kept.take().unwrap_or_else(|| {
+                        let stream = TcpStream::connect(address).expect("somebody accepts");
+                        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+                        BufReader::new(stream)
+                    });
+                    stream.get_mut().write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n").expect("somebody reads");
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        assert_ne!(stream.read_line(&mut head).expect("an answer"), 0, "an answer after {answered}");
+                    }
+                    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                    let mut body = [0; 12];
+                    stream.read_exact(&mut body).expect("a whole answer");
+                    answered += 1;
+                    let closes = head.to_ascii_lowercase().contains("connection: close");
+                    kept = Some(stream).filter(|_| client % 2 == 0 && !closes);
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        let next = Running::start(&folder);
+        assert_eq!(next.address, address, "the same port, although it is whatever was free");
+        let (status, lines) = running.ends();
+        assert_eq!(status, Some(0), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("another process has taken over")), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("cut")), "{lines:?}");
+        running = next;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        assert!(client.join().expect("every request was answered") > 10);
+    }
+
+    // One that does not come so far changes nothing.
+    write(
+        &folder,
+        &format!("{}upgrade.socket = \"upgrade.sock\"\nroute.only.upstream = 1\n", config(&origin.address, "/a")),
+    );
+    assert_eq!(ends(&folder, &["run"]).status, Some(1));
+    assert_eq!(running.get("/a", "").0, 200);
+}
+
 /// The binary, serving. Killed when dropped.
 struct Running {
     child: Child,
     lines: Receiver<String>,
     address: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Running {
@@ -404,11 +508,14 @@ impl Running {
         let (sender, lines) = channel();
         // Ends with the process. Nobody waits for it.
         thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut running = Self { child, lines, address: ([127, 0, 0, 1], 0).into() };
+        let nowhere = ([127, 0, 0, 1], 0).into();
+        let mut running = Self { child, lines, address: nowhere, admin: nowhere };
         let said = running.says("tollgate: ready");
         let listening = said.iter().find_map(|line| line.strip_suffix(" (public)")).expect("the listener");
         let (_, address) = listening.rsplit_once(' ').expect("its address");
         running.address = address.parse().expect("an address");
+        let admin = said.iter().find_map(|line| line.strip_prefix("tollgate: admin on http://")?.split('/').next());
+        running.admin = admin.map_or(nowhere, |address| address.parse().expect("an address"));
         running
     }
 

@@ -22,21 +22,28 @@ const ARENA: usize = 32 << 10;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator(UnsafeCell::new(State {
-    arena: Arena([0; ARENA]),
     used: 0,
     free: [ptr::null_mut(); LARGEST / GRAIN],
     configured: false,
     within: false,
 }));
 
+/// Apart from the state, and never looked at as a whole: its bytes belong to those who have the blocks.
+static BLOCKS: Arena = Arena(UnsafeCell::new([0; ARENA]));
+
 struct Allocator(UnsafeCell<State>);
 
 // SAFETY: a component without threads (this module is not compiled for those that have them) has nobody to share with.
 unsafe impl Sync for Allocator {}
 
+#[repr(align(16))]
+struct Arena(UnsafeCell<[u8; ARENA]>);
+
+// SAFETY: the same.
+unsafe impl Sync for Arena {}
+
 struct State {
-    arena: Arena,
-    /// Bytes at its beginning that have been made blocks.
+    /// Bytes at the beginning of the arena that have been made blocks.
     used: usize,
     /// For each size, the blocks that were given back: each holds the address of the next one.
     free: [*mut u8; LARGEST / GRAIN],
@@ -45,9 +52,6 @@ struct State {
     /// Whether one is running.
     within: bool,
 }
-
-#[repr(align(16))]
-struct Arena([u8; ARENA]);
 
 /// The plugin is configured, and calls begin.
 pub(crate) fn configured() {
@@ -87,7 +91,11 @@ impl State {
             return Some(first);
         }
         let end = self.used + (class + 1) * GRAIN;
-        let block = self.arena.0.get_mut(self.used..end)?.as_mut_ptr();
+        if end > ARENA {
+            return None;
+        }
+        // SAFETY: the block ends within the arena.
+        let block = unsafe { arena().add(self.used) };
         self.used = end;
         Some(block)
     }
@@ -98,10 +106,15 @@ impl State {
         unsafe { block.cast::<*mut u8>().write(*list) };
         *list = block;
     }
+}
 
-    fn has(&self, block: *mut u8) -> bool {
-        (block.addr()).wrapping_sub(self.arena.0.as_ptr().addr()) < ARENA
-    }
+fn arena() -> *mut u8 {
+    BLOCKS.0.get().cast()
+}
+
+/// Whether a block is of the arena.
+fn ours(block: *mut u8) -> bool {
+    block.addr().wrapping_sub(arena().addr()) < ARENA
 }
 
 /// Which size a block of so many bytes has: at least one grain.
@@ -129,10 +142,9 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: `has` and `give` allocate nothing.
-        let state = unsafe { self.state() };
-        if state.has(block) {
-            state.give(block, layout.size());
+        if ours(block) {
+            // SAFETY: `give` allocates nothing.
+            unsafe { self.state() }.give(block, layout.size());
         } else {
             // SAFETY: it is not ours, and so wasi-libc's.
             unsafe { System.dealloc(block, layout) }
@@ -140,8 +152,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: `has` allocates nothing.
-        if !unsafe { self.state() }.has(block) {
+        if !ours(block) {
             // SAFETY: it is not ours, and so wasi-libc's.
             return unsafe { System.realloc(block, layout, size) };
         }

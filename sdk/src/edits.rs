@@ -42,7 +42,7 @@ pub struct Edits(wit::Edits);
 
 /// A refusal, written by the host as problem details (RFC 9457).
 #[derive(Debug, Clone)]
-pub struct Problem(wit::Problem);
+pub struct Problem(pub(crate) wit::Problem);
 
 impl Default for Edits {
     fn default() -> Self {

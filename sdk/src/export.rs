@@ -10,6 +10,30 @@ use crate::{Complaints, Plugin};
 #[macro_export]
 macro_rules! plugin {
     ($plugin:ty) => {
+        $crate::plugin!(@ $plugin, {}, {});
+    };
+    ($plugin:ty, streaming) => {
+        $crate::plugin!(@ $plugin, {
+            ::std::thread_local! {
+                static BODY: ::std::cell::RefCell<::std::option::Option<<$plugin as $crate::Streaming>::Body>> =
+                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            impl $crate::Streams for Component {
+                fn body<R>(
+                    run: impl FnOnce(&mut ::std::option::Option<<$plugin as $crate::Streaming>::Body>) -> R,
+                ) -> R {
+                    BODY.with_borrow_mut(run)
+                }
+            }
+
+            $crate::bindings::chunks::export_chunks!(Component with_types_in $crate::bindings::chunks);
+        }, {
+            const fn streams<P: $crate::Streaming>() {}
+            streams::<$plugin>();
+        });
+    };
+    (@ $plugin:ty, { $($component:tt)* }, { $($native:tt)* }) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             struct Component;
@@ -27,11 +51,14 @@ macro_rules! plugin {
             }
 
     $crate::bindings::export_hooks!(Component with_types_in $crate::bindings);
+
+            $($component)*
         };
         #[cfg(not(target_arch = "wasm32"))]
         const _: () = {
             const fn is_plugin<P: $crate::Plugin>() {}
-            is_plugin::<$plugin>()
+            is_plugin::<$plugin>();
+            $($native)*
         };
     };
 }
@@ -86,7 +113,7 @@ impl<H: Hooks> wit::Guest for H {
     }
 }
 
-fn configured<H: Hooks, R>(run: impl FnOnce(&H::Plugin) -> R) -> R {
+pub(crate) fn configured<H: Hooks, R>(run: impl FnOnce(&H::Plugin) -> R) -> R {
     // The host configures an instance before any other call; if it ever did not, a trap is the right answer.
     crate::allocator::within(|| H::cell(|cell| run(cell.get().expect("the host calls configure first"))))
 }

@@ -39,6 +39,8 @@
 //! request, as it does where a hook runs longer than its limit or answers what no plugin may. So say what is wrong with a
 //! configuration in [`Plugin::configure`], and refuse requests with [`Flow::Refuse`].
 //!
+//! A plugin that works on bodies piece by piece implements [`Streaming`] beside [`Plugin`], and says `plugin!(Name, streaming)`.
+//!
 //! The contract itself, with every rule, is `wit/`.
 
 #[cfg_attr(
@@ -50,6 +52,7 @@ mod edits;
 mod export;
 mod interest;
 mod message;
+mod stream;
 
 /// Generated from the contract. Used by [`plugin!`]; not meant for plugins.
 #[doc(hidden)]
@@ -67,6 +70,9 @@ pub use edits::{BodyFlow, Edits, Flow, Problem};
 pub use export::Hooks;
 pub use interest::{Interest, RequestInterest, ResponseInterest};
 pub use message::{Request, ResponseHead};
+#[doc(hidden)]
+pub use stream::Streams;
+pub use stream::{Chunk, ChunkFlow, Direction, Passing, Streaming, Wants};
 
 pub use http;
 pub use schemars;

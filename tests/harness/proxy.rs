@@ -89,6 +89,30 @@ impl Proxy {
         Client::connect(self.admin_address()).request("GET", target, &[], b"")
     }
 
+    /// What an operator says, and the status and the text of the answer.
+    pub(crate) fn tell(&self, target: &str) -> (u16, String) {
+        let answer = Client::connect(self.admin_address()).request("POST", target, &[], b"");
+        (answer.status(), answer.text())
+    }
+
+    /// Ends it, does something to its plugins directory, and starts it again: its ports are others then.
+    pub(crate) fn restart(&mut self, between: impl FnOnce(&Path)) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        between(&self.folder.path().join("plugins"));
+        let path = self.folder.path().join("tollgate.toml");
+        let config = config::load(&path).expect("the configuration that it had");
+        let access = AccessLog::to_writer(self.lines.clone(), Counter::default()).expect("a thread");
+        let options = Options { path: Some(path), access: Some(access), ..Options::default() };
+        self.server = Some(Server::start(config, options).unwrap_or_else(|error| panic!("{error}")));
+    }
+
+    /// Lets the proxy look at its plugins directory, and judge new versions.
+    pub(crate) fn look(&self) {
+        self.server().look();
+    }
+
     /// Puts another configuration in the place of the file, and loads it; the text says why it is refused.
     pub(crate) fn reload(&self, config: &str) -> Result<(), String> {
         write(self.folder.path(), config);
@@ -151,7 +175,7 @@ fn write(folder: &Path, config: &str) -> PathBuf {
     let path = folder.join("tollgate.toml");
     let before = format!(
         "workers = 2\nlistener.public.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
-         plugins.directory = \"plugins\"\nplugins.cache = {:?}\n",
+         plugins.directory = \"plugins\"\nplugins.versions = \"versions\"\nplugins.cache = {:?}\n",
         env!("COMPILED"),
     );
     put(folder, format!("{before}{config}").as_bytes(), &path);

@@ -39,21 +39,39 @@ impl Identity {
         self.0.cert.der().clone()
     }
 
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.0.signing_key.serialize_der()))
+    }
+
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.0.signing_key.serialize_der()));
+        let key = self.key();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![self.der()], key);
         Arc::new(config.expect("a certificate with its key"))
     }
 
+    /// One that was made otherwise.
+    pub(crate) fn of(cert: rcgen::Certificate, signing_key: rcgen::KeyPair) -> Self {
+        Self(rcgen::CertifiedKey { cert, signing_key })
+    }
+
     /// A client that believes this certificate alone.
     pub(crate) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        self.client_showing(protocols, None)
+    }
+
+    /// The same, which shows a certificate of its own where it is asked for one.
+    pub(crate) fn client_showing(&self, protocols: &[&str], shows: Option<&Self>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der()).expect("a root");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        let config = config.expect("versions").with_root_certificates(roots);
+        let mut config = match shows {
+            Some(own) => config.with_client_auth_cert(vec![own.der()], own.key()).expect("a certificate with its key"),
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(config)
     }

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{DEFAULT, failed, refused};
+use super::{DEFAULT, failed, refused, rollout};
 use crate::config;
 use crate::plugin::{Engine, Hook, Library};
 
 pub(super) fn plugins(path: Option<PathBuf>, json: bool) -> ExitCode {
     let path = path.or_else(|| Path::new(DEFAULT).exists().then(|| DEFAULT.into()));
-    let (directory, cache) = match path.map(|path| config::load(&path)) {
-        Some(Ok(config)) => (config.plugins.directory, config.plugins.cache),
+    let (directory, cache, admin) = match path.map(|path| config::load(&path)) {
+        Some(Ok(config)) => (config.plugins.directory, config.plugins.cache, config.admin),
         Some(Err(problems)) => return refused(&problems),
-        None => (None, None),
+        None => (None, None, None),
     };
     let mut library = match Engine::new(16, cache.as_deref()) {
         Ok(engine) => Library::new(Arc::new(engine), directory),
@@ -21,7 +21,7 @@ pub(super) fn plugins(path: Option<PathBuf>, json: bool) -> ExitCode {
     };
     // As they are, whether or not they pass their cases: what a file is, is asked here.
     for change in library.look() {
-        library.settle(change, None);
+        library.settle(change, None, false);
     }
     let mut list = Vec::new();
     for report in library.reports() {
@@ -54,6 +54,9 @@ pub(super) fn plugins(path: Option<PathBuf>, json: bool) -> ExitCode {
             Some(problem) => println!("  not loaded: {problem}"),
             None => println!("  sha256 {}\n  hooks {}\n  imports {}", text("sha256"), words("hooks"), words("imports")),
         }
+    }
+    for trial in admin.iter().flat_map(|admin| rollout::trials(admin.address)) {
+        println!("{trial}");
     }
     ExitCode::SUCCESS
 }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::notify::notify;
 use super::{COMMANDS, DEFAULT, failed, refused};
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
+use crate::server::inherit::Inherited;
+use crate::server::upgrade::{self, Predecessor};
 use crate::server::{Options, Server, StartError};
 use crate::telemetry::{Redaction, Telemetry};
 use crate::{demo, key};
 
-/// The life of the process: configuration → build → announce → wait → drain.
+/// The life of the process: configuration → sockets that are there → build → announce → wait → drain.
 pub(super) fn run(path: Option<PathBuf>) -> ExitCode {
     let path = path.or_else(|| Path::new(DEFAULT).exists().then(|| DEFAULT.into()));
     let (config, key) = match &path {
@@ -45,8 +48,12 @@ pub(super) fn run(path: Option<PathBuf>) -> ExitCode {
     if key.is_some() {
         eprintln!("tollgate: no {DEFAULT} here, so this is the demo");
     }
-    let options = Options { path, metrics, telemetry: Some(telemetry.clone()), ..Options::default() };
-    let server = match Server::start(config, options) {
+    let (predecessor, inherited) = match inherit(&config) {
+        Ok(inherited) => inherited,
+        Err(error) => return failed(&format!("the sockets that are there already cannot be taken: {error}")),
+    };
+    let options = Options { path, metrics, inherited, telemetry: Some(telemetry.clone()), ..Options::default() };
+    let mut server = match Server::start(config, options) {
         Ok(server) => server,
         Err(StartError::Problems(problems)) => return refused(&problems),
         Err(StartError::Machine(error)) => return failed(&format!("{error:#}")),
@@ -65,11 +72,24 @@ pub(super) fn run(path: Option<PathBuf>) -> ExitCode {
     if let Some(key) = &key {
         eprint!("\nTry:\n\n{}", demo::lines(key));
     }
+    if let Some(predecessor) = predecessor {
+        match predecessor.ready() {
+            Ok(()) => eprintln!("tollgate: taking over from the process before"),
+            Err(error) => tracing::warn!(%error, "the process before is gone already"),
+        }
+    }
     eprintln!("tollgate: ready");
-    if let Err(error) = signals.wait(&server) {
-        return failed(&format!("there is no thread for signals: {error}"));
+    notify("READY=1");
+    match signals.wait(&mut server) {
+        Ok(true) => {}
+        Ok(false) => {
+            eprintln!("tollgate: another process has taken over");
+            server.retire();
+        }
+        Err(error) => return failed(&format!("there is no thread for signals: {error}")),
     }
     eprintln!("tollgate: draining");
+    notify("STOPPING=1");
     let cut = server.stop();
     if cut > 0 {
         eprintln!("tollgate: {cut} connections were cut");
@@ -98,23 +118,35 @@ impl Signals {
         Ok(Self { runtime, reload, terminate, interrupt })
     }
 
-    /// Reloads on `SIGHUP`, and returns on `SIGTERM` and `SIGINT`. A second one of those ends the process at once.
-    fn wait(self, server: &Server) -> std::io::Result<()> {
+    /// Reloads on `SIGHUP`, and returns on `SIGTERM` and `SIGINT`, or, answering false, when another process has taken
+    /// over. A second one of those signals ends the process at once.
+    fn wait(self, server: &mut Server) -> std::io::Result<bool> {
         let Self { runtime, mut reload, mut terminate, mut interrupt } = self;
-        loop {
+        let mut superseded = server.superseded();
+        let told = loop {
             let ends = runtime.block_on(async {
+                let superseded = async {
+                    match &mut superseded {
+                        // The sender goes only with the server.
+                        Some(superseded) => _ = superseded.await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
-                    _ = reload.recv() => false,
-                    _ = terminate.recv() => true,
-                    _ = interrupt.recv() => true,
+                    _ = reload.recv() => None,
+                    _ = terminate.recv() => Some(true),
+                    _ = interrupt.recv() => Some(true),
+                    () = superseded => Some(false),
                 }
             });
-            if ends {
-                break;
+            if let Some(told) = ends {
+                break told;
             }
+            notify("RELOADING=1");
             // What is wrong is in the log already.
             let _ = server.reload();
-        }
+            notify("READY=1");
+        };
         std::thread::Builder::new().name("tollgate-hurry".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -125,8 +157,18 @@ impl Signals {
             eprintln!("tollgate: told twice, ending at once");
             std::process::exit(1);
         })?;
-        Ok(())
+        Ok(told)
     }
+}
+
+/// The sockets that systemd passed, and those of the process that serves where this one is to.
+fn inherit(config: &Config) -> std::io::Result<(Option<Predecessor>, Inherited)> {
+    let passed = Inherited::from_environment()?;
+    let Some(path) = config.upgrade.as_ref().map(|upgrade| &upgrade.socket) else { return Ok((None, passed)) };
+    Ok(match upgrade::take_over(path)? {
+        Some((predecessor, inherited)) => (Some(predecessor), inherited.and(passed)),
+        None => (None, passed),
+    })
 }
 
 fn demonstration() -> anyhow::Result<(Config, key::NewKey)> {

@@ -6,7 +6,7 @@ use http::header::HeaderValue;
 
 use super::near::nearest;
 use super::reader::Wrong;
-use super::{Endpoint, HostMatch, Network};
+use super::{Address, Endpoint, HostMatch, Network};
 
 /// What a listener binds: an IP address and a port, never a name.
 pub(crate) fn listen(text: &str) -> Result<SocketAddr, Wrong> {
@@ -33,6 +33,30 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, Wrong> {
         "localhost" => Wrong::because("names are not looked up here").help(format!("write \"127.0.0.1:{port}\"")),
         _ => Wrong::because("it is an IP address and a port, not a name"),
     })
+}
+
+/// What a listener binds, or `unix:` and the path of a Unix socket.
+pub(crate) fn listener(text: &str) -> Result<Address, Wrong> {
+    /// What fits into the kernel's structure, with a byte for the end and one for the name that it is made under.
+    const LONGEST: usize = 106;
+    let Some(path) = text.strip_prefix("unix:") else {
+        return listen(text).map(Address::Tcp).map_err(|wrong| match text.starts_with('/') {
+            true => Wrong::because("a path is no address").suggest(Some(format!("unix:{text}"))),
+            false => wrong,
+        });
+    };
+    if path.starts_with("//") {
+        return Err(
+            Wrong::because("a path follows, without slashes before it").suggest(Some(format!("unix:{}", &path[1..])))
+        );
+    }
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return Err(Wrong::because("there is no file of this name"));
+    }
+    if path.len() > LONGEST {
+        return Err(Wrong::because("a path of a Unix socket has 106 bytes at most"));
+    }
+    Ok(Address::Unix(path.into()))
 }
 
 /// `10.0.0.0/8`, or one address.

@@ -10,17 +10,18 @@ use tracing::Level;
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
 use super::record::PassShare;
+use super::rollout::{Pin, Share};
 use super::route::rewrite::Template;
 use super::upstream::values::{
     BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
 };
 use super::value::{
-    BodySize, ComponentName, Count, EncodedSlash, Fields, FilePath, Grants, HostName, HttpGrant, MethodName, Path,
-    Priority, ProtocolName, Pseudonym, Reference, Size, Text,
+    BodySize, ComponentName, Count, EncodedSlash, Fields, FileMode, FilePath, Grants, HostName, HttpGrant, MethodName,
+    Path, Priority, ProtocolName, Pseudonym, Reference, ShowCertificate, Size, Text,
 };
 use super::{
-    AccessLog, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, Underscores,
-    UpstreamProtocol,
+    AccessLog, Address, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, RolloutKey,
+    Underscores, UpstreamProtocol,
 };
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
@@ -66,6 +67,18 @@ table! {
         "log" log: Log,
         /// What `SIGTERM` does.
         "drain" drain: Drain,
+        /// How the next process takes over the listening sockets of this one. Without this table it does not.
+        "upgrade" upgrade: Upgrade,
+    }
+}
+
+table! {
+    /// `[upgrade]`: a process that starts while another one serves takes its listening sockets over, and that one drains:
+    /// no connection is refused in between.
+    "a table" "{ socket = \"upgrade.sock\" }"
+    pub(crate) struct Upgrade {
+        /// The path of the Unix socket where the one asks the other. Only its own user may. Required.
+        "socket" socket: FilePath,
     }
 }
 
@@ -73,8 +86,14 @@ table! {
     /// `[listener.NAME]`: an address that requests are accepted on.
     "a listener" "{ address = \"0.0.0.0:8080\" }"
     pub(crate) struct Listener {
-        /// An IP address and a port; port 0 takes a free one. Required.
-        "address" address: SocketAddr,
+        /// An IP address and a port; port 0 takes a free one. Or `"unix:PATH"` for a Unix socket, whose clients count as
+        /// `127.0.0.1`. Required.
+        "address" address: Address,
+        /// The permissions of the file of a Unix socket, in octal. Default `"0660"`.
+        "mode" mode: FileMode,
+        /// Peers whose connections begin with a header of the PROXY protocol, version 1 or 2, which says who the client
+        /// is. They have to send it, and nobody else may. Default: none.
+        "proxy-protocol" proxy_protocol: Vec<At<Network>>,
         /// Certificates, which make it a TLS listener; several are chosen between by SNI. The first one serves clients
         /// that name no host, or one that no certificate covers.
         "tls" tls: OneOrMore<Certificate>,
@@ -96,6 +115,23 @@ table! {
         "certificate" certificate: FilePath,
         /// A PEM file: the private key of the certificate. Required.
         "key" key: FilePath,
+        /// What clients that ask for a name of this certificate show in turn. Default: nothing.
+        "client-certificates" clients: ClientCertificates,
+    }
+}
+
+table! {
+    /// `client-certificates` of a certificate.
+    "a table" "{ roots = \"clients.pem\" }"
+    pub(crate) struct ClientCertificates {
+        /// `"required"`: without a certificate there is no connection. `"optional"`: who shows one has to show a right
+        /// one. Default `"required"`.
+        "mode" mode: ShowCertificate,
+        /// A PEM file of the authorities that issue them. Required.
+        "roots" roots: FilePath,
+        /// A PEM file of revocation lists, up to 8MiB, one of each authority that issued a certificate in the chains of
+        /// clients: where one is missing, or its time is over, they are refused. Default: nothing is revoked.
+        "crl" crl: FilePath,
     }
 }
 
@@ -105,6 +141,9 @@ table! {
     pub(crate) struct ListenerLimits {
         /// Open connections. Default 10000.
         "connections" connections: Count,
+        /// Open connections of one client, or of one /64 of IPv6, where it is neither this machine nor one of
+        /// `trusted-proxies`; further ones are closed before TLS. 0 for no such limit. Default 256.
+        "connections-per-client" connections_per_client: Count,
         /// Size of a request head, 1KiB to 1MiB; a larger one is answered 431. Default `"64KiB"`.
         "head-size" head_size: Size,
         /// Fields of a request head, up to 1000; more are answered 431. Default 100.
@@ -143,6 +182,9 @@ table! {
         /// Where compiled code is kept, in a folder `tollgate-compiled`. Default `$XDG_CACHE_HOME/tollgate` or
         /// `~/.cache/tollgate`.
         "cache" cache: FilePath,
+        /// Where the last good version of each component of the directory is kept, for the next start. Default: the folder
+        /// `tollgate-versions` beside that of compiled code.
+        "versions" versions: FilePath,
         /// Instances of all plugins together, in use and idle. Default 1000.
         "instances" instances: Count,
     }
@@ -388,6 +430,11 @@ table! {
         "isolation" isolation: Isolation,
         /// What one call and one instance may cost.
         "limits" limits: PluginLimits,
+        /// The digest that the component must have: `"sha256:…"` with 64 hexadecimal digits, as `tollgate plugin inspect`
+        /// shows it. One with another digest is not taken. Default: any.
+        "require" require: Pin,
+        /// How a new version of the component comes into use. Default: for all requests at once.
+        "rollout" rollout: Rollout,
         /// Which capabilities it may import beside `log`, `limiter`, `crypto` and `metrics`, which all plugins have.
         "grant" grant: Grant,
         /// Records what it sees and answers, to be run again with `tollgate plugin replay`. Default: nothing is.
@@ -409,6 +456,19 @@ table! {
         "size" size: Size,
         /// How many files of one plugin are kept, 1 to 100; older ones are removed. Default 4.
         "files" files: Count,
+    }
+}
+
+table! {
+    /// `rollout` of a plugin.
+    "a table" "{ canary = \"5%\" }"
+    pub(crate) struct Rollout {
+        /// The part of the requests that a new version gets until it is promoted or rolled back, `"0.01%"` to `"50%"`.
+        /// Required.
+        "canary" canary: Share,
+        /// What decides whether a request is among them, always in the same way: `"address"` of the client, or
+        /// `"header:NAME"`. A request without that header stays with the old version. Default `"address"`.
+        "key" key: RolloutKey,
     }
 }
 

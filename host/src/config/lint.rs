@@ -1,9 +1,7 @@
 //! What is allowed but probably not meant, and what only shows when several parts are seen together.
 
-use std::net::IpAddr;
-
 use super::reader::{At, Reader};
-use super::{Admin, Listener, Network, OnFailure, PluginSpec, Route, Upstream};
+use super::{Address, Admin, Listener, Network, OnFailure, PluginSpec, Route, Upstream};
 
 /// No two listeners share an address, the admin listener included.
 pub(crate) fn addresses(listeners: &[At<Listener>], admin: Option<&At<Admin>>, reader: &mut Reader<'_>) {
@@ -11,7 +9,8 @@ pub(crate) fn addresses(listeners: &[At<Listener>], admin: Option<&At<Admin>>, r
     listeners.sort_by_key(|at| at.span.start);
     for (index, at) in listeners.iter().enumerate() {
         // Port 0 takes another free port each time.
-        let same = |other: &&&At<Listener>| other.value.address == at.value.address && at.value.address.port() != 0;
+        let free = matches!(at.value.address, Address::Tcp(address) if address.port() == 0);
+        let same = |other: &&&At<Listener>| other.value.address == at.value.address && !free;
         if let Some(other) = listeners[..index].iter().find(same) {
             let note = reader.source().place(&other.span);
             let message = format!("the listeners {:?} and {:?} have one address", other.value.name, at.value.name);
@@ -20,7 +19,8 @@ pub(crate) fn addresses(listeners: &[At<Listener>], admin: Option<&At<Admin>>, r
         }
     }
     let Some(admin) = admin else { return };
-    let same = |at: &&&At<Listener>| at.value.address == admin.value.address && admin.value.address.port() != 0;
+    let address = admin.value.address;
+    let same = |at: &&&At<Listener>| at.value.address == Address::Tcp(address) && address.port() != 0;
     if let Some(other) = listeners.iter().find(same) {
         let note = reader.source().place(&other.span);
         let problem = reader.problem(admin, format!("the listener {:?} has this address", other.value.name));
@@ -33,6 +33,15 @@ pub(crate) fn trust(proxies: &[At<Network>], reader: &mut Reader<'_>) {
     for proxy in proxies.iter().filter(|proxy| proxy.value.prefix == 0) {
         let message = "every client is believed what it says about its address";
         let problem = reader.warning(proxy, message);
+        reader.report(problem.help("write the networks of your own proxies"));
+    }
+}
+
+/// A network that everybody is in.
+pub(crate) fn senders(senders: &[At<Network>], reader: &mut Reader<'_>) {
+    for sender in senders.iter().filter(|sender| sender.value.prefix == 0) {
+        let message = "every client chooses its own address, by a header of the PROXY protocol";
+        let problem = reader.warning(sender, message);
         reader.report(problem.help("write the networks of your own proxies"));
     }
 }
@@ -73,7 +82,7 @@ pub(crate) fn risks(routes: &[Route], listeners: &[At<Listener>], plugins: &[At<
         return;
     }
     for listener in listeners {
-        let public = !is_local(listener.value.address.ip());
+        let public = !listener.value.address.is_local();
         // Behind a proxy of ours, TLS may well end there.
         if public && listener.value.tls.is_empty() && listener.value.trusted_proxies.is_empty() {
             let message = format!("keys cross the network in the clear to the listener {:?}", listener.value.name);
@@ -82,8 +91,4 @@ pub(crate) fn risks(routes: &[Route], listeners: &[At<Listener>], plugins: &[At<
             reader.report(problem.help(help));
         }
     }
-}
-
-fn is_local(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }

@@ -1,11 +1,13 @@
 //! Listeners: those for clients, and the one for operators.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 
 use super::bounds::{DAY, SECOND, count, size, time};
 use super::pem::pem;
 use super::reader::{At, Entry, OneOrMore, Reader};
-use super::{Admin, Certificate, Listener, ListenerLimits, Underscores, file, lint};
+use super::value::{FileMode, FilePath, ShowCertificate};
+use super::{Address, Admin, Certificate, ClientCertificates, Listener, ListenerLimits, Underscores, file, lint};
 
 /// A listener, or none after its problems were reported.
 pub(crate) fn listener(name: &str, at: At<file::Listener>, reader: &mut Reader<'_>) -> Option<Listener> {
@@ -33,9 +35,22 @@ pub(crate) fn listener(name: &str, at: At<file::Listener>, reader: &mut Reader<'
         // Reported: without it, a TLS listener would seem to be one without.
         return None;
     }
+    let senders = written.proxy_protocol.or(Vec::new());
+    lint::senders(&senders, reader);
+    let address = match address?.value {
+        Address::Unix(path) => Address::Unix(reader.locate(&path.to_string_lossy())),
+        address @ Address::Tcp(_) => {
+            if let Some(mode) = written.mode.get() {
+                reader.report(reader.warning(mode, "it has no effect: only a Unix socket is a file"));
+            }
+            address
+        }
+    };
     Some(Listener {
         name: name.to_owned(),
-        address: address?.value,
+        address,
+        mode: written.mode.or(FileMode(0o660)).0,
+        proxy_protocol: senders.into_iter().map(|at| at.value).collect(),
         tls,
         trusted_proxies: proxies.into_iter().map(|at| at.value).collect(),
         underscores: written.underscores.or(Underscores::Drop),
@@ -46,6 +61,7 @@ pub(crate) fn listener(name: &str, at: At<file::Listener>, reader: &mut Reader<'
 fn listener_limits(written: Option<file::ListenerLimits>, reader: &mut Reader<'_>) -> ListenerLimits {
     let written = written.unwrap_or(file::ListenerLimits {
         connections: Entry::Absent,
+        connections_per_client: Entry::Absent,
         head_size: Entry::Absent,
         head_fields: Entry::Absent,
         head_time: Entry::Absent,
@@ -56,6 +72,7 @@ fn listener_limits(written: Option<file::ListenerLimits>, reader: &mut Reader<'_
     });
     ListenerLimits {
         connections: count(reader, written.connections, 10_000, 1..=10_000_000).non_zero(),
+        connections_per_client: NonZeroUsize::new(count(reader, written.connections_per_client, 256, 0..=10_000_000).0),
         head_size: size(reader, written.head_size, 64 << 10, 1 << 10..=1 << 20),
         head_fields: count(reader, written.head_fields, 100, 1..=1000).0,
         head_time: time(reader, written.head_time, 10 * SECOND, DAY),
@@ -72,7 +89,38 @@ fn certificate(at: At<file::Certificate>, reader: &mut Reader<'_>) -> Option<Cer
     let certificate = certificate.and_then(|path| pem(path, "CERTIFICATE", "a certificate", reader));
     let key = reader.require(at.value.key, "key", &here);
     let key = key.and_then(|path| pem(path, "PRIVATE KEY", "a private key", reader));
-    Some(Certificate { certificate: certificate?, key: key? })
+    let clients = match at.value.clients {
+        Entry::Is(clients) => Some(client_certificates(clients, reader)?),
+        Entry::Absent => None,
+        // Reported: without it, everyone would be let in.
+        Entry::Wrong => return None,
+    };
+    Some(Certificate { certificate: certificate?, key: key?, clients })
+}
+
+fn client_certificates(at: At<file::ClientCertificates>, reader: &mut Reader<'_>) -> Option<ClientCertificates> {
+    let here = At { value: (), span: at.span, path: at.path };
+    let roots = reader.require(at.value.roots, "roots", &here);
+    let roots = roots.and_then(|path| pem(path, "CERTIFICATE", "a certificate", reader));
+    let crl = match at.value.crl {
+        Entry::Is(path) => Some(present(path, reader)?),
+        Entry::Absent => None,
+        Entry::Wrong => return None,
+    };
+    let required = at.value.mode.or(ShowCertificate::Required) == ShowCertificate::Required;
+    Some(ClientCertificates { required, roots: roots?, crl })
+}
+
+/// The path of a file that is there. Revocation lists may be longer than what else a configuration reads, and are looked
+/// into when they are loaded.
+fn present(path: At<FilePath>, reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let file = reader.locate(&path.value.0);
+    if file.is_file() {
+        return Some(file);
+    }
+    let problem = reader.problem(&path, format!("there is no file {}", reader.written(&path)));
+    reader.report(problem.help("paths are relative to the configuration file"));
+    None
 }
 
 /// The admin listener, at the place of its address.

@@ -14,8 +14,8 @@ use super::problem::{Problem, Problems};
 use super::reader::{At, Entry, Named, Node, Read, Reader};
 use super::secrets::Secrets;
 use super::{
-    AccessLog, Config, Drain, Log, LogFormat, Route, file, lint, listener, overlap, plugin, route, syntax, units,
-    upstream,
+    AccessLog, Config, Drain, Log, LogFormat, Route, Upgrade, file, lint, listener, overlap, plugin, route, syntax,
+    units, upstream,
 };
 
 /// A longer file is no configuration: 4 MiB are some ten thousand routes.
@@ -132,6 +132,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
     let plugins = each(plugins, reader, plugin::plugin);
     let log = log(file.log);
     let drain = drain(file.drain, reader);
+    let upgrade = upgrade(file.upgrade, reader);
 
     let routes: Vec<Route> = routes.into_iter().map(|at| at.value).collect();
     overlap::check(&routes).into_iter().for_each(|problem| reader.report(problem));
@@ -149,6 +150,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
         routes,
         log,
         drain,
+        upgrade,
         warnings: Vec::new(),
         secrets: Secrets::default(),
         files: Vec::new(),
@@ -192,6 +194,13 @@ fn log(entry: Entry<file::Log>) -> Log {
         Entry::Absent | Entry::Wrong => (Entry::Absent, Entry::Absent, Entry::Absent),
     };
     Log { format: format.or(LogFormat::Json), access: access.or(AccessLog::Stdout), level: level.or(Level::INFO) }
+}
+
+fn upgrade(entry: Entry<file::Upgrade>, reader: &mut Reader<'_>) -> Option<Upgrade> {
+    let Entry::Is(at) = entry else { return None };
+    let here = At { value: (), span: at.span, path: at.path };
+    let socket = reader.require(at.value.socket, "socket", &here)?;
+    Some(Upgrade { socket: reader.locate(&socket.value.0) })
 }
 
 fn drain(entry: Entry<file::Drain>, reader: &mut Reader<'_>) -> Drain {

@@ -7,6 +7,7 @@ use super::bounds::{SECOND, count, count_u32, size, time, within};
 use super::place::Places;
 use super::reader::{At, Entry, Reader};
 use super::record::record;
+use super::rollout::rollout;
 use super::units::show_duration;
 use super::{Grant, HttpOrigin, Isolation, OnFailure, PluginLimits, PluginSettings, PluginSpec, file};
 
@@ -16,6 +17,7 @@ pub(crate) fn settings(entry: Entry<file::Plugins>, reader: &mut Reader<'_>) -> 
         return PluginSettings {
             directory: None,
             cache: default_cache(),
+            versions: default_cache().map(beside),
             instances: count_u32(reader, Entry::Absent, 1000, 1..=1_000_000),
         };
     };
@@ -24,7 +26,16 @@ pub(crate) fn settings(entry: Entry<file::Plugins>, reader: &mut Reader<'_>) -> 
         Some(path) => Some(reader.locate(&path.0)),
         None => default_cache(),
     };
-    PluginSettings { directory, cache, instances: count_u32(reader, written.instances, 1000, 1..=1_000_000) }
+    let versions = match written.versions.value() {
+        Some(path) => Some(reader.locate(&path.0)),
+        None => cache.clone().map(beside),
+    };
+    PluginSettings { directory, cache, versions, instances: count_u32(reader, written.instances, 1000, 1..=1_000_000) }
+}
+
+/// Where versions are kept, in the folder where compiled code is.
+fn beside(cache: PathBuf) -> PathBuf {
+    cache.join("tollgate-versions")
 }
 
 /// Of the process: the file does not change with the environment, so `env` of [`parse`] has no part in it.
@@ -55,6 +66,8 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
         isolation: written.isolation.or(Isolation::Pooled),
         limits: limits(written.limits, &PluginLimits::default(), reader),
         grant: grant(written.grant, reader),
+        require: written.require.value().map(|pin| pin.0),
+        rollout: rollout(written.rollout, reader),
         record: record(written.record, reader),
     })
 }

@@ -14,7 +14,8 @@ pub(crate) use quantity::{BodySize, Count, Priority, Size};
 use super::file::{self, AccessFile, Matcher};
 use super::reader::{At, Entry, Key, Node, Read, Reader, Wrong, join, words};
 use super::{
-    AccessLog, Endpoint, HostMatch, HttpOrigin, Isolation, LogFormat, Network, OnFailure, Underscores, ValueMatch,
+    AccessLog, Address, Endpoint, HostMatch, HttpOrigin, Isolation, LogFormat, Network, OnFailure, Underscores,
+    ValueMatch,
 };
 use super::{address, pattern};
 
@@ -22,6 +23,10 @@ words!(Underscores, "a treatment of underscores", "drop" => Underscores::Drop, "
 words!(OnFailure, "a failure policy", "closed" => OnFailure::Closed, "open" => OnFailure::Open);
 words!(Isolation, "an isolation mode", "pooled" => Isolation::Pooled, "request" => Isolation::Request);
 words!(LogFormat, "a log format", "json" => LogFormat::Json, "text" => LogFormat::Text);
+words!(
+    ShowCertificate, "a mode of client certificates",
+    "required" => ShowCertificate::Required, "optional" => ShowCertificate::Optional,
+);
 words!(EncodedSlash, "a treatment of %2F", "keep" => EncodedSlash(true), "reject" => EncodedSlash(false));
 words!(
     Level, "a log level",
@@ -43,6 +48,8 @@ macro_rules! parsed {
 }
 
 parsed! {
+    Address, "an address with a port", "\"0.0.0.0:8080\"", address::listener;
+    FileMode, "the permissions of a file", "\"0660\"", file_mode;
     SocketAddr, "an address with a port", "\"0.0.0.0:8080\"", address::listen;
     Network, "a network", "\"10.0.0.0/8\"", address::network;
     Endpoint, "an endpoint", "\"http://10.0.1.5:8080\"", address::endpoint;
@@ -57,6 +64,13 @@ parsed! {
     Pseudonym, "a name for Via", "\"edge\"", pseudonym;
     Grants, "the name of a store", "\"sessions\"", store;
     Reference, "a name", "\"search\"", |text| Ok(Reference(text.to_owned()));
+}
+
+/// Whether clients have to show a certificate, or may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShowCertificate {
+    Required,
+    Optional,
 }
 
 /// Whether `%2F` is kept.
@@ -95,6 +109,18 @@ fn file_path(text: &str) -> Result<FilePath, Wrong> {
         "" => Err(Wrong::because("it is empty")),
         path if path.contains('\0') => Err(Wrong::because("no path has a NUL character in it")),
         path => Ok(FilePath(path.to_owned())),
+    }
+}
+
+/// The permissions of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileMode(pub(crate) u32);
+
+fn file_mode(text: &str) -> Result<FileMode, Wrong> {
+    let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if digits && mode <= 0o777 => Ok(FileMode(mode)),
+        _ => Err(Wrong::because("it is three octal digits, with or without a zero before them")),
     }
 }
 

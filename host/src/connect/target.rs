@@ -27,6 +27,7 @@ use crate::body::Body;
 use crate::config::{Connections, Endpoint, UpstreamProtocol, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
+use crate::http1::socket::Socket;
 use crate::http1::wire::Io;
 use crate::random::Random;
 
@@ -315,14 +316,14 @@ impl Target {
         let _ = stream.set_nodelay(true);
         let stream = match &self.tls {
             None if self.endpoint.tls => return Err(self.error(Reason::UpstreamTls, "has no roots to be verified by")),
-            None => Io::Plain(stream),
+            None => Io::Plain(stream.into()),
             Some(tls) => {
                 let Some(name) = tls.name.clone() else {
                     return Err(self.error(Reason::UpstreamTls, "has a name that no certificate can be for"));
                 };
                 let until = after(Instant::now(), timeouts.tls).min(total);
                 let connector = tls.http2.as_ref().filter(|_| http2).unwrap_or(&tls.connector);
-                match timeout_at(until, connector.connect(name, stream)).await {
+                match timeout_at(until, connector.connect(name, Socket::Tcp(stream))).await {
                     Ok(Ok(stream)) => Io::Tls(Box::new(stream.into())),
                     Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
                     Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),

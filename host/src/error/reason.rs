@@ -58,6 +58,8 @@ pub enum Reason {
     PluginTimeout(Arc<str>),
     /// No instance became free in time.
     PluginOverload(Arc<str>),
+    /// A plugin that looks at the pieces of a body refused one.
+    PluginRefused(Arc<str>),
     /// The request body is longer than the plugin's cap.
     PluginBodyTooLarge(Arc<str>),
     /// The response body is longer than the plugin's cap.
@@ -132,6 +134,7 @@ impl Reason {
         "plugin-failed",
         "plugin-timeout",
         "plugin-overload",
+        "plugin-refused",
         "plugin-body-too-large",
         "plugin-response-too-large",
         "upstream-resolve",
@@ -165,6 +168,7 @@ impl Reason {
             Self::PluginFailed(name)
             | Self::PluginTimeout(name)
             | Self::PluginOverload(name)
+            | Self::PluginRefused(name)
             | Self::PluginBodyTooLarge(name)
             | Self::PluginResponseTooLarge(name) => Some(name),
             _ => None,
@@ -272,6 +276,7 @@ impl Reason {
             Self::PluginOverload(_) => {
                 ("plugin-overload", S::SERVICE_UNAVAILABLE, "Too many requests are being checked. Try again later.")
             }
+            Self::PluginRefused(_) => ("plugin-refused", S::FORBIDDEN, "The body was refused."),
             Self::PluginBodyTooLarge(_) => {
                 ("plugin-body-too-large", S::PAYLOAD_TOO_LARGE, "The body of the request is too large to be checked.")
             }

@@ -34,7 +34,7 @@ pub fn check_request<B>(request: &Request<B>, kinds: Kinds, scheme: Scheme) -> R
 /// Refuses a head of more than `fields` fields, or more than `bytes` bytes of target, names and values.
 ///
 /// # Errors
-/// [`Reason::HeadTooLarge`].
+/// [`Reason::HeadTooLarge`], or [`Reason::UriTooLong`] where it is the target's alone.
 pub fn check_size<B>(request: &Request<B>, fields: usize, bytes: usize) -> Result<(), Error> {
     let headers = request.headers();
     if headers.len() > fields {
@@ -43,6 +43,9 @@ pub fn check_size<B>(request: &Request<B>, fields: usize, bytes: usize) -> Resul
     // What a field costs on an HTTP/1.1 connection beside its name and value: a colon, a space and a line end.
     let lines: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > bytes {
+        return Err(Error::because(Reason::UriTooLong, format!("{target} bytes, {bytes} allowed")));
+    }
     let size = lines + target;
     if size > bytes {
         return Err(Error::because(Reason::HeadTooLarge, format!("{size} bytes, {bytes} allowed")));

@@ -301,7 +301,7 @@ fn the_time_of_a_call_is_digits_and_a_unit() {
         ("5u", 5_000),
         ("6n", 6),
     ] {
-        assert_eq!(time(value), Some(std::time::Duration::from_nanos(nanos)), "{value}");
+        assert_eq!(time(value), Some(Duration::from_nanos(nanos)), "{value}");
     }
     assert!(time("99999999H").is_some());
     for bad in ["", "S", "5", "5s", "-5S", "+5S", "5 S", "123456789S", "5.5S", "\u{665}S"] {

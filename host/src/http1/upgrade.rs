@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn only_what_a_route_allows_is_chosen() {
         let allowed = ["websocket".to_owned(), "chat/2".to_owned()];
-        let choose = |lines: &[(&'static str, &'static str)]| super::choose(&headers(lines), &allowed);
+        let choose = |lines: &[(&'static str, &'static str)]| choose(&headers(lines), &allowed);
         const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         const VERSION: (&str, &str) = ("sec-websocket-version", "13");
         assert_eq!(choose(&[("upgrade", "WebSocket"), KEY, VERSION]).unwrap(), "websocket");

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+
+use super::socket::Socket;
 
 /// What is read at once where it is not known how much comes. Heads and short bodies fit many times.
 const READ: usize = 16 * 1024;
@@ -59,13 +60,13 @@ impl Default for Window {
     }
 }
 
-/// TCP, or TLS on top of it.
+/// A socket, or TLS on top of it.
 #[derive(Debug)]
 pub enum Io {
     /// In the clear.
-    Plain(TcpStream),
+    Plain(Socket),
     /// Encrypted, by either side's certificate.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// A connection with its buffers.
@@ -271,7 +272,7 @@ impl Output {
 impl Io {
     /// The connection below TLS.
     #[must_use]
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,

@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::custom::{Family, Kind, Number};
 use super::histogram::{Histogram, Snapshot};
-use super::{Hook, Metrics, PluginError, lock};
+use super::{Hook, Metrics, PluginError, RolloutEvent, lock};
 
 pub(super) fn render(metrics: &Metrics) -> String {
     let mut registry = Registry::default();
@@ -65,8 +65,28 @@ impl Metrics {
             }
         }
         let mut series = out.gauge("tollgate_connections_open", "Connections that are open, by listener.")?;
-        for (listener, metrics) in self.0.listeners.alive() {
-            write_gauge(&mut series, &[("listener", &*listener)], metrics.connections.get())?;
+        let listeners = self.0.listeners.alive();
+        for (listener, metrics) in &listeners {
+            write_gauge(&mut series, &[("listener", &**listener)], metrics.connections.get())?;
+        }
+        let mut series = out.counter(
+            "tollgate_connections_refused",
+            "Connections that were ended since their clients did what we do not take, by why.",
+        )?;
+        for (listener, metrics) in &listeners {
+            for (why, count) in metrics.refused.iter() {
+                write_counter(&mut series, &[("listener", &**listener), ("reason", why)], count)?;
+            }
+        }
+        let mut series = out.gauge(
+            "tollgate_certificate_end_seconds",
+            "When the certificate of a listener ends, or the first one that leads to its root, in seconds since 1970.",
+        )?;
+        for (listener, metrics) in &listeners {
+            for (file, ends) in &*lock(&metrics.certificates) {
+                let ends = i64::try_from(*ends).unwrap_or(i64::MAX);
+                write_gauge(&mut series, &[("listener", &**listener), ("certificate", file)], ends)?;
+            }
         }
         Ok(())
     }
@@ -130,6 +150,13 @@ impl Metrics {
         for (component, counts) in &*lock(&self.0.components) {
             for (result, count) in RESULTS.iter().zip(counts) {
                 write_counter(&mut series, &[("component", &**component), ("result", *result)], count)?;
+            }
+        }
+        let mut series =
+            out.counter("tollgate_rollouts", "What became of new versions that got a part of the requests.")?;
+        for (component, counts) in &*lock(&self.0.rollouts) {
+            for (event, count) in RolloutEvent::ALL.iter().zip(counts) {
+                write_counter(&mut series, &[("component", &**component), ("event", event.as_str())], count)?;
             }
         }
         Ok(())

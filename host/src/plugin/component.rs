@@ -12,8 +12,8 @@ use wasmtime::component::{ComponentExportIndex, InstancePre};
 use super::engine::Engine;
 use super::state::State;
 use super::wasi;
-use crate::bindings::HOOKS;
-use crate::config::Grant;
+use crate::bindings::{CHUNKS, HOOKS};
+use crate::config::{Grant, PluginSpec};
 
 /// The largest file that is looked at. Python's whole runtime is 18 MB as a component.
 const MAX_SIZE: usize = 64 << 20;
@@ -34,11 +34,16 @@ pub enum Hook {
     Response,
     /// The whole body of a response.
     ResponseBody,
+    /// A piece of the body of a request.
+    RequestChunk,
+    /// A piece of the body of a response.
+    ResponseChunk,
 }
 
 impl Hook {
-    /// All of them, in the order in which a pass meets them.
-    pub const ALL: [Self; 4] = [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody];
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody, Self::RequestChunk, Self::ResponseChunk];
 
     /// As in the contract, for example `on-request`.
     pub const fn as_str(self) -> &'static str {
@@ -47,7 +52,14 @@ impl Hook {
             Self::RequestBody => "on-request-body",
             Self::Response => "on-response",
             Self::ResponseBody => "on-response-body",
+            Self::RequestChunk => "on-request-chunk",
+            Self::ResponseChunk => "on-response-chunk",
         }
+    }
+
+    /// Whether it belongs to the interface `chunks`.
+    const fn streams(self) -> bool {
+        matches!(self, Self::RequestChunk | Self::ResponseChunk)
     }
 }
 
@@ -79,7 +91,9 @@ pub struct Component {
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
     pub(super) schema: Option<ComponentExportIndex>,
-    pub(super) hooks: [Option<ComponentExportIndex>; 4],
+    /// Of `chunks`, where it is exported.
+    pub(super) wants: Option<ComponentExportIndex>,
+    pub(super) hooks: [Option<ComponentExportIndex>; Hook::ALL.len()],
 }
 
 impl Component {
@@ -110,6 +124,8 @@ impl Component {
             return Err(no_hooks(&compiled, &engine.wasmtime));
         };
         let function = |name: &str| compiled.get_export_index(Some(&interface), name);
+        let chunks = compiled.get_export_index(None, CHUNKS);
+        let of_chunks = |name: &str| compiled.get_export_index(Some(chunks.as_ref()?), name);
         let configure = function("configure").ok_or(LoadError::NoConfigure)?;
         Ok(Self {
             name: name.into(),
@@ -119,7 +135,9 @@ impl Component {
             waits,
             configure,
             schema: function("schema"),
-            hooks: Hook::ALL.map(|hook| function(hook.as_str())),
+            wants: of_chunks("wants"),
+            hooks: Hook::ALL
+                .map(|hook| if hook.streams() { of_chunks(hook.as_str()) } else { function(hook.as_str()) }),
             imports,
             pre,
             bytes,
@@ -149,6 +167,21 @@ impl Component {
             Some(line) if !missing.is_empty() => Err(LoadError::NotGranted(missing, line)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether it is the one that the configuration requires, if it requires one.
+    pub(super) fn check_pin(&self, spec: &PluginSpec) -> Result<(), LoadError> {
+        match &spec.require {
+            Some(required) if *required != self.sha256 => {
+                Err(LoadError::Pinned { required: required.clone(), found: self.sha256.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a version of it is called beside another one of the same name: the begin of its digest.
+    pub fn version(&self) -> &str {
+        self.sha256.get(..12).unwrap_or(&self.sha256)
     }
 }
 
@@ -195,6 +228,17 @@ pub enum LoadError {
     Roots(String),
     /// The cases beside it do not pass, or could not be run.
     Cases(String),
+    /// The configuration requires another one.
+    Pinned {
+        /// The digest that is required, as hexadecimal digits.
+        required: String,
+        /// The digest that it has.
+        found: String,
+    },
+    /// It was taken back, and why.
+    RolledBack(String),
+    /// What is wrong with a new version, and how it differs from the one that serves.
+    NewVersion(Box<LoadError>, String),
 }
 
 impl fmt::Display for LoadError {
@@ -236,6 +280,11 @@ impl fmt::Display for LoadError {
             Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
             Self::Roots(why) => write!(f, "cannot verify the origins that it is granted: {why}"),
             Self::Cases(why) => write!(f, "does not pass its cases: {why}"),
+            Self::Pinned { required, found } => {
+                write!(f, "has the digest sha256:{found}, and the configuration requires sha256:{required}")
+            }
+            Self::RolledBack(why) => write!(f, "was rolled back: {why}"),
+            Self::NewVersion(problem, difference) => write!(f, "{problem}\n{difference}"),
         }
     }
 }
@@ -245,7 +294,7 @@ impl std::error::Error for LoadError {}
 /// The capability that an import of the contract belongs to; none for WASI and for the shared nouns.
 fn capability(import: &str) -> Option<&str> {
     let name = import.strip_prefix(CONTRACT)?.split('@').next()?;
-    (!matches!(name, "http" | "hooks")).then_some(name)
+    (!matches!(name, "http" | "hooks" | "chunks")).then_some(name)
 }
 
 /// What stands in `grant` for a capability; none for those that every plugin has.
@@ -313,6 +362,6 @@ pub(super) fn one_line(error: &wasmtime::Error) -> String {
     line
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -50,6 +50,11 @@ impl Attributes {
         self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| value)
     }
 
+    /// Adds what is known before any plugin speaks.
+    pub(crate) fn extend(&mut self, known: &[(Arc<str>, Arc<str>)]) {
+        self.0.extend_from_slice(known);
+    }
+
     fn set(&mut self, name: &Arc<str>, value: Arc<str>) {
         match self.0.iter_mut().find(|(key, _)| key == name) {
             Some((_, old)) => *old = value,
@@ -137,6 +142,11 @@ impl See {
             }
         }
     }
+}
+
+/// All fields, as a guest sees them.
+pub(crate) fn fields_in(headers: &HeaderMap) -> Vec<HeaderIn> {
+    See { headers: Seen::All, ..See::default() }.headers(headers)
 }
 
 /// Applies edits to a request: all of them, or none.
@@ -330,7 +340,8 @@ fn target(
     PathAndQuery::try_from(target).map_err(|_| Refused("it set a path or a query that is none".to_owned()))
 }
 
-fn fields(headers: &[Header]) -> Result<HeaderMap, Refused> {
+/// Fields of a guest that are not a head's edits: all of them, or none.
+pub(crate) fn fields(headers: &[Header]) -> Result<HeaderMap, Refused> {
     if headers.len() > MAX_FIELDS {
         return refuse(format!("it answered with {} fields, more than {MAX_FIELDS}", headers.len()));
     }

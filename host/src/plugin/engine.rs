@@ -35,9 +35,9 @@ const GUEST_STACK: usize = 512 << 10;
 /// Core modules that one component may be made of.
 const CORES: u32 = 64;
 
-/// Bytes at the beginning of each linear memory that are put back to what they were in a fresh instance by copying, and
-/// keep their pages: all that a plugin with a small stack and a small configuration has. What lies behind is given up to the kernel. It
-/// takes 10 to 20 ns a KiB, whatever was written there; a page fault takes 2 to 4 µs.
+/// Bytes at the beginning of each linear memory that are put back by copying for the next instance, and keep their pages:
+/// all that a plugin with a small stack and a small configuration has. What lies behind is given up to the kernel. It
+/// takes up to 20 ns a KiB, whatever was written there; a page fault takes 2 to 4 µs.
 const RESIDENT: usize = 512 << 10;
 
 /// The same of tables: 512 elements.

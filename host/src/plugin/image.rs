@@ -15,8 +15,7 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use super::Plugin;
 use super::component::{Component, LoadError};
-use super::instance::Instance;
-use crate::bindings::Interest;
+use super::instance::{Instance, Told};
 
 /// What reading a memory takes of it.
 const PAGE: usize = 64 << 10;
@@ -27,7 +26,7 @@ const PAGE: usize = 64 << 10;
 ///
 /// # Errors
 /// As for any configuration on trial.
-pub(super) async fn take(plugin: &Plugin) -> Result<(Option<Component>, Interest), LoadError> {
+pub(super) async fn take(plugin: &Plugin) -> Result<(Option<Component>, Told), LoadError> {
     let component = &plugin.component;
     let wizer = Wizer::new();
     let shown = match component.waits {
@@ -43,10 +42,10 @@ pub(super) async fn take(plugin: &Plugin) -> Result<(Option<Component>, Interest
         Ok(shown) => shown,
         Err(error) => return without(plugin, &error.to_string()).await,
     };
-    let (mut instance, interest) = Instance::on_trial(plugin, &shown).await?;
+    let (mut instance, told) = Instance::on_trial(plugin, &shown).await?;
     if instance.holds_handles() {
         tracing::debug!(plugin = &*plugin.name, "it holds handles of the host, so each instance is configured anew");
-        return Ok((None, interest));
+        return Ok((None, told));
     }
     instance.allow_memory(PAGE);
     let mut state = Shown { instance, failed: None };
@@ -56,15 +55,15 @@ pub(super) async fn take(plugin: &Plugin) -> Result<(Option<Component>, Interest
         (Err(why), _) | (_, Some(why)) => return without(plugin, &why).await,
     };
     match Component::compile(&plugin.engine, &component.name, component.origin.clone(), image.into()) {
-        Ok(image) => Ok((Some(image), interest)),
+        Ok(image) => Ok((Some(image), told)),
         Err(error) => without(plugin, &error.to_string()).await,
     }
 }
 
-async fn without(plugin: &Plugin, why: &str) -> Result<(Option<Component>, Interest), LoadError> {
+async fn without(plugin: &Plugin, why: &str) -> Result<(Option<Component>, Told), LoadError> {
     tracing::debug!(plugin = &*plugin.name, why, "no image of it can be made, so each instance is configured anew");
-    let (_, interest) = Instance::on_trial(plugin, &plugin.component).await?;
-    Ok((None, interest))
+    let (_, told) = Instance::on_trial(plugin, &plugin.component).await?;
+    Ok((None, told))
 }
 
 /// An instance that shows its state.

@@ -10,7 +10,10 @@ use super::Plugin;
 use super::component::{Component, Hook, LoadError, one_line};
 use super::engine::TICK;
 use super::state::State;
-use crate::bindings::{BodyFlow, Complaint, Flow, Interest, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
+use crate::bindings::{
+    BodyFlow, ChunkFlow, Complaint, Flow, Interest, OnChunk, OnRequest, OnRequestBody, OnResponse, OnResponseBody,
+    Wanted,
+};
 use crate::recording::{Said, Tape};
 
 /// An instance of a plugin, configured. It is dropped after any failure, and never called again.
@@ -31,6 +34,15 @@ struct Hooks {
     request_body: Option<TypedFunc<OnRequestBody, (BodyFlow,)>>,
     response: Option<TypedFunc<OnResponse, (Flow,)>>,
     response_body: Option<TypedFunc<OnResponseBody, (BodyFlow,)>>,
+    request_chunk: Option<TypedFunc<OnChunk, (ChunkFlow,)>>,
+    response_chunk: Option<TypedFunc<OnChunk, (ChunkFlow,)>>,
+}
+
+/// What a plugin says of itself once it is configured.
+pub(super) struct Told {
+    pub(super) interest: Interest,
+    /// Where it exports `chunks`.
+    pub(super) wants: Option<Wanted>,
 }
 
 /// Why a call of a plugin gave no answer.
@@ -61,13 +73,14 @@ pub(crate) enum FailureKind {
 impl Instance {
     /// Configures an instance of `component`, which is the plugin's own or made of it, and sees that all its hooks have
     /// the signatures of the contract.
-    pub(super) async fn on_trial(plugin: &Plugin, component: &Component) -> Result<(Self, Interest), LoadError> {
+    pub(super) async fn on_trial(plugin: &Plugin, component: &Component) -> Result<(Self, Told), LoadError> {
         let slot = plugin.engine.slots.clone();
         let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
         let mut instance = Self::start(plugin, component, slot, Some(plugin.engine.seed)).await?;
         instance.find_hooks(component, |_| true)?;
         let interest = instance.configure(plugin, component).await?;
-        Ok((instance, interest))
+        let wants = instance.wants(plugin, component).await?;
+        Ok((instance, Told { interest, wants }))
     }
 
     /// A fresh instance of a plugin that has been on trial, configured.
@@ -129,6 +142,12 @@ impl Instance {
                 Hook::ResponseBody => {
                     hooks.response_body = Some(instance.get_typed_func(&mut *store, index).map_err(wrong)?);
                 }
+                Hook::RequestChunk => {
+                    hooks.request_chunk = Some(instance.get_typed_func(&mut *store, index).map_err(wrong)?);
+                }
+                Hook::ResponseChunk => {
+                    hooks.response_chunk = Some(instance.get_typed_func(&mut *store, index).map_err(wrong)?);
+                }
             }
         }
         Ok(())
@@ -146,6 +165,16 @@ impl Instance {
         answer
             .map_err(|failure| LoadError::Failed(failure.detail))?
             .map_err(|complaints| LoadError::Refused(complaints.into_iter().map(complaint).collect()))
+    }
+
+    async fn wants(&mut self, plugin: &Plugin, component: &Component) -> Result<Option<Wanted>, LoadError> {
+        let Some(index) = component.wants.as_ref() else { return Ok(None) };
+        let Self { store, instance, waits, .. } = self;
+        let wants: TypedFunc<(), (Wanted,)> = instance
+            .get_typed_func(&mut *store, index)
+            .map_err(|error| LoadError::Signature("wants", one_line(&error)))?;
+        let told = call(store, *waits, &wants, (), plugin.configure_time()).await;
+        told.map(Some).map_err(|failure| LoadError::Failed(failure.detail))
     }
 
     /// Whether the guest holds on to something of the host.
@@ -218,6 +247,13 @@ impl Instance {
         let Self { store, hooks, waits, .. } = self;
         call(store, *waits, present(hooks.response_body.as_ref())?, input, time).await
     }
+
+    /// One of the two hooks for chunks.
+    pub(super) async fn on_chunk(&mut self, of: Hook, input: OnChunk, time: Duration) -> Result<ChunkFlow, Failure> {
+        let Self { store, hooks, waits, .. } = self;
+        let hook = if of == Hook::RequestChunk { &hooks.request_chunk } else { &hooks.response_chunk };
+        call(store, *waits, present(hook.as_ref())?, input, time).await
+    }
 }
 
 /// Bytes that one call may make the host allocate for what a guest hands over: a whole body at its cap, and heads.
@@ -234,9 +270,9 @@ const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
 
 /// Gives the guest `time` from now. One tick more than that, since the current one has begun already.
 fn arm(store: &mut Store<State>, time: Duration) {
-    let ticks =
-        time.as_secs().saturating_mul(TICKS_PER_SECOND) + u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
-    let ticks = ticks.min(u64::MAX >> 1) + 1;
+    // In numbers of 64 bits: dividing larger ones takes a function of its own.
+    let rest = u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
+    let ticks = time.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(rest).min(u64::MAX >> 1) + 1;
     store.data().pace.begin(ticks);
     store.set_epoch_deadline(ticks);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::HeaderName;
 
 use super::component::{Component, Hook};
-use crate::bindings::{Interest, Names, Parts};
+use crate::bindings::{Interest, Names, Parts, Passing, Wanted};
 use crate::headers::may_plugin_set;
 
 /// The most names in one list of an interest.
@@ -28,10 +28,23 @@ pub(crate) struct Sight {
     pub(crate) on_response: bool,
     /// The cap of `on-response-body`.
     pub(crate) response_body: Option<u64>,
+    /// What `on-request-chunk` does.
+    pub(crate) request_chunks: Chunks,
+    /// What `on-response-chunk` does.
+    pub(crate) response_chunks: Chunks,
     /// Request headers that the host takes away from clients.
     pub(crate) owned: Vec<HeaderName>,
     /// Attributes that edits may set.
     pub(crate) sets: Vec<Arc<str>>,
+}
+
+/// What a plugin does with the bodies of one direction, piece by piece.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chunks {
+    #[default]
+    Unseen,
+    Looks,
+    Changes,
 }
 
 /// What one side of a pass sees; nothing at first.
@@ -55,18 +68,29 @@ impl Sight {
     /// # Errors
     ///
     /// A sentence without its subject, for the operator.
-    pub(super) fn new(interest: Interest, component: &Component) -> Result<Self, String> {
+    pub(super) fn new(interest: Interest, wants: Option<Wanted>, component: &Component) -> Result<Self, String> {
         let Interest { request, request_body, response, response_body, owned_headers, sets_attributes } = interest;
+        let chunks = |passing: fn(&Wanted) -> Passing| wants.as_ref().map_or(Chunks::Unseen, |it| passing(it).into());
+        let (request_chunks, response_chunks) = (chunks(|it| it.request), chunks(|it| it.response));
         let wanted = [
             (Hook::Request, request.is_some()),
             (Hook::RequestBody, request_body.is_some()),
             (Hook::Response, response.is_some()),
             (Hook::ResponseBody, response_body.is_some()),
+            (Hook::RequestChunk, request_chunks != Chunks::Unseen),
+            (Hook::ResponseChunk, response_chunks != Chunks::Unseen),
         ];
         for (hook, wanted) in wanted {
             if wanted && !component.exports(hook) {
                 return Err(format!("it wants `{}`, which it does not export", hook.as_str()));
             }
+        }
+        let both = [
+            (Hook::RequestBody, request_body.is_some() && request_chunks != Chunks::Unseen),
+            (Hook::ResponseBody, response_body.is_some() && response_chunks != Chunks::Unseen),
+        ];
+        if let Some((hook, _)) = both.iter().find(|(_, both)| *both) {
+            return Err(format!("it wants the same body whole, in `{}`, and piece by piece", hook.as_str()));
         }
         let (on_request, on_response) = (request.is_some(), response.is_some());
         let request = match request {
@@ -96,6 +120,8 @@ impl Sight {
             response,
             on_response,
             response_body: response_body.map(cap).transpose()?,
+            request_chunks,
+            response_chunks,
             owned,
             sets: limited(sets_attributes)?.into_iter().map(Arc::from).collect(),
         })
@@ -118,6 +144,18 @@ impl Sight {
             Hook::RequestBody => self.request_body.is_some(),
             Hook::Response => self.on_response,
             Hook::ResponseBody => self.response_body.is_some(),
+            Hook::RequestChunk => self.request_chunks != Chunks::Unseen,
+            Hook::ResponseChunk => self.response_chunks != Chunks::Unseen,
+        }
+    }
+}
+
+impl From<Passing> for Chunks {
+    fn from(passing: Passing) -> Self {
+        match passing {
+            Passing::None => Self::Unseen,
+            Passing::Look => Self::Looks,
+            Passing::Change => Self::Changes,
         }
     }
 }

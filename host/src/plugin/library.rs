@@ -4,6 +4,8 @@
 //! with the last look. That sees every way in which a file can change (written in place, renamed over, a symbolic link
 //! or a link of its folder turned elsewhere, a network mount), which change notifications do not.
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::component::{Component, LoadError, Origin};
 use super::engine::Engine;
+use kept::Kept;
 
 /// The components built from this workspace: name and bytes.
 pub const BUILT_IN: [(&str, &[u8]); 6] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
@@ -25,6 +28,9 @@ pub const BUILT_IN: [(&str, &[u8]); 6] = include!(concat!(env!("OUT_DIR"), "/bui
 pub struct Library {
     engine: Arc<Engine>,
     directory: Option<PathBuf>,
+    /// Where versions are kept for the next start.
+    versions: Option<PathBuf>,
+    kept: Option<Kept>,
     /// Built-ins that somebody has asked for: they are compiled when first used.
     built_in: BTreeMap<&'static str, Arc<Component>>,
     files: BTreeMap<String, File>,
@@ -38,6 +44,10 @@ struct File {
     sha256: [u8; 32],
     /// What serves: the file as it is, or an earlier good version of it.
     serving: Option<Arc<Component>>,
+    /// The file as it is, while it has a part of the requests only.
+    candidate: Option<Arc<Component>>,
+    /// What served before.
+    previous: Option<Arc<Component>>,
     /// Why the file as it is does not serve.
     problem: Option<LoadError>,
 }
@@ -64,6 +74,8 @@ pub struct Change {
     /// The file of cases beside it, where there is one: a new component has to pass them before it serves.
     pub cases: Option<PathBuf>,
     stamp: Option<(Stamps, [u8; 32])>,
+    /// Nothing but how the file looks has changed.
+    pub touched: bool,
 }
 
 /// How a component stands, for `/state` and `tollgate plugins`.
@@ -79,6 +91,12 @@ pub struct Report {
     /// Of what serves, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
+    /// Of the version that has a part of the requests, as hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
+    /// Of what served before, and what a roll-back returns to, as hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
     /// Why the file as it is now does not serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -87,7 +105,18 @@ pub struct Report {
 impl Library {
     /// A library of the built-ins and of what is in `directory`, at the first [`look`](Self::look).
     pub fn new(engine: Arc<Engine>, directory: Option<PathBuf>) -> Self {
-        Self { engine, directory, built_in: BTreeMap::new(), files: BTreeMap::new() }
+        Self { engine, directory, versions: None, kept: None, built_in: BTreeMap::new(), files: BTreeMap::new() }
+    }
+
+    /// Keeps the last good version of each component in this folder, and finds there what an earlier process kept.
+    pub fn keep_versions(&mut self, folder: Option<PathBuf>) {
+        self.versions = folder;
+        self.find_kept();
+    }
+
+    fn find_kept(&mut self) {
+        let both = self.versions.as_ref().zip(self.directory.as_ref());
+        self.kept = both.map(|(versions, directory)| Kept::new(versions, directory));
     }
 
     /// Where its files are.
@@ -100,6 +129,7 @@ impl Library {
         if self.directory != directory {
             self.directory = directory;
             self.files.clear();
+            self.find_kept();
         }
     }
 
@@ -123,6 +153,84 @@ impl Library {
         let component = Arc::new(Component::compile(&self.engine, name, Origin::BuiltIn, Bytes::from_static(bytes))?);
         self.built_in.insert(name, component.clone());
         Ok(Some(component))
+    }
+
+    /// What serves of a file.
+    pub fn serving(&self, name: &str) -> Option<&Arc<Component>> {
+        self.files.get(name)?.serving.as_ref()
+    }
+
+    /// The version of a file that has a part of the requests.
+    pub fn candidate(&self, name: &str) -> Option<&Arc<Component>> {
+        self.files.get(name)?.candidate.as_ref()
+    }
+
+    /// Has the version of a new file that an earlier process found good serve, until the file is settled. Answers why the
+    /// file is not to be taken at all, where it was rolled back then.
+    ///
+    /// # Errors
+    /// [`LoadError::RolledBack`].
+    pub fn restore(&mut self, change: &Change) -> Result<(), LoadError> {
+        let Some(kept) = self.kept.as_ref().filter(|_| !self.files.contains_key(&change.name)) else { return Ok(()) };
+        let Some(now) = &change.now else { return Ok(()) };
+        let found = now.as_ref().ok().map(|component| component.sha256.clone());
+        let rolled_back = found.is_some() && kept.rolled_back(&change.name) == found;
+        let good = kept.good(&change.name).filter(|(sha256, _)| Some(sha256) != found.as_ref());
+        if let Some((_, bytes)) = good {
+            let origin = Origin::File(self.directory.clone().unwrap_or_default().join(format!("{}.wasm", change.name)));
+            // One that does not compile any more was made by an older Tollgate, and is no better than none.
+            if let Ok(component) = Component::compile(&self.engine, &change.name, origin, bytes) {
+                let serving = Some(Arc::new(component));
+                let (stamp, sha256) = (None, [0; 32]);
+                let file = File { stamp, sha256, serving, candidate: None, previous: None, problem: None };
+                self.files.insert(change.name.clone(), file);
+            }
+        }
+        let why = || LoadError::RolledBack("before the last start".to_owned());
+        if rolled_back && self.files.contains_key(&change.name) { Err(why()) } else { Ok(()) }
+    }
+
+    /// Keeps what serves of these components for the next start.
+    pub fn keep_good<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let Some(kept) = &self.kept else { return };
+        for name in names {
+            if let Some(serving) = self.serving(name) {
+                kept.keep(name, &serving.sha256, &serving.bytes);
+            }
+        }
+    }
+
+    /// The candidate takes the place of what serves. False where there is none.
+    pub fn promote(&mut self, name: &str) -> bool {
+        let Some(file) = self.files.get_mut(name) else { return false };
+        let Some(candidate) = file.candidate.take() else { return false };
+        file.previous = file.serving.replace(candidate);
+        true
+    }
+
+    /// The candidate is given up; where there is none, what served before takes the place of what serves. `why` stands
+    /// in the reports until the file changes. False where there is nothing to go back to.
+    pub fn roll_back(&mut self, name: &str, why: &str) -> bool {
+        let Some(file) = self.files.get_mut(name) else { return false };
+        let given_up = match file.candidate.take() {
+            Some(candidate) => Some(candidate),
+            None => file.previous.take().and_then(|previous| file.serving.replace(previous)),
+        };
+        let Some(given_up) = given_up else { return false };
+        if let Some(kept) = &self.kept {
+            kept.roll_back(name, &given_up.sha256);
+        }
+        file.problem = Some(LoadError::RolledBack(why.to_owned()));
+        true
+    }
+
+    /// Has the next [`look`](Self::look) try what did not serve so far again: the configuration may allow it now.
+    pub fn try_again(&mut self) {
+        for file in self.files.values_mut() {
+            if file.problem.as_ref().is_some_and(|problem| !matches!(problem, LoadError::RolledBack(_))) {
+                (file.stamp, file.sha256) = (None, [0; 32]);
+            }
+        }
     }
 
     /// Every name that [`find`](Self::find) knows, for suggestions.
@@ -152,25 +260,43 @@ impl Library {
         }
         let gone = self.files.iter().filter(|(name, file)| file.stamp.is_some() && !present.contains_key(*name));
         for (name, _) in gone {
-            changes.push(Change { name: name.clone(), now: None, cases: None, stamp: None });
+            changes.push(Change { name: name.clone(), now: None, cases: None, stamp: None, touched: false });
         }
         changes
     }
 
     /// Takes note of a change: `problem` says why what is in the file does not serve, and then the last good version
-    /// goes on.
-    pub fn settle(&mut self, change: Change, problem: Option<LoadError>) {
+    /// goes on. One `on_trial` does not take the place of what serves.
+    pub fn settle(&mut self, change: Change, problem: Option<LoadError>, on_trial: bool) {
         let Some((stamp, sha256)) = change.stamp else {
             self.files.remove(&change.name);
             return;
         };
-        let before = self.files.remove(&change.name).and_then(|file| file.serving);
-        let (serving, problem) = match (change.now, problem) {
-            (Some(Ok(component)), None) => (Some(component), None),
-            (Some(Err(problem)), _) | (_, Some(problem)) => (before, Some(problem)),
-            (None, None) => (before, None),
-        };
-        self.files.insert(change.name, File { stamp: Some(stamp), sha256, serving, problem });
+        if change.touched
+            && let Some(file) = self.files.get_mut(&change.name)
+        {
+            file.stamp = Some(stamp);
+            return;
+        }
+        let (before, earlier) =
+            self.files.remove(&change.name).map_or((None, None), |file| (file.serving, file.previous));
+        let mut file =
+            File { stamp: Some(stamp), sha256, serving: before, candidate: None, previous: earlier, problem };
+        match change.now {
+            Some(Err(problem)) => file.problem = Some(problem),
+            Some(Ok(component)) if file.problem.is_none() => {
+                if let Some(kept) = &self.kept {
+                    kept.forget_roll_back(&change.name);
+                }
+                if on_trial && file.serving.is_some() {
+                    file.candidate = Some(component);
+                } else {
+                    file.previous = file.serving.replace(component);
+                }
+            }
+            Some(Ok(_)) | None => {}
+        }
+        self.files.insert(change.name, file);
     }
 
     /// Takes note that a file is gone, while what it held goes on serving.
@@ -188,6 +314,8 @@ impl Library {
                 origin: "built-in",
                 sha256: self.built_in.get(name).map(|component| component.sha256.clone()),
                 size: Some(bytes.len()),
+                candidate: None,
+                previous: None,
                 problem: None,
             });
         let files = self.files.iter().map(|(name, file)| Report {
@@ -195,6 +323,8 @@ impl Library {
             origin: "file",
             sha256: file.serving.as_ref().map(|component| component.sha256.clone()),
             size: file.serving.as_ref().map(|component| component.size),
+            candidate: file.candidate.as_ref().map(|component| component.sha256.clone()),
+            previous: file.previous.as_ref().map(|component| component.sha256.clone()),
             problem: file.problem.as_ref().map(ToString::to_string),
         });
         let mut reports: Vec<_> = built_in.chain(files).collect();
@@ -210,6 +340,7 @@ impl Library {
             now: Some(now),
             cases: beside.clone(),
             stamp: Some((stamp.clone(), sha256)),
+            touched: false,
         };
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -232,7 +363,7 @@ impl Library {
                 (Some(component), None) => Ok(component.clone()),
                 (None, None) => return None,
             };
-            return Some(Change { cases: None, ..change(same, sha256) });
+            return Some(Change { cases: None, touched: true, ..change(same, sha256) });
         }
         let compiled = Component::compile(&self.engine, name, Origin::File(path.to_owned()), bytes.into());
         Some(change(compiled.map(Arc::new), sha256))

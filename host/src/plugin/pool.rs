@@ -1,5 +1,7 @@
 //! The instances of one plugin on one worker, and the isolation policy.
 
+mod held;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnRe
 use crate::config::Isolation;
 use crate::metrics::{PluginInstances, WorkerInstances};
 use crate::recording::Call;
+
+pub(crate) use held::Held;
 
 /// Calls after which an instance is replaced, so that what a guest leaks is bounded.
 const MAX_CALLS: u32 = 100_000;

@@ -4,7 +4,7 @@ use super::Plugin;
 use super::convert::Head;
 use super::interest::{See, Seen};
 use crate::bindings::{BodyFlow, Edits, Flow, Header, HeaderIn, Parts, RequestIn, ResponseHeadIn};
-use crate::recording::{About, Changes, Input, Outcome};
+use crate::recording::{About, Changes, Fields, Input, Outcome};
 
 /// What a plugin is, for who runs its passes again.
 pub(crate) fn about(plugin: &Plugin) -> About {
@@ -125,6 +125,6 @@ fn changes(edits: &Edits, body: Option<&Vec<u8>>) -> Changes {
     }
 }
 
-fn fields(fields: &[Header]) -> Vec<(String, Vec<u8>)> {
+fn fields(fields: &[Header]) -> Fields {
     fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
 }

@@ -159,7 +159,7 @@ impl Observe for Closing {
         entry.active.take();
         match end {
             End::Whole => {}
-            End::Broken(error) => *entry.reason.borrow_mut() = Cow::Borrowed(error.of_response().code()),
+            End::Broken(error) => *entry.reason.borrow_mut() = error.of_response().to_string().into(),
             End::Dropped => *entry.reason.borrow_mut() = Cow::Borrowed("client-gone"),
         }
         let reason = entry.reason.borrow();

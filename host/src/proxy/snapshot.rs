@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use super::upgrade;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::connect::dns::Resolver;
 use crate::headers::Via;
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
-use crate::plugin::{Engine, Library, LoadError, Plugin, Stores, about};
+use crate::plugin::{Component, Engine, Library, LoadError, Plugin, Stores, about};
 use crate::recording::Recorder;
 use crate::router::Router;
-use crate::server::tls;
+use crate::server::tls::{self, ClientCertificate, Tls};
 use crate::upstream::{Known, Prepared};
+
+use super::trial::Trial;
 
 /// What every snapshot stands on, and outlives them all.
 pub struct Foundation {
@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// By the name that chains use.
     pub plugins: BTreeMap<String, Arc<Plugin>>,
+    /// New versions that get a part of the requests, by the name of the plugin.
+    pub(crate) trials: BTreeMap<String, Arc<Trial>>,
     /// What is allowed, and probably not meant.
     pub(crate) warnings: Vec<Problem>,
     pub(crate) upstreams: Vec<Arc<Prepared>>,
@@ -45,12 +47,12 @@ pub struct Snapshot {
     /// By plugin, those that are recorded.
     pub(crate) recorders: BTreeMap<String, Arc<Recorder>>,
     /// By listener, those that have certificates.
-    pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
+    pub(crate) tls: BTreeMap<String, Arc<Tls>>,
 }
 
 impl Snapshot {
     /// Builds and checks everything that a configuration means: components are found, plugins configured, certificates
-    /// and roots read. Those of `known` that the configuration still means are kept.
+    /// and roots read. Plugins of `tried` and `before` that the configuration still means are kept, and trials go on.
     ///
     /// # Errors
     /// Every problem, each at its place.
@@ -58,16 +60,32 @@ impl Snapshot {
         config: Arc<Config>,
         library: &mut Library,
         foundation: &Foundation,
-        known: &BTreeMap<String, Arc<Plugin>>,
+        tried: &BTreeMap<String, Arc<Plugin>>,
+        before: Option<&Self>,
     ) -> Result<Self, Problems> {
         let mut problems = Vec::new();
-        let mut plugins = BTreeMap::new();
+        let (mut plugins, mut trials) = (BTreeMap::new(), BTreeMap::new());
         for (name, spec) in &config.plugin {
-            match plugin(spec, library, foundation, known).await {
+            let serving = before.and_then(|before| before.plugins.get(name));
+            let trial = before.and_then(|before| before.trials.get(name));
+            let known: Vec<_> =
+                tried.get(name).into_iter().chain(serving).chain(trial.map(|trial| &trial.plugin)).collect();
+            match plugin(spec, library, foundation, &known).await {
                 Ok(plugin) => {
                     plugins.insert(name.clone(), plugin);
                 }
                 Err(error) => problems.extend(describe(spec, error, library, &config)),
+            }
+            let candidate = library.candidate(&spec.component).cloned();
+            let Some((rollout, candidate)) = spec.rollout.as_ref().zip(candidate) else { continue };
+            match load(spec, &candidate, foundation, &known).await {
+                Ok(plugin) => {
+                    let goes_on = trial.filter(|trial| trial.is(&plugin, rollout)).cloned();
+                    let routes = Trial::routes(&config, name);
+                    let begins = || Arc::new(Trial::new(plugin, rollout.clone(), &foundation.metrics, routes));
+                    trials.insert(name.clone(), goes_on.unwrap_or_else(begins));
+                }
+                Err(error) => problems.extend(describe(spec, Missing::Load(error), library, &config)),
             }
         }
         let mut upstreams = Vec::new();
@@ -100,7 +118,7 @@ impl Snapshot {
         let metrics = foundation.metrics.clone();
         let recorders = recorders(&config, &plugins, &metrics);
         let warnings = unset(&config, &plugins);
-        Ok(Self { warnings, plugins, recorders, upstreams, router, hidden, via, metrics, tls, config })
+        Ok(Self { warnings, plugins, trials, recorders, upstreams, router, hidden, via, metrics, tls, config })
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {
@@ -134,6 +152,7 @@ fn unset(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) -> Vec<Proble
             let [request, response] = plugin.looks_at();
             let mut missing: Vec<_> = request.iter().filter(|name| !before.clone().any(|set| set == *name)).collect();
             missing.extend(response.iter().filter(|name| !all.clone().any(|set| set == *name)));
+            missing.retain(|name| !ClientCertificate::ATTRIBUTES.contains(&&***name));
             missing.sort();
             missing.dedup();
             for name in missing {
@@ -168,14 +187,25 @@ async fn plugin(
     spec: &PluginSpec,
     library: &mut Library,
     foundation: &Foundation,
-    known: &BTreeMap<String, Arc<Plugin>>,
+    known: &[&Arc<Plugin>],
 ) -> Result<Arc<Plugin>, Missing> {
-    let component = library.find(&spec.component).map_err(Missing::Load)?.ok_or(Missing::Component)?;
-    if let Some(kept) = known.get(&spec.name).filter(|one| one.is(&component, spec)) {
-        return Ok(kept.clone());
+    let serving = library.find(&spec.component).map_err(Missing::Load)?.ok_or(Missing::Component)?;
+    // Who asks for no rollout has the new version at once.
+    let newest = library.candidate(&spec.component).filter(|_| spec.rollout.is_none());
+    let component = newest.cloned().unwrap_or(serving);
+    load(spec, &component, foundation, known).await.map_err(Missing::Load)
+}
+
+async fn load(
+    spec: &PluginSpec,
+    component: &Arc<Component>,
+    foundation: &Foundation,
+    known: &[&Arc<Plugin>],
+) -> Result<Arc<Plugin>, LoadError> {
+    if let Some(kept) = known.iter().find(|one| one.is(component, spec)) {
+        return Ok(Arc::clone(kept));
     }
-    let loaded = Plugin::load(&foundation.engine, &component, spec, &foundation.stores).await;
-    loaded.map(Arc::new).map_err(Missing::Load)
+    Plugin::load(&foundation.engine, component, spec, &foundation.stores).await.map(Arc::new)
 }
 
 fn describe(spec: &PluginSpec, missing: Missing, library: &Library, config: &Config) -> Vec<Problem> {

@@ -304,9 +304,7 @@ mod tests {
         let mut pass = Recorded { route: "r".into(), request_id: "i".into(), at_ms: 0, calls: vec![call] };
         Hiding::new(["configured-canary"]).pass(&mut pass);
         let written = encode(&Frame::Pass(pass.clone())).unwrap();
-        for canary in [&b"canary"[..]] {
-            assert_eq!(memmem::find(&written, canary), None, "{}", String::from_utf8_lossy(&written));
-        }
+        assert_eq!(memmem::find(&written, b"canary"), None, "{}", String::from_utf8_lossy(&written));
         // One word for one credential, so that what was asked with it is found again.
         let Input::Request { headers, query, .. } = &pass.calls[0].input else { panic!("{pass:?}") };
         let key = String::from_utf8_lossy(&headers[2].1).into_owned();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::Fields;
 use crate::capability::{http_client, kv, limiter};
 
 /// One answer.
@@ -16,6 +17,9 @@ pub struct Said {
     /// What came of it.
     pub answer: Answer,
 }
+
+/// How each window of a bucket stands: how much could be taken, and the milliseconds until all of it could be.
+pub type Windows = Vec<(u64, u64)>;
 
 /// What a capability answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +37,9 @@ pub enum Answer {
     /// `increment` of a store.
     Count(Result<i64, kv::Error>),
     /// `take` of a bucket: allowed, the milliseconds until it is, and how each window stands.
-    Taken(Result<(bool, u64, Vec<(u64, u64)>), limiter::Error>),
+    Taken(Result<(bool, u64, Windows), limiter::Error>),
     /// Of a server: status, fields and body.
-    Http(Result<(u16, Vec<(String, Vec<u8>)>, Vec<u8>), http_client::Error>),
+    Http(Result<(u16, Fields, Vec<u8>), http_client::Error>),
 }
 
 /// What an instance hears of capabilities in one call.

@@ -1,16 +1,14 @@
-//! Listening and accepting.
+//! Accepting.
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
@@ -18,52 +16,20 @@ use tracing::{debug, warn};
 
 use super::connection::{Connections, Peer, Received};
 use super::seats::{Passed, Seat, Taken};
+use super::socket::{Acceptor, Parked};
 use crate::body::Body;
+use crate::http1::socket::Socket;
 use crate::metrics::ListenerMetrics;
-
-/// Connections that wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 1024;
 
 /// The pause after an error that concerns us rather than one client, such as a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Sockets that share an address, one for each worker, ready for `TcpListener::from_std`. With port 0 the first one
-/// decides the port.
-///
-/// # Errors
-/// The address cannot be had. That includes another process of ours that shares its sockets on it: the kernel would let
-/// us have a part of its connections, and neither would know.
-pub fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<StdListener>> {
-    let mut address = address;
-    let mut bound = Vec::with_capacity(sockets);
-    for place in 0..sockets {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        // A restart must not wait for connections of the last run that linger.
-        socket.set_reuse_address(true)?;
-        // The first one is bound without the right to share, so that it meets everyone who has the port already, and
-        // opens it to the others when it is ours.
-        if place > 0 {
-            socket.set_reuse_port(true)?;
-        }
-        socket.bind(&SockAddr::from(address))?;
-        if place == 0 {
-            socket.set_reuse_port(true)?;
-        }
-        socket.listen(BACKLOG)?;
-        let listener = StdListener::from(socket);
-        address = listener.local_addr()?;
-        bound.push(listener);
-    }
-    Ok(bound)
-}
-
 /// Accepts connections and serves each in a task of its own, until `stop`; those that are another worker's go there.
 /// `room` is the number of connections that may be open, in all workers together: while there is none, clients wait in
 /// the backlog of the kernel.
 pub(crate) async fn run<C, F>(
-    listener: TcpListener,
+    listener: Acceptor,
     connections: Rc<Connections<C>>,
     mut seat: Seat,
     room: Arc<Semaphore>,
@@ -75,14 +41,14 @@ pub(crate) async fn run<C, F>(
 {
     let mut stop = pin!(stop);
     let mut pause = PAUSE;
-    let serve = |stream: TcpStream, address: SocketAddr, kept: (OwnedSemaphorePermit, Taken)| {
+    let serve = |stream: Socket, address: SocketAddr, kept: (OwnedSemaphorePermit, Taken)| {
         let (connections, counted) = (connections.clone(), Counted::new(&metrics));
         spawn_local(async move {
             connections.serve(stream, address).await;
             drop((kept, counted));
         });
     };
-    let serve_passed = |passed: Passed| match TcpStream::from_std(passed.stream) {
+    let serve_passed = |passed: Passed| match passed.stream.resume() {
         Ok(stream) => serve(stream, passed.address, (passed.permit, passed.taken)),
         Err(error) => warn!(%error, "a connection that one worker passed to another is lost"),
     };
@@ -141,7 +107,7 @@ pub(crate) async fn run<C, F>(
             serve(stream, address, (permit, taken));
             continue;
         }
-        match stream.into_std() {
+        match Parked::park(stream) {
             Ok(stream) => _ = seat.pass(Passed { stream, address, permit, taken }).map_err(serve_passed),
             Err(error) => warn!(%error, "a connection that was to go to another worker is lost"),
         }
@@ -180,34 +146,4 @@ fn is_of_one_client(error: &io::Error) -> bool {
             | Kind::NetworkDown
             | Kind::PermissionDenied
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn any() -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    }
-
-    #[test]
-    fn workers_share_the_port_that_the_first_one_got() {
-        let bound = bind(any(), 3).unwrap();
-        let address = bound[0].local_addr().unwrap();
-        assert_ne!(address.port(), 0);
-        assert!(bound.iter().all(|listener| listener.local_addr().unwrap() == address));
-        assert!(std::net::TcpStream::connect(address).is_ok());
-    }
-
-    #[test]
-    fn a_port_in_use_is_never_shared_with_others() {
-        let ours = bind(any(), 2).unwrap();
-        let address = ours[0].local_addr().unwrap();
-        assert_eq!(bind(address, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(ours);
-        let plain = StdListener::bind(any()).unwrap();
-        let taken = plain.local_addr().unwrap();
-        assert_eq!(bind(taken, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        assert!(bind(address, 2).is_ok());
-    }
 }

@@ -1,9 +1,13 @@
 //! One connection of a client: from its first byte to its last, request by request.
 
 mod activity;
+mod ended;
 mod ending;
 mod extended;
+mod frames;
+mod greeting;
 mod http1;
+mod patience;
 mod service;
 mod switched;
 mod wire;
@@ -13,30 +17,31 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use http::{Request, Response};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::Instant;
 use tracing::debug;
 
+use super::clients::Clients;
 use super::drain::{Drain, Open, Phase};
+use super::tls::{ClientCertificate, Policy, Tls};
 use crate::body::Body;
-use crate::config::ListenerLimits;
-use crate::deadline::{Deadline, after};
+use crate::config::{ListenerLimits, Network};
+use crate::deadline::after;
 use crate::error::Error;
 use crate::headers::Kinds;
-use crate::http1::head::BadHead;
 use crate::http1::incoming::Link;
-use crate::http1::wire::{Io, Wire};
+use crate::http1::socket::Socket;
+use crate::http1::wire::Wire;
+use crate::metrics::ListenerMetrics;
 use activity::{Activity, Due};
+use ended::Ended;
+use greeting::{Greeted, unless_over};
 use http1::Http1;
 use service::{LocalExecutor, Service};
 
@@ -61,14 +66,24 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Peer {
     /// Where it comes from.
     pub address: SocketAddr,
-    /// Our own address that it connected to.
-    pub local: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
     /// The name that it asked for in TLS (SNI), in lower case.
     pub server_name: Option<Box<str>>,
+    /// What it had to show, where that depends on the name.
+    pub policy: Option<Policy>,
+    /// What it showed, and was verified.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// What is spoken on it.
     pub protocol: Protocol,
+}
+
+impl Peer {
+    /// Of whom nothing is known but the address.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, tls: false, server_name: None, policy: None, certificate: None, protocol: Protocol::Http1 }
+    }
 }
 
 /// The version of HTTP on a connection; requests know the finer one.
@@ -94,7 +109,24 @@ pub enum Received {
 }
 
 /// The certificates of a listener as they are now; a handshake takes those of its moment.
-pub type Certificates = watch::Receiver<Arc<ServerConfig>>;
+pub type Certificates = watch::Receiver<Arc<Tls>>;
+
+/// Who may come in, and where those are counted who may not.
+#[derive(Default)]
+pub(crate) struct Entrance {
+    /// Peers whose connections begin with a header of the PROXY protocol.
+    pub(crate) proxies: Vec<Network>,
+    /// How many connections each client has. None: as many as it likes.
+    pub(crate) clients: Option<Arc<Clients>>,
+    pub(crate) metrics: Arc<ListenerMetrics>,
+}
+
+/// What the library for HTTP/2 takes of a head, where each field counts as 32 bytes more than it has (RFC 9113, section
+/// 6.5.2). What is over our own limits comes through as long as it is not far over them, and gets our own answer.
+fn head_list(limits: &ListenerLimits) -> u32 {
+    let size = limits.head_size.saturating_mul(3) / 2;
+    u32::try_from(size.saturating_add(limits.head_fields.saturating_mul(64))).unwrap_or(u32::MAX)
+}
 
 /// How a listener's connections are served by one worker.
 pub struct Connections<C> {
@@ -102,6 +134,7 @@ pub struct Connections<C> {
     limits: ListenerLimits,
     certificates: Option<Certificates>,
     drain: Rc<Drain>,
+    entrance: Entrance,
     http2: http2::Builder<LocalExecutor>,
 }
 
@@ -114,11 +147,11 @@ where
     /// connection (HTTP/1) or a stream (HTTP/2) that breaks.
     #[must_use]
     pub fn new(carry: C, limits: ListenerLimits, certificates: Option<Certificates>, drain: Rc<Drain>) -> Self {
-        let mut http2 = http2::Builder::new(LocalExecutor);
+        let mut http2 = http2::Builder::new(LocalExecutor { stall: limits.body_idle });
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
-            .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
+            .max_header_list_size(head_list(&limits))
             .max_pending_accept_reset_streams(RESETS)
             .max_local_error_reset_streams(RESETS)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -128,19 +161,23 @@ where
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self { carry: Rc::new(carry), limits, certificates, drain, http2 }
+        Self { carry: Rc::new(carry), limits, certificates, drain, entrance: Entrance::default(), http2 }
+    }
+
+    /// With somebody at the door.
+    #[must_use]
+    pub(crate) fn behind(self, entrance: Entrance) -> Self {
+        Self { entrance, ..self }
     }
 
     /// Serves one connection until it ends.
-    pub async fn serve(&self, stream: TcpStream, address: SocketAddr) {
+    pub async fn serve(&self, socket: Socket, address: SocketAddr) {
         let open = self.drain.enter();
-        // Small responses must not wait for the acknowledgement of earlier ones. A socket that refuses works as well.
-        let _ = stream.set_nodelay(true);
-        let Ok(local) = stream.local_addr() else { return };
-        let peer = Peer { address, local, tls: false, server_name: None, protocol: Protocol::Http1 };
+        // Small responses must not wait for the acknowledgement of earlier ones.
+        socket.set_nodelay();
         // Boxed is what ends long before the connection does, and what HTTP/1 has no use for: most connections are idle
         // most of the time, and cost what the rest costs.
-        let served = match Box::pin(self.greet(stream, peer, &open)).await {
+        let served = match Box::pin(self.greet(socket, address, &open)).await {
             Ok(greeted) => match greeted.peer.protocol {
                 Protocol::Http1 => self.serve_http1(greeted, &open).await,
                 Protocol::Http2 => Box::pin(self.serve_http2(greeted, &open)).await,
@@ -148,37 +185,15 @@ where
             Err(ended) => Err(ended),
         };
         if let Err(error) = served {
+            if let Some(why) = error.refusal() {
+                self.entrance.metrics.refused(why);
+            }
             debug!(client = %address, %error, "a connection ended early");
         }
     }
 
-    /// Finds out what is spoken: by TLS, or by the first bytes.
-    async fn greet(&self, mut stream: TcpStream, mut peer: Peer, open: &Open) -> Result<Box<Greeted>, Ended> {
-        let mut deadline = Deadline::new();
-        let Some(certificates) = &self.certificates else {
-            let (begin, http2) = self.first_bytes(&mut stream, open, &mut deadline).await?;
-            peer.protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
-            return Ok(Box::new(Greeted { io: Io::Plain(stream), begin, peer, deadline }));
-        };
-        let config = certificates.borrow().clone();
-        let until = after(Instant::now(), self.limits.handshake_time);
-        let stream = unless_over(open, timeout_at(until, TlsAcceptor::from(config).accept(stream)))
-            .await
-            .ok_or(Ended::Cut)?
-            .map_err(|_| Ended::Handshake)?
-            .map_err(Ended::Tls)?;
-        let session = stream.get_ref().1;
-        peer.tls = true;
-        peer.server_name = session.server_name().map(Box::from);
-        if session.alpn_protocol() == Some(b"h2") {
-            peer.protocol = Protocol::Http2;
-        }
-        let io = Io::Tls(Box::new(stream.into()));
-        Ok(Box::new(Greeted { io, begin: BytesMut::new(), peer, deadline }))
-    }
-
     async fn serve_http1(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
-        let Greeted { io, begin, peer, deadline } = *greeted;
+        let Greeted { io, begin, peer, deadline, counted: _counted } = *greeted;
         let link = Link::new(Wire::new(io, begin));
         let (carry, limits, peer) = (&*self.carry, &self.limits, Rc::new(peer));
         let served = Http1 { carry, peer, limits, open, link: link.clone(), deadline }.serve().await;
@@ -188,49 +203,8 @@ where
         served
     }
 
-    /// Reads until it is clear whether the client begins with the preface of HTTP/2 (RFC 9113, section 3.4).
-    async fn first_bytes(
-        &self,
-        stream: &mut TcpStream,
-        open: &Open,
-        deadline: &mut Deadline,
-    ) -> Result<(BytesMut, bool), Ended> {
-        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        /// Most heads fit, and it does not matter when one does not.
-        const FIRST: usize = 2048;
-        let mut until = after(Instant::now(), self.limits.keep_alive);
-        let mut begin = BytesMut::new();
-        loop {
-            poll_fn(|context| {
-                if stream.poll_read_ready(context).is_ready() {
-                    return Poll::Ready(Ok(()));
-                }
-                if open.phase(context) > Phase::Serving {
-                    return Poll::Ready(Err(Ended::Cut));
-                }
-                deadline.poll(context, until).map(|()| Err(Ended::Idle))
-            })
-            .await?;
-            begin.reserve(FIRST);
-            match stream.try_read_buf(&mut begin) {
-                Ok(0) => return Err(Ended::Gone),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(Ended::Tls(error)),
-            }
-            let length = begin.len().min(PREFACE.len());
-            if begin[..length] != PREFACE[..length] {
-                return Ok((begin, false));
-            }
-            if length == PREFACE.len() {
-                return Ok((begin, true));
-            }
-            until = after(Instant::now(), self.limits.head_time);
-        }
-    }
-
     async fn serve_http2(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
-        let Greeted { io, begin, peer, mut deadline } = *greeted;
+        let Greeted { io, begin, peer, mut deadline, counted: _counted } = *greeted;
         let activity = Rc::new(Activity::new());
         let service = Service::new(self.carry.clone(), peer, activity.clone(), self.limits.body_idle);
         let wire = TokioIo::new(wire::Watched::new(io, begin.freeze(), activity.clone()));
@@ -253,16 +227,17 @@ where
             }
             loop {
                 if let Poll::Ready(end) = connection.as_mut().poll(context) {
-                    return Poll::Ready(end.map_err(Ended::Http));
+                    let flood = activity.account.is_spent();
+                    return Poll::Ready(end.map_err(|error| if flood { Ended::Flood } else { Ended::Http(error) }));
                 }
                 if activity.is_flood(RESETS as u32) {
-                    return Poll::Ready(Err(Ended::Flood));
+                    return Poll::Ready(Err(Ended::Resets));
                 }
                 let Some((at, due)) = activity.due(&self.limits) else {
                     return Poll::Pending;
                 };
                 let at = match told {
-                    Some(told) if due != Due::Write => after(told.max(activity.since()), FAREWELL),
+                    Some(told) if due == Due::Idle => after(told.max(activity.since()), FAREWELL),
                     _ => at,
                 };
                 if deadline.poll(context, at).is_pending() {
@@ -270,6 +245,7 @@ where
                 }
                 match due {
                     Due::Write => return Poll::Ready(Err(Ended::Write)),
+                    Due::Head => return Poll::Ready(Err(Ended::Head)),
                     _ if told.is_some() => return Poll::Ready(Err(Ended::Idle)),
                     _ => tell(connection.as_mut(), &mut told),
                 }
@@ -277,74 +253,6 @@ where
         })
         .await
     }
-}
-
-/// A connection of which it is clear what is spoken on it.
-struct Greeted {
-    io: Io,
-    /// What was read to find that out.
-    begin: BytesMut,
-    peer: Peer,
-    deadline: Deadline,
-}
-
-/// How a connection ends other than by agreement.
-#[derive(Debug)]
-enum Ended {
-    /// No request for too long.
-    Idle,
-    /// A head that did not come in time.
-    Head,
-    /// The client stopped reading.
-    Write,
-    /// The client resets its requests.
-    Flood,
-    /// The drain is over, or came before anything else.
-    Cut,
-    /// The client left.
-    Gone,
-    /// What came is not a request.
-    Refused(BadHead),
-    /// The body of a response ended early.
-    Broken {
-        /// Where an orderly end of the connection would say that it was whole.
-        ends_with_connection: bool,
-    },
-    Handshake,
-    Tls(std::io::Error),
-    Http(hyper::Error),
-}
-
-impl std::fmt::Display for Ended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Idle => f.write_str("no request for too long"),
-            Self::Head => f.write_str("the head of a request did not come in time"),
-            Self::Write => f.write_str("the client stopped reading"),
-            Self::Flood => f.write_str("the client reset too many of its requests"),
-            Self::Cut => f.write_str("the server is going down"),
-            Self::Gone => f.write_str("the client left"),
-            Self::Refused(bad) => write!(f, "what came is not a request: {bad}"),
-            Self::Broken { .. } => f.write_str("the body of a response ended early"),
-            Self::Handshake => f.write_str("the TLS handshake took too long"),
-            Self::Tls(error) => error.fmt(f),
-            Self::Http(error) => match std::error::Error::source(error) {
-                Some(cause) => write!(f, "{error}: {cause}"),
-                None => error.fmt(f),
-            },
-        }
-    }
-}
-
-/// Waits for a future as long as connections may live.
-async fn unless_over<F: Future>(open: &Open, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context: &mut Context<'_>| match future.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if open.phase(context) == Phase::Over => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
 }
 
 #[cfg(test)]

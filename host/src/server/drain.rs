@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+/// How long a connection stays open while we drain, if nothing comes on it. Its client may have sent a request that is on
+/// its way, and would find nobody; who has been silent for longer has most likely nothing to ask.
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
+
 /// The open connections of one worker.
 #[derive(Default)]
 pub struct Drain {

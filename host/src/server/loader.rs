@@ -1,28 +1,35 @@
 //! The loader: builds snapshots and hands them to the workers.
 
+mod rollout;
+mod trying;
+
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use anyhow::Context as _;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::clients::Clients;
+use super::inherit::{self, Inherited};
 use super::seats::Seat;
+use super::socket::{self, Listening as Socket};
+use super::tls::{self, Tls};
 use super::worker::{Command, Listening, Worker};
-use super::{Options, StartError, accept};
+use super::{Options, StartError};
 use crate::capability::kv;
 use crate::capability::limiter::{Limiter, Sizes};
-use crate::cases;
-use crate::config::{self, Config, PluginSpec, Problem, Problems};
-use crate::metrics::Metrics;
-use crate::plugin::{Change, Engine, Library, LoadError, Plugin, Report, Stores};
+use crate::config::{self, Address, Config, Problem, Problems};
+use crate::metrics::{ListenerMetrics, Metrics, RolloutEvent};
+use crate::plugin::{self, Engine, Library, Plugin, Report, Stores};
 use crate::proxy::{Foundation, Snapshot};
 use crate::telemetry::{AccessLog, Redaction, Telemetry};
 use crate::upstream::Known;
+use trying::{is_tried_first, note, outcome, take_in, try_out, users};
 
 /// How often the plugins directory and the configuration's files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -33,10 +40,23 @@ pub(crate) enum Request {
     Reload(oneshot::Sender<Result<(), Problems>>),
     /// Look at the plugins directory.
     Look(oneshot::Sender<()>),
+    /// Answer with every listening socket, and what it is called.
+    Sockets(oneshot::Sender<Vec<(String, Socket)>>),
+    /// What becomes of a new version of a plugin.
+    Rollout(String, Decision, oneshot::Sender<Result<String, String>>),
     /// Drain, then end.
     Stop(oneshot::Sender<usize>),
     /// End.
     Quit,
+}
+
+/// What an operator decides about a new version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It gets all requests.
+    Promote,
+    /// It gets none; where it had all, the one before it gets them again.
+    RollBack,
 }
 
 /// What the admin listener shows.
@@ -75,6 +95,8 @@ pub(super) struct Loader {
     bound: BTreeMap<String, Bound>,
     view: Arc<View>,
     stamps: Vec<Option<Stamp>>,
+    /// Of the files of listeners' certificates.
+    identity: Watched,
     /// The stamps of a change that may still be going on.
     unsettled: Option<Vec<Option<Stamp>>>,
 }
@@ -82,15 +104,18 @@ pub(super) struct Loader {
 /// A listener's sockets, one for each worker.
 struct Bound {
     listener: config::Listener,
-    sockets: Vec<StdListener>,
-    certificates: Option<watch::Sender<Arc<ServerConfig>>>,
+    sockets: Vec<Socket>,
+    certificates: Option<watch::Sender<Arc<Tls>>>,
+    clients: Option<Arc<Clients>>,
+    /// Where it is counted.
+    metrics: Arc<ListenerMetrics>,
     room: Arc<Semaphore>,
 }
 
 type Stamp = (u64, u64, i64, i64);
 
 impl Loader {
-    pub(super) fn start(config: Config, options: Options) -> Result<Self, StartError> {
+    pub(super) fn start(config: Config, options: Options, inherited: &mut Inherited) -> Result<Self, StartError> {
         let machine = |error: anyhow::Error| StartError::Machine(error);
         let metrics = options.metrics;
         let limiter = options.limiter.unwrap_or_else(|| Limiter::new(Sizes::default()));
@@ -109,8 +134,9 @@ impl Loader {
         });
         let mut bound = BTreeMap::new();
         for listener in &config.listeners {
-            bound
-                .insert(listener.name.clone(), Bound::new(listener, config.workers.get(), &snapshot).map_err(machine)?);
+            let sockets = inherited.take(&inherit::name_of(&listener.name), &listener.address);
+            let made = Bound::new(listener, sockets, config.workers.get(), &snapshot).map_err(machine)?;
+            bound.insert(listener.name.clone(), made);
         }
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
@@ -130,10 +156,12 @@ impl Loader {
             bound,
             view,
             stamps,
+            identity: Watched::new(&config),
             unsettled: None,
         };
         warn(&loader.snapshot);
         loader.install();
+        loader.keep_good();
         for bound in loader.bound.values() {
             loader.listen(bound).map_err(machine)?;
         }
@@ -141,8 +169,8 @@ impl Loader {
         Ok(loader)
     }
 
-    pub(super) fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let address = |bound: &Bound| bound.sockets.first().and_then(|socket| socket.local_addr().ok());
+    pub(super) fn addresses(&self) -> Vec<(String, Address)> {
+        let address = |bound: &Bound| bound.sockets.first().and_then(|socket| socket.address().ok());
         self.bound.iter().filter_map(|(name, bound)| Some((name.clone(), address(bound)?))).collect()
     }
 
@@ -164,7 +192,14 @@ impl Loader {
                 }
                 Ok(Request::Look(answer)) => {
                     self.look();
+                    self.judge();
                     let _ = answer.send(());
+                }
+                Ok(Request::Sockets(answer)) => {
+                    let _ = answer.send(self.sockets());
+                }
+                Ok(Request::Rollout(name, decision, answer)) => {
+                    let _ = answer.send(self.decide(&name, decision));
                 }
                 Ok(Request::Stop(answer)) => {
                     let _ = answer.send(self.drain());
@@ -172,7 +207,9 @@ impl Loader {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.look();
+                    self.judge();
                     self.watch();
+                    self.watch_identity();
                     self.follow_services();
                 }
                 Ok(Request::Quit) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -201,6 +238,27 @@ impl Loader {
         }
     }
 
+    /// Reads certificates, and what clients' ones are verified by, when their files have changed and stopped changing.
+    /// Nothing else is read with them: a revocation counts also while the configuration is being edited.
+    fn watch_identity(&mut self) {
+        if !self.identity.has_settled(&self.snapshot.config) {
+            return;
+        }
+        for (name, bound) in &self.bound {
+            let Some(certificates) = &bound.certificates else { continue };
+            match tls::load(&bound.listener.tls) {
+                Ok(tls) => {
+                    bound.metrics.shows(tls.ends.clone());
+                    certificates.send_replace(tls);
+                    tracing::info!(listener = name, "certificates were read again");
+                }
+                Err(error) => {
+                    tracing::error!(listener = name, "the certificates are refused, and the last ones go on: {error}");
+                }
+            }
+        }
+    }
+
     fn reload(&mut self) -> Result<(), Problems> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let before = stamps(&path, &self.snapshot.config);
@@ -219,6 +277,9 @@ impl Loader {
         let outcome = read.and_then(|config| self.load_again(config));
         // The list of files may be another one now, but the first is the configuration itself: where that has changed
         // meanwhile, what was read is not what is there.
+        if outcome.is_ok() {
+            self.identity = Watched::new(&self.snapshot.config);
+        }
         self.stamps = if outcome.is_ok() && after.first() == before.first() { after } else { before };
         match &outcome {
             Ok(()) => {
@@ -247,8 +308,12 @@ impl Loader {
         if config.workers != running.workers {
             fixed.push("workers");
         }
-        if config.plugins.cache != running.plugins.cache || config.plugins.instances != running.plugins.instances {
-            fixed.push("plugins.cache and plugins.instances");
+        let at_start = |config: &Config| {
+            let plugins = config.plugins.clone();
+            (plugins.cache, plugins.versions, plugins.instances)
+        };
+        if at_start(&config) != at_start(running) {
+            fixed.push("plugins.cache, plugins.versions and plugins.instances");
         }
         if config.admin != running.admin {
             fixed.push("admin");
@@ -257,9 +322,10 @@ impl Loader {
             tracing::warn!("{what} changes with the next start, not with a reload");
         }
         self.library.set_directory(config.plugins.directory.clone());
-        take_in(&mut self.library, &self.foundation, &self.runtime);
-        let known = &self.snapshot.plugins;
-        let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, known);
+        self.library.try_again();
+        let tried = take_in(&mut self.library, &self.foundation, &self.runtime, &config);
+        let before = Some(&*self.snapshot);
+        let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, &tried, before);
         let snapshot = Arc::new(self.runtime.block_on(build)?);
 
         // Everything that can fail comes before anything changes.
@@ -268,7 +334,7 @@ impl Loader {
             let same_address =
                 self.bound.get(&listener.name).is_some_and(|bound| bound.listener.address == listener.address);
             if !same_address {
-                let bound = Bound::new(listener, self.workers.len(), &snapshot);
+                let bound = Bound::new(listener, Vec::new(), self.workers.len(), &snapshot);
                 new.push(bound.map_err(|error| problem(format!("listener `{}`: {error:#}", listener.name)))?);
             }
         }
@@ -279,6 +345,7 @@ impl Loader {
         self.snapshot = snapshot;
         warn(&self.snapshot);
         self.install();
+        self.keep_good();
         self.relisten(&config, new)
     }
 
@@ -303,10 +370,19 @@ impl Loader {
         for listener in &config.listeners {
             let Some(bound) = self.bound.get_mut(&listener.name) else { continue };
             let tls = self.snapshot.tls.get(&listener.name);
-            let restart = bound.listener.limits != listener.limits || bound.certificates.is_some() != tls.is_some();
+            let restart = !bound.listener.serves_like(listener) || bound.certificates.is_some() != tls.is_some();
+            if bound.listener.mode != listener.mode
+                && let Err(error) = socket::set_mode(&listener.address, listener.mode)
+            {
+                tracing::error!(listener = listener.name, %error, "the permissions of its file stay as they were");
+            }
             bound.listener = listener.clone();
+            if let Some(tls) = tls {
+                bound.metrics.shows(tls.ends.clone());
+            }
             if restart {
                 bound.certificates = tls.map(|tls| watch::Sender::new(tls.clone()));
+                bound.clients = Clients::new(listener);
                 bound.room = Arc::new(Semaphore::new(listener.limits.connections.get()));
                 let name = listener.name.clone();
                 self.tell(|| Command::Unlisten(name.clone()));
@@ -327,42 +403,56 @@ impl Loader {
         }
         for change in changes {
             let name = change.name.clone();
-            let (tried, problem) = match self.try_out(&change) {
-                Ok(tried) => (tried, None),
-                Err(error) => (BTreeMap::new(), Some(error)),
-            };
+            let config = self.snapshot.config.clone();
+            let (tried, problem) =
+                outcome(&change, try_out(&change, &config, &self.foundation, &self.runtime), &self.library);
             note(&change, problem.as_ref(), &self.foundation.metrics);
-            let in_use = self.users(&name).next().is_some();
+            let in_use = users(&config, &name).next().is_some();
             // A file that is gone while plugins use it, and no built-in takes its place, goes on as it was loaded.
-            let built_in = crate::plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
+            let built_in = plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
             if change.now.is_none() && in_use && !built_in {
                 tracing::warn!(component = name, "plugins use it, so the last version goes on until the next start");
                 self.library.keep(&name);
                 continue;
             }
-            let swaps = problem.is_none() && !matches!(change.now, Some(Err(_)));
-            self.library.settle(change, problem);
-            if swaps && in_use {
-                self.swap(&name, tried);
+            let swaps = problem.is_none() && !change.touched && !matches!(change.now, Some(Err(_)));
+            let was_tried = self.library.candidate(&name).is_some();
+            self.library.settle(change, problem, is_tried_first(&config, &name));
+            // What was tried in a part of the requests is gone with its file.
+            let ends = was_tried && self.library.candidate(&name).is_none();
+            if (swaps || ends) && in_use {
+                self.swap(&name, &tried);
             }
         }
         let refused = self.view.state().refused;
         self.show(refused);
     }
 
-    /// Serves what the library has now of a component.
-    fn swap(&mut self, component: &str, tried: BTreeMap<String, Arc<Plugin>>) {
+    /// Serves what the library has now of a component. False where that cannot be, which the log has then.
+    fn swap(&mut self, component: &str, tried: &BTreeMap<String, Arc<Plugin>>) -> bool {
         let config = self.snapshot.config.clone();
-        let mut known = self.snapshot.plugins.clone();
-        known.extend(tried);
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, &known);
+        let build = Snapshot::build(config, &mut self.library, &self.foundation, tried, Some(&self.snapshot));
         match self.runtime.block_on(build) {
             Ok(snapshot) => {
+                let goes_on = |(name, trial): (&String, &Arc<_>)| {
+                    self.snapshot.trials.get(name).is_some_and(|before| Arc::ptr_eq(before, trial))
+                };
+                let begins = !snapshot.trials.iter().all(goes_on);
                 self.snapshot = Arc::new(snapshot);
                 self.install();
-                tracing::info!(component, "the component was replaced");
+                self.keep_good();
+                if self.library.candidate(component).is_none() {
+                    tracing::info!(component, "the component was replaced");
+                } else if begins {
+                    self.foundation.metrics.rollout(component, RolloutEvent::Began);
+                    tracing::info!(component, "the new version gets a part of the requests");
+                }
+                true
             }
-            Err(problems) => tracing::error!(component, "the component does not serve:\n{problems}"),
+            Err(problems) => {
+                tracing::error!(component, "the component does not serve:\n{problems}");
+                false
+            }
         }
     }
 
@@ -372,8 +462,8 @@ impl Loader {
             return;
         }
         let config = self.snapshot.config.clone();
-        let known = self.snapshot.plugins.clone();
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, &known);
+        let none = BTreeMap::new();
+        let build = Snapshot::build(config, &mut self.library, &self.foundation, &none, Some(&self.snapshot));
         match self.runtime.block_on(build) {
             Ok(snapshot) => {
                 self.snapshot = Arc::new(snapshot);
@@ -386,26 +476,9 @@ impl Loader {
         }
     }
 
-    /// Configures a component for every plugin that uses it.
-    ///
-    /// # Errors
-    /// Why it cannot take the place of the one before it: it does not pass its own cases, some plugin is not granted what
-    /// it imports, or it refuses that plugin's configuration.
-    fn try_out(&self, change: &Change) -> Result<BTreeMap<String, Arc<Plugin>>, LoadError> {
-        let mut tried = BTreeMap::new();
-        let Some(Ok(component)) = &change.now else { return Ok(tried) };
-        let Foundation { engine, stores, .. } = &self.foundation;
-        self.runtime.block_on(try_cases(change, engine))?;
-        for spec in self.users(&change.name) {
-            let plugin = self.runtime.block_on(Plugin::load(engine, component, spec, stores))?;
-            tried.insert(spec.name.clone(), Arc::new(plugin));
-        }
-        Ok(tried)
-    }
-
-    /// The plugins that use a component.
-    fn users(&self, component: &str) -> impl Iterator<Item = &PluginSpec> {
-        self.snapshot.config.plugin.values().filter(move |spec| spec.component == component)
+    /// Keeps what serves for the next start.
+    fn keep_good(&self) {
+        self.library.keep_good(self.snapshot.config.plugin.values().map(|spec| &*spec.component));
     }
 
     /// Hands the snapshot to every worker, and waits until all serve it.
@@ -434,18 +507,32 @@ impl Loader {
 
     fn listen(&self, bound: &Bound) -> anyhow::Result<()> {
         let seats = Seat::all(bound.sockets.len());
-        for ((worker, socket), seat) in self.workers.iter().zip(&bound.sockets).zip(seats) {
+        for ((worker, socket), seat) in self.workers.iter().cycle().zip(&bound.sockets).zip(seats) {
             let listening = Listening {
                 listener: bound.listener.clone(),
                 socket: socket.try_clone()?,
                 seat,
                 certificates: bound.certificates.as_ref().map(watch::Sender::subscribe),
+                clients: bound.clients.clone(),
                 room: bound.room.clone(),
-                metrics: self.foundation.metrics.listener(&bound.listener.name),
+                metrics: bound.metrics.clone(),
             };
             let _ = worker.commands.send(Command::Listen(Box::new(listening)));
         }
         Ok(())
+    }
+
+    /// One more handle of each socket. One of which there cannot be another stays with us: the next process binds it.
+    fn sockets(&self) -> Vec<(String, Socket)> {
+        let of = |(name, bound): (&String, &Bound)| {
+            let name = inherit::name_of(name);
+            bound
+                .sockets
+                .iter()
+                .filter_map(move |socket| Some((name.clone(), socket.try_clone().ok()?)))
+                .collect::<Vec<_>>()
+        };
+        self.bound.iter().flat_map(of).collect()
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -486,12 +573,31 @@ impl Loader {
 }
 
 impl Bound {
-    fn new(listener: &config::Listener, workers: usize, snapshot: &Snapshot) -> anyhow::Result<Self> {
-        let sockets = accept::bind(listener.address, workers)
-            .map_err(|error| anyhow::Error::from(error).context(format!("cannot listen on {}", listener.address)))?;
+    /// On these sockets, or, where there are none, on new ones.
+    fn new(
+        listener: &config::Listener,
+        inherited: Vec<Socket>,
+        workers: usize,
+        snapshot: &Snapshot,
+    ) -> anyhow::Result<Self> {
+        let mut sockets = inherited;
+        if sockets.is_empty() {
+            let place = || format!("cannot listen on {}", listener.address);
+            sockets = socket::bind(&listener.address, listener.mode, workers).with_context(place)?;
+        }
+        // Workers that have none of their own accept on another one's; and one may have several, for what waits in a
+        // socket that nobody accepts on is lost.
+        for place in 0..workers.saturating_sub(sockets.len()) {
+            sockets.push(sockets[place].try_clone()?);
+        }
+        let tls = snapshot.tls.get(&listener.name);
+        let metrics = snapshot.metrics.listener(&listener.name);
+        metrics.shows(tls.map(|tls| tls.ends.clone()).unwrap_or_default());
         Ok(Self {
             sockets,
-            certificates: snapshot.tls.get(&listener.name).map(|tls| watch::Sender::new(tls.clone())),
+            certificates: tls.map(|tls| watch::Sender::new(tls.clone())),
+            clients: Clients::new(listener),
+            metrics,
             room: Arc::new(Semaphore::new(listener.limits.connections.get())),
             listener: listener.clone(),
         })
@@ -499,7 +605,9 @@ impl Bound {
 }
 
 /// See [`super::build`].
-pub(super) fn build(config: Config) -> Result<Problems, StartError> {
+pub(super) fn build(mut config: Config) -> Result<Problems, StartError> {
+    // What an earlier process found good says nothing of what is there now.
+    config.plugins.versions = None;
     let loaded = load(config, Metrics::default(), Limiter::new(Sizes::default()))?;
     Ok(loaded.snapshot.warnings.into_iter().collect())
 }
@@ -522,29 +630,11 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let upstreams = Known::new(metrics.clone());
     let foundation = Foundation { engine: Arc::new(engine), stores, upstreams, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
-    take_in(&mut library, &foundation, &runtime);
-    let none = BTreeMap::new();
-    let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &none));
+    library.keep_versions(config.plugins.versions.clone());
+    let tried = take_in(&mut library, &foundation, &runtime, &config);
+    let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &tried, None));
     let snapshot = built.map_err(StartError::Problems)?;
     Ok(Loaded { runtime, foundation, library, snapshot })
-}
-
-/// Takes what is in the plugins directory, where all plugins are checked afterwards anyway. What does not pass its own
-/// cases is not taken.
-fn take_in(library: &mut Library, foundation: &Foundation, runtime: &tokio::runtime::Runtime) {
-    for change in library.look() {
-        let problem = runtime.block_on(try_cases(&change, &foundation.engine)).err();
-        note(&change, problem.as_ref(), &foundation.metrics);
-        library.settle(change, problem);
-    }
-}
-
-/// Runs the cases that lie beside a new component.
-async fn try_cases(change: &Change, engine: &Arc<Engine>) -> Result<(), LoadError> {
-    match (&change.now, &change.cases) {
-        (Some(Ok(component)), Some(path)) => cases::pass_all(engine, component, path).await,
-        _ => Ok(()),
-    }
 }
 
 /// Tells the operator what is allowed, and probably not meant.
@@ -554,35 +644,50 @@ fn warn(snapshot: &Snapshot) {
     }
 }
 
-/// Tells the operator what became of a file.
-fn note(change: &Change, problem: Option<&LoadError>, metrics: &Metrics) {
-    let name = &change.name;
-    let problem = problem.or(match &change.now {
-        Some(Err(error)) => Some(error),
-        _ => None,
-    });
-    match (&change.now, problem) {
-        (_, Some(problem)) => {
-            metrics.component_loaded(name, false);
-            tracing::error!(component = name, "{name}.wasm {problem}");
-        }
-        (Some(_), None) => {
-            metrics.component_loaded(name, true);
-            tracing::info!(component = name, "{name}.wasm was loaded");
-        }
-        (None, None) => tracing::info!(component = name, "{name}.wasm was removed"),
-    }
-}
-
 fn problem(message: String) -> Problems {
     std::iter::once(Problem::error(message)).collect()
 }
 
-/// How the configuration's own file and the others that it names look now.
+/// How the configuration's own file and the others that it names look now, those of certificates aside.
 fn stamps(path: &Path, config: &Config) -> Vec<Option<Stamp>> {
-    let stamp = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
-    };
-    std::iter::once(path).chain(config.files.iter().map(PathBuf::as_path)).map(stamp).collect()
+    let apart: Vec<&PathBuf> = config.listeners.iter().flat_map(config::Listener::tls_files).collect();
+    let others = config.files.iter().filter(|file| !apart.contains(file)).map(PathBuf::as_path);
+    std::iter::once(path).chain(others).map(stamp).collect()
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+/// Files that are watched for changes.
+struct Watched {
+    stamps: Vec<Option<Stamp>>,
+    unsettled: Option<Vec<Option<Stamp>>>,
+}
+
+impl Watched {
+    /// The files of listeners' certificates, as they are now.
+    fn new(config: &Config) -> Self {
+        Self { stamps: Self::look(config), unsettled: None }
+    }
+
+    /// Whether they have changed since that was asked last, and look as they did then.
+    fn has_settled(&mut self, config: &Config) -> bool {
+        let now = Self::look(config);
+        if now == self.stamps {
+            self.unsettled = None;
+            return false;
+        }
+        if self.unsettled.as_ref() != Some(&now) {
+            self.unsettled = Some(now);
+            return false;
+        }
+        *self = Self { stamps: now, unsettled: None };
+        true
+    }
+
+    fn look(config: &Config) -> Vec<Option<Stamp>> {
+        config.listeners.iter().flat_map(config::Listener::tls_files).map(|file| stamp(file)).collect()
+    }
 }

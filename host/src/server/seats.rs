@@ -2,11 +2,13 @@
 //! most of them; the worker that accepts one passes it on when it has many more than another. A connection is passed on
 //! once at most, and then stays.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::socket::Parked;
 
 /// By so many connections a worker may be ahead of the one with the fewest, at least. Passing one on costs about as
 /// much as accepting it, so that small differences are left alone.
@@ -33,7 +35,7 @@ pub(crate) struct Seat {
 /// A connection on its way from the worker that accepted it to the one that serves it.
 #[derive(Debug)]
 pub(crate) struct Passed {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Parked,
     pub(crate) address: SocketAddr,
     pub(crate) permit: OwnedSemaphorePermit,
     pub(crate) taken: Taken,
@@ -125,7 +127,8 @@ mod tests {
             let taken = Taken { table: first.table.clone(), place: 1 };
             first.table.open[1].fetch_add(1, Ordering::Relaxed);
             let permit = room.clone().try_acquire_owned().unwrap();
-            Passed { stream: TcpStream::connect(address).unwrap(), address, permit, taken }
+            let stream = Parked::Tcp(std::net::TcpStream::connect(address).unwrap());
+            Passed { stream, address, permit, taken }
         };
         first.pass(passed()).unwrap();
         assert_eq!(second.leave().count(), 1);

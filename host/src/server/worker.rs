@@ -2,20 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::accept;
-use super::connection::{Certificates, Connections};
+use super::clients::Clients;
+use super::connection::{Certificates, Connections, Entrance};
 use super::drain::Drain;
 use super::seats::Seat;
+use super::{accept, socket};
 use crate::capability::http_client;
 use crate::config::Listener;
 use crate::connect::Connector;
@@ -43,9 +42,11 @@ pub(super) enum Command {
 
 pub(super) struct Listening {
     pub(super) listener: Listener,
-    pub(super) socket: StdListener,
+    pub(super) socket: socket::Listening,
     pub(super) seat: Seat,
     pub(super) certificates: Option<Certificates>,
+    /// The connections of each client, in all workers.
+    pub(super) clients: Option<Arc<Clients>>,
     /// For connections, shared by all workers.
     pub(super) room: Arc<Semaphore>,
     pub(super) metrics: Arc<ListenerMetrics>,
@@ -76,7 +77,8 @@ async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
     let drain = Drain::new();
     let ids = Rc::new(RequestIds::new());
     let current: Rc<RefCell<Option<Rc<Proxy>>>> = Rc::default();
-    let mut accepting: HashMap<String, oneshot::Sender<()>> = HashMap::new();
+    // A worker may have several sockets of one listener.
+    let mut accepting: HashMap<String, Vec<oneshot::Sender<()>>> = HashMap::new();
     let mut reap = tokio::time::interval(REAP);
     loop {
         let command = tokio::select! {
@@ -99,7 +101,7 @@ async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
             Some(Command::Listen(listening)) => {
                 let name = listening.listener.name.clone();
                 if let Some(stop) = listen(*listening, &current, &drain) {
-                    accepting.insert(name, stop);
+                    accepting.entry(name).or_default().push(stop);
                 }
             }
             Some(Command::Unlisten(name)) => drop(accepting.remove(&name)),
@@ -119,9 +121,9 @@ fn listen(
     current: &Rc<RefCell<Option<Rc<Proxy>>>>,
     drain: &Rc<Drain>,
 ) -> Option<oneshot::Sender<()>> {
-    let Listening { listener, socket, seat, certificates, room, metrics } = listening;
+    let Listening { listener, socket, seat, certificates, clients, room, metrics } = listening;
     let name: Rc<str> = listener.name.as_str().into();
-    let socket = match TcpListener::from_std(socket) {
+    let socket = match socket.acceptor() {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(listener = &*name, %error, "a worker cannot accept");
@@ -139,7 +141,9 @@ fn listen(
             }
         }
     };
-    let connections = Rc::new(Connections::new(carry, listener.limits, certificates, drain.clone()));
+    let entrance = Entrance { proxies: listener.proxy_protocol, clients, metrics: metrics.clone() };
+    let connections = Connections::new(carry, listener.limits, certificates, drain.clone()).behind(entrance);
+    let connections = Rc::new(connections);
     let (stop, stopped) = oneshot::channel::<()>();
     spawn_local(accept::run(socket, connections, seat, room, metrics, async {
         let _ = stopped.await;

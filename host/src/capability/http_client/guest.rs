@@ -8,7 +8,7 @@ use super::{Answer, Asked, Error, Granted, Outgoing, PER_CALL, check};
 use crate::bindings::http_client as wit;
 use crate::bindings::{Header, Response};
 use crate::capability::Capabilities;
-use crate::recording::{Answer as Heard, Said, Tape};
+use crate::recording::{Answer as Heard, Fields, Said, Tape};
 
 /// A request that is under way, and its place on the tape of its call, where that is recorded.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Guest<'_> {
 }
 
 /// An answer as it is recorded.
-fn kept(answer: &Answer) -> (u16, Vec<(String, Vec<u8>)>, Vec<u8>) {
+fn kept(answer: &Answer) -> (u16, Fields, Vec<u8>) {
     let field =
         |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
     (answer.status.as_u16(), answer.headers.iter().map(field).collect(), answer.body.to_vec())

@@ -65,7 +65,6 @@ impl wit::HostBucket for Guest<'_> {
             Err(error) => return Ok(Err(error.into())),
         };
         let standing = |(remaining, reset_ms): (u64, u64)| wit::Standing { remaining, reset_ms };
-        let windows: Vec<(u64, u64)> = windows;
         Ok(Ok(wit::Taken { allowed, retry_after_ms, windows: windows.into_iter().map(standing).collect() }))
     }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use tokio::time::Instant;
 
+use super::frames::Account;
 use crate::config::ListenerLimits;
 use crate::deadline::after;
 
@@ -18,6 +19,8 @@ pub(super) struct Activity {
     /// Requests that got a response, and those that their client took back before.
     answered: Cell<u32>,
     cancelled: Cell<u32>,
+    /// What the client's frames have cost so far.
+    pub(super) account: Account,
 }
 
 /// What a client must do by its deadline.
@@ -25,6 +28,8 @@ pub(super) struct Activity {
 pub(super) enum Due {
     /// Send a request.
     Idle,
+    /// Finish a head, or another frame, that it began.
+    Head,
     /// Read something.
     Write,
 }
@@ -37,6 +42,7 @@ impl Activity {
             stuck: Cell::new(None),
             answered: Cell::new(0),
             cancelled: Cell::new(0),
+            account: Account::new(),
         }
     }
 
@@ -53,10 +59,12 @@ impl Activity {
     }
 
     pub(super) fn begin(&self) {
+        self.account.begun();
         self.requests.set(self.requests.get() + 1);
     }
 
     pub(super) fn answer(&self) {
+        self.account.answered();
         self.answered.set(self.answered.get().saturating_add(1));
     }
 
@@ -81,6 +89,9 @@ impl Activity {
     pub(super) fn due(&self, limits: &ListenerLimits) -> Option<(Instant, Due)> {
         if let Some(stuck) = self.stuck.get() {
             return Some((after(stuck, limits.body_idle), Due::Write));
+        }
+        if let Some(since) = self.account.owes_since() {
+            return Some((after(since, limits.head_time), Due::Head));
         }
         if self.requests.get() > 0 {
             return None;

@@ -3,10 +3,10 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::Ended;
+use super::ended::Ended;
+use crate::http1::socket::Socket;
 use crate::http1::wire::Wire;
 
 /// How long a client may take to say something that we no longer hear, and to end its side.
@@ -21,7 +21,7 @@ pub(super) async fn end(mut wire: Wire, why: Option<&Ended>) {
         // Those that do not read, and those that were cut in the middle, get no orderly end: it would make what they
         // have look whole. The end of a body of HTTP/1.0 may be just that, so there it takes a reset.
         Some(Ended::Write | Ended::Cut | Ended::Broken { ends_with_connection: true }) => {
-            return reset(wire.io().tcp());
+            return wire.io().socket().set_zero_linger();
         }
         Some(Ended::Broken { .. } | Ended::Gone) => return,
         _ => {}
@@ -32,13 +32,13 @@ pub(super) async fn end(mut wire: Wire, why: Option<&Ended>) {
     });
     // A client is as good as gone if it does not read this either.
     if matches!(timeout_at(until, farewell).await, Ok(Ok(()))) && !wire.has_ended() {
-        linger(wire.io().tcp(), until).await;
+        linger(wire.io().socket(), until).await;
     }
 }
 
 /// Reads what the client is still sending, and throws it away. Closed with unread bytes in it, a connection is reset by
 /// the kernel, which can take our last response from the client before it has read it (RFC 9112, section 9.6).
-async fn linger(stream: &TcpStream, until: Instant) {
+async fn linger(stream: &Socket, until: Instant) {
     let mut left = MOST;
     let mut waste = [0; 4096];
     while left > 0 {
@@ -53,9 +53,4 @@ async fn linger(stream: &TcpStream, until: Instant) {
             Err(_) => return,
         }
     }
-}
-
-fn reset(stream: &TcpStream) {
-    // Without it the end is an orderly one, which is the best there is then.
-    let _ = stream.set_zero_linger();
 }

@@ -11,7 +11,8 @@ use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::{Ended, Peer, Received};
+use super::ended::Ended;
+use super::{Peer, Received};
 use crate::body::Body;
 use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
@@ -22,7 +23,7 @@ use crate::http1::incoming::{Begun, Link, Unread};
 use crate::http1::upgrade::{Offered, is_offer};
 use crate::http1::wire::{Window, Wire};
 use crate::http1::write::{self, BadLength, Connection, Encoder};
-use crate::server::drain::{Open, Phase};
+use crate::server::drain::{Open, Phase, QUIET};
 
 /// What we read of a body that nobody wanted, rather than end the connection.
 const DISCARD: u64 = 64 * 1024;
@@ -133,7 +134,8 @@ where
                         return Poll::Ready(Ok(Some(wire.input.split_to(length).freeze())));
                     }
                     let empty = wire.input.is_empty();
-                    if empty && phase > Phase::Serving {
+                    let quiet = since.is_some_and(|since: Instant| since.elapsed() >= QUIET);
+                    if empty && quiet && phase > Phase::Serving {
                         return Poll::Ready(Ok(None));
                     }
                     match wire.poll_read(context) {
@@ -156,6 +158,9 @@ where
                 Poll::Ready(head) => Poll::Ready(head),
                 Poll::Pending => {
                     let since = *since.get_or_insert_with(Instant::now);
+                    if phase > Phase::Serving && !begun {
+                        return self.deadline.poll(context, after(since, QUIET)).map(|()| Ok(None));
+                    }
                     let (time, ended) = if begun {
                         (self.limits.head_time, Ended::Head)
                     } else {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::task::spawn_local;
 
 use super::activity::Activity;
 use super::extended::Extended;
+use super::patience::{self, Patient};
 use super::{Peer, Received};
 use crate::body::{Body, BodyError};
 use crate::headers::Kinds;
@@ -89,7 +90,10 @@ impl<F: Future<Output = Response<Body>>> Future for Carrying<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.carried.poll(context));
+        let Poll::Ready(mut response) = this.carried.poll(context) else {
+            patience::waits();
+            return Poll::Pending;
+        };
         let mut pending = this.pending.take();
         if let Some(pending) = &mut pending {
             pending.answered = true;
@@ -147,7 +151,12 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        match frame {
+            Poll::Ready(_) => patience::took(),
+            Poll::Pending => patience::waits(),
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -161,10 +170,13 @@ impl HttpBody for Answer {
 
 /// Runs the streams of an HTTP/2 connection on the worker that has the connection.
 #[derive(Clone, Copy)]
-pub(super) struct LocalExecutor;
+pub(super) struct LocalExecutor {
+    /// How long a client may leave no room for a response that is there.
+    pub(super) stall: Duration,
+}
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, stream: F) {
-        spawn_local(stream);
+        spawn_local(Patient::new(stream, self.stall));
     }
 }

@@ -7,19 +7,21 @@ mod secure;
 mod whole;
 
 use std::cell::RefCell;
+use std::task::Context;
 
 use bytes::Bytes;
 use h2::client as h2_client;
 use http::{StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::error::Audience;
-use crate::server::accept;
 use crate::server::seats::Seat;
+use crate::server::socket::Acceptor;
+use crate::server::{accept, socket};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -29,6 +31,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 fn limits() -> ListenerLimits {
     ListenerLimits {
         connections: std::num::NonZeroUsize::new(10).unwrap(),
+        connections_per_client: None,
         head_size: 16 * 1024,
         head_fields: 100,
         head_time: Duration::from_secs(10),
@@ -53,7 +56,7 @@ impl Served {
         C: Fn(Request<Body>, Rc<Peer>) -> F + 'static,
         F: Future<Output = Response<Body>> + 'static,
     {
-        let bound = accept::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().pop().unwrap();
+        let bound = socket::bind_tcp(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().pop().unwrap();
         let listener = TcpListener::from_std(bound).unwrap();
         let address = listener.local_addr().unwrap();
         let drain = Drain::new();
@@ -74,7 +77,7 @@ impl Served {
             stopped.await.ok();
         };
         let seat = Seat::all(1).remove(0);
-        spawn_local(accept::run(listener, connections, seat, room.clone(), Arc::default(), stopped));
+        spawn_local(accept::run(Acceptor::Tcp(listener), connections, seat, room.clone(), Arc::default(), stopped));
         Self { address, drain, room, stop: Some(stop) }
     }
 

@@ -3,12 +3,13 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
+use super::frames::Frames;
 use crate::http1::wire::Io;
 
 /// A connection that notes what happens on it, and that begins with bytes that were read from it before.
@@ -16,11 +17,20 @@ pub(super) struct Watched {
     stream: Io,
     begin: Bytes,
     activity: Rc<Activity>,
+    frames: Frames,
 }
 
 impl Watched {
     pub(super) fn new(stream: Io, begin: Bytes, activity: Rc<Activity>) -> Self {
-        Self { stream, begin, activity }
+        Self { stream, begin, activity, frames: Frames::new() }
+    }
+
+    fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.wrote(wrote.is_ready());
+        if let Poll::Ready(Ok(bytes)) = &wrote {
+            self.activity.account.wrote(*bytes);
+        }
+        wrote
     }
 }
 
@@ -30,24 +40,31 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.begin.is_empty() {
+        // The library would go on with what it has; an end of what it reads ends all of it.
+        if self.activity.account.is_spent() {
+            return Poll::Ready(Err(io::Error::other("the client's frames cost too much")));
+        }
+        let before = buffer.filled().len();
+        if self.begin.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        } else {
             let length = self.begin.len().min(buffer.remaining());
             buffer.put_slice(&self.begin[..length]);
             self.begin.advance(length);
             if self.begin.is_empty() {
                 self.begin = Bytes::new();
             }
-            return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let Self { frames, activity, .. } = &mut *self;
+        frames.read(&buffer.filled()[before..], &activity.account);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.wrote(wrote.is_ready());
-        wrote
+        self.note(wrote)
     }
 
     fn poll_write_vectored(
@@ -56,8 +73,7 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.activity.wrote(wrote.is_ready());
-        wrote
+        self.note(wrote)
     }
 
     fn is_write_vectored(&self) -> bool {

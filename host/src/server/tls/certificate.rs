@@ -25,6 +25,11 @@ pub(super) fn valid_at(certificate: &CertificateDer<'_>, now: SystemTime) -> Res
     Ok(())
 }
 
+/// The last second of a certificate, since 1970.
+pub(super) fn ends(certificate: &CertificateDer<'_>) -> Option<u64> {
+    validity(certificate).map(|(_, ends)| ends)
+}
+
 /// The first and the last second, since 1970. rustls does not tell them, so the few fields before them are walked over
 /// here (RFC 5280, section 4.1).
 fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
@@ -46,7 +51,7 @@ fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// The content of a DER field with this tag, and what follows it.
-fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = bytes.split_first()?;
     let (length, rest) = rest.split_first()?;
     let (length, rest) = match length {

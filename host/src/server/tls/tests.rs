@@ -30,6 +30,7 @@ impl Files {
         let files = Certificate {
             certificate: write("certificate", certificate.pem()),
             key: write("key", key.serialize_pem()),
+            clients: None,
         };
         self.made.push(files);
     }
@@ -42,9 +43,11 @@ fn a_name_gets_its_own_certificate_then_its_wildcard_then_the_first() {
     files.certificate(&["*.b.example", "b.example"], 2100);
     files.certificate(&["x.b.example"], 2100);
     files.certificate(&["first.example", "last.example"], 2100);
-    let names = Names::load(&files.made, &aws_lc_rs::default_provider()).unwrap();
+    let (names, ends) = Names::load(&files.made, &[&None], &aws_lc_rs::default_provider()).unwrap();
+    assert_eq!(ends.len(), 4);
+    assert!(ends.iter().all(|(_, ends)| *ends == 4_102_444_800), "{ends:?}");
     let chosen = |name: &str| {
-        let found = names.find(name).cert[0].clone();
+        let found = names.find(name).key.cert[0].clone();
         files.made.iter().position(|made| pem::certificates(&made.certificate).unwrap()[0] == found).unwrap()
     };
     for (name, place) in [
@@ -73,7 +76,7 @@ fn what_is_wrong_names_the_file() {
     assert!(load(&[good.clone(), other.clone()]).is_ok());
 
     let mixed = Certificate { key: other.key.clone(), ..good.clone() };
-    let swapped = Certificate { certificate: good.key.clone(), key: good.certificate.clone() };
+    let swapped = Certificate { certificate: good.key.clone(), key: good.certificate.clone(), clients: None };
     let missing = Certificate { key: files.directory.path().join("none.pem"), ..good.clone() };
     for (certificate, file, words) in [
         (&old, &old.certificate, "certificate 1: has expired"),

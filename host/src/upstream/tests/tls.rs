@@ -15,8 +15,10 @@ pub(super) fn roots() -> (std::path::PathBuf, Arc<rustls::ServerConfig>) {
     let files = config::Certificate {
         certificate: write("certificate.pem", made.cert.pem()),
         key: write("key.pem", made.signing_key.serialize_pem()),
+        clients: None,
     };
-    (files.certificate.clone(), crate::server::tls::load(&[files]).unwrap())
+    let config = crate::server::tls::load(&[files.clone()]).unwrap().only().unwrap().clone();
+    (files.certificate, config)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::config::Certificate;
 use crate::server::tls;
 
 struct Tls {
-    certificates: watch::Sender<Arc<ServerConfig>>,
+    certificates: watch::Sender<Arc<tls::Tls>>,
     roots: RootCertStore,
     directory: tempfile::TempDir,
 }
@@ -44,7 +44,7 @@ impl Tls {
     }
 }
 
-fn made(directory: &tempfile::TempDir, names: &[&str]) -> (Arc<ServerConfig>, RootCertStore) {
+fn made(directory: &tempfile::TempDir, names: &[&str]) -> (Arc<tls::Tls>, RootCertStore) {
     let mut roots = RootCertStore::empty();
     let mut files = Vec::new();
     for name in names {
@@ -57,6 +57,7 @@ fn made(directory: &tempfile::TempDir, names: &[&str]) -> (Arc<ServerConfig>, Ro
         files.push(Certificate {
             certificate: file("certificate", made.cert.pem()),
             key: file("key", made.signing_key.serialize_pem()),
+            clients: None,
         });
         roots.add(made.cert.der().clone()).unwrap();
     }

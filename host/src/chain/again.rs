@@ -1,0 +1,104 @@
+//! Calls that are recorded, and recorded calls that are made again.
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::{Outcome, Pass, Side, Watch, split};
+use crate::body::Body;
+use crate::metrics::PluginError;
+use crate::plugin::{Failure, Hook, outcome, outcome_with_body};
+use crate::recording::{self, Call};
+
+impl Pass<'_> {
+    /// A call begins; none where nobody records it.
+    pub(super) fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Call>> {
+        let tap = self.link(index).tap.as_ref()?;
+        self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str())
+    }
+
+    /// A call that was recorded has ended.
+    pub(super) fn heard<F>(
+        &mut self,
+        index: usize,
+        call: Option<Box<Call>>,
+        watch: &Watch,
+        flow: &Result<F, Failure>,
+        outcome: fn(&F) -> recording::Outcome,
+    ) {
+        let Some(mut call) = call else { return };
+        call.took_us = u64::try_from(watch.0.elapsed().as_micros()).unwrap_or(u64::MAX);
+        call.outcome = match flow {
+            Ok(flow) => outcome(flow),
+            Err(failure) => failure.into(),
+        };
+        self.recordings.end(index, *call);
+    }
+
+    /// Makes a call of the first plugin that was recorded, with what it saw then and with its own memo.
+    ///
+    /// # Errors
+    /// What of the recording can be no head. The file is not to be trusted.
+    pub(crate) async fn again(&mut self, call: &Call) -> Result<recording::Outcome, String> {
+        let wrong = |error: http::Error| format!("it is no head: {error}");
+        let body = call.body.clone().map(Bytes::from);
+        match &call.input {
+            recording::Input::Request { method, path, query, headers, attributes, .. } => {
+                self.attributes = attributes.iter().cloned().collect();
+                let target = match query {
+                    Some(query) => format!("{path}?{query}"),
+                    None => path.clone(),
+                };
+                let method = if method.is_empty() { "GET" } else { method };
+                let target = if target.is_empty() { "/" } else { &target };
+                let mut request = Request::builder().method(method).uri(target);
+                for (name, value) in headers {
+                    request = request.header(name, &value[..]);
+                }
+                let (mut head, ()) = request.body(()).map_err(wrong)?.into_parts();
+                Ok(self.call_again(&mut head, body).await)
+            }
+            recording::Input::Response { status, headers, attributes } => {
+                self.attributes = attributes.iter().cloned().collect();
+                let mut response = Response::builder().status(*status);
+                for (name, value) in headers {
+                    response = response.header(name, &value[..]);
+                }
+                let (mut head, ()) = response.body(()).map_err(wrong)?.into_parts();
+                Ok(self.call_again(&mut head, body).await)
+            }
+            recording::Input::None => Err("it has no head".to_owned()),
+        }
+    }
+
+    async fn call_again<S: Side>(&mut self, head: &mut S, body: Option<Bytes>) -> recording::Outcome {
+        let Some(link) = self.chain.links.first() else { return recording::Outcome::None };
+        let (calls, cap, _) = S::wanted(&link.pool.plugin.sight);
+        let flow = match body {
+            // A hook that is not called changes nothing.
+            None if !calls => return recording::Outcome::Continue,
+            None => head.call(self, 0, None).await.map(|flow| (outcome(&flow), flow, None)),
+            Some(_) if cap.is_none() => return recording::Outcome::Continue,
+            Some(body) => head.call_with_body(self, 0, body, None).await.map(|flow| {
+                let outcome = outcome_with_body(&flow);
+                let (flow, body) = split(flow);
+                (outcome, flow, body)
+            }),
+        };
+        let obeyed = flow
+            .and_then(|(outcome, flow, new)| Ok((outcome, self.obey(link, flow, new, head, &mut Body::default())?)));
+        match obeyed {
+            Ok((outcome, Outcome::Go(applied))) => {
+                self.remember(0, applied);
+                outcome
+            }
+            Ok((outcome, Outcome::Stop(_))) => outcome,
+            Err(failure) => (&failure).into(),
+        }
+    }
+}
+
+impl From<&Failure> for recording::Outcome {
+    fn from(failure: &Failure) -> Self {
+        Self::Fail { kind: PluginError::from(failure.kind).as_str().to_owned(), detail: failure.detail.clone() }
+    }
+}

@@ -1,0 +1,63 @@
+//! An instance that belongs to one body until its end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{InUse, Leased, Pool, permit};
+use crate::bindings::{ChunkFlow, ChunkIn};
+use crate::metrics::WorkerInstances;
+use crate::plugin::component::Hook;
+use crate::plugin::instance::{Failure, Instance};
+
+/// An instance that belongs to one body. Dropped before the body has ended, it is never used again: what it kept of
+/// the body is in it.
+pub(crate) struct Held {
+    pool: Rc<Pool>,
+    instance: Box<Instance>,
+    _counted: Counted,
+    /// A slow body holds its instance for long, so what bodies hold is bounded for each plugin.
+    permit: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// Takes an instance out of a pool.
+    pub(crate) async fn take(pool: &Rc<Pool>) -> Result<Self, Failure> {
+        let early = if pool.plugin.component.waits { None } else { Some(permit(&pool.plugin.in_use, pool).await?) };
+        let Leased { instance, _in_use, _permit } = pool.lease().await?;
+        let permit = match early.or(_permit) {
+            Some(permit) => permit,
+            None => permit(&pool.plugin.in_use, pool).await?,
+        };
+        Ok(Self { pool: pool.clone(), instance, _counted: Counted::new(&pool.counted.worker), permit })
+    }
+
+    /// Calls one of the two hooks for chunks.
+    pub(crate) async fn on_chunk(&mut self, hook: Hook, chunk: ChunkIn) -> Result<ChunkFlow, Failure> {
+        self.instance.on_chunk(hook, (chunk,), self.pool.plugin.limits.time).await
+    }
+
+    /// The body has ended.
+    pub(crate) fn give_back(self) {
+        let Self { pool, instance, permit, _counted } = self;
+        let in_use = InUse::new(&pool.counted.worker);
+        pool.give_back(Leased { instance, _in_use: in_use, _permit: Some(permit) });
+    }
+}
+
+/// As [`InUse`], without a pool around it.
+struct Counted(Arc<WorkerInstances>);
+
+impl Counted {
+    fn new(worker: &Arc<WorkerInstances>) -> Self {
+        worker.add_in_use(1);
+        Self(worker.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.add_in_use(-1);
+    }
+}
