@@ -56,7 +56,8 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
     let tls = match written.tls {
         Entry::Is(tls) => {
             let tls_is_used = endpoints.iter().any(|it| it.endpoint.tls) || services.iter().any(|service| service.tls);
-            if !(endpoints.is_empty() && services.is_empty()) && !tls_is_used {
+            let any = !endpoints.is_empty() || !services.is_empty();
+            if any && !tls_is_used {
                 let problem = reader.warning(&tls, "these settings have no effect: no endpoint begins with https://");
                 reader.report(problem);
             }

@@ -35,7 +35,7 @@ impl System {
                     system.search = words.map(domain).filter(|domain| !domain.is_empty()).take(MOST_DOMAINS).collect();
                 }
                 Some("options") => {
-                    let dots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok()).last();
+                    let dots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse::<usize>().ok()).next_back();
                     system.dots = dots.map_or(system.dots, |dots| dots.min(15));
                 }
                 _ => {}
