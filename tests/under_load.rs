@@ -166,7 +166,6 @@ fn nothing_is_lost_while_configurations_and_components_change() {
     let metrics = proxy.admin("/metrics").text();
     for line in [
         "http_server_active_requests 0".to_owned(),
-        format!("tollgate_config_reloads_total{{result=\"success\"}} {}", TIMES + 1),
         "tollgate_config_reloads_total{result=\"failure\"} 0".to_owned(),
         format!("tollgate_component_loads_total{{component=\"greeting\",result=\"success\"}} {}", TIMES + 1),
         "tollgate_component_loads_total{component=\"greeting\",result=\"failure\"} 0".to_owned(),
@@ -174,6 +173,10 @@ fn nothing_is_lost_while_configurations_and_components_change() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\nis not in\n{metrics}");
     }
+    // Where the test's own thread is late, the proxy sees a new file before it is told of it, and loads it twice.
+    let reloads =
+        metrics.lines().find_map(|line| line.strip_prefix("tollgate_config_reloads_total{result=\"success\"} "));
+    assert!(reloads.and_then(|count| count.parse().ok()).is_some_and(|count: usize| count > TIMES), "{reloads:?}");
     assert!(!metrics.lines().any(|line| line.starts_with("tollgate_plugin_errors_total") && !line.ends_with(" 0")));
     // Connections to the upstream outlive what is replaced: no client ever needs more than one at a time.
     assert!(origin.accepted() <= 2 * (KEEPING + PASSING), "{} connections", origin.accepted());
