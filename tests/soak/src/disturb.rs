@@ -52,8 +52,7 @@ impl Disturbance {
                 proxy.reload(self.reloads).await?;
             }
             2 => {
-                self.versions += 1;
-                proxy.drop_in(self.versions)?;
+                self.versions += usize::from(proxy.drop_in(self.versions + 1)?);
             }
             3 => {
                 self.kills += 1;

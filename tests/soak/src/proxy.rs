@@ -157,11 +157,13 @@ upgrade = ["websocket"]
     }
 
     /// Another version of the plugin: the same one, with a custom section of its own behind it.
-    pub(crate) fn drop_in(&self, version: usize) -> Result<()> {
-        let Some(plugin) = &self.plugin else { return Ok(()) };
+    /// Answers whether there is one.
+    pub(crate) fn drop_in(&self, version: usize) -> Result<bool> {
+        let Some(plugin) = &self.plugin else { return Ok(false) };
         let name = format!("v{version:07}");
         let section = [&[0, u8::try_from(name.len() + 1)?, u8::try_from(name.len())?], name.as_bytes()].concat();
-        put(&self.folder.path().join("plugins/greeting.wasm"), &[plugin.as_slice(), &section].concat())
+        put(&self.folder.path().join("plugins/greeting.wasm"), &[plugin.as_slice(), &section].concat())?;
+        Ok(true)
     }
 
     /// Open files and sockets, without the memory images of components.
