@@ -25,8 +25,8 @@ struct Server {
 
 impl Server {
     fn new(answer: String) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("an address");
         let (told, heads) = channel();
         let (given, connections) = channel();
         thread::spawn(move || serve(&listener, &answer, &told, &given));
@@ -42,25 +42,25 @@ impl Server {
 
     /// One that agrees to whatever key it gets, says everything back, and bye at the end.
     fn echoing() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("an address");
         let (told, heads) = channel();
         thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
             let head = head(&mut stream).expect("a head");
             let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).expect("a key");
             let accept = tollgate::http1::upgrade::accepts(key.as_bytes());
             let answer = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
             );
-            stream.write_all(answer.as_bytes()).unwrap();
-            told.send(head).unwrap();
+            stream.write_all(answer.as_bytes()).expect("the proxy reads");
+            told.send(head).expect("the test goes on");
             let mut buffer = [0; 1024];
             while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                stream.write_all(&buffer[..read]).unwrap();
+                stream.write_all(&buffer[..read]).expect("the proxy reads");
             }
-            stream.write_all(b"bye").unwrap();
+            stream.write_all(b"bye").expect("the proxy reads");
         });
         Self { address, heads, connections: channel().1 }
     }
@@ -84,7 +84,7 @@ impl Server {
 
 fn serve(listener: &TcpListener, answer: &str, told: &Sender<String>, given: &Sender<TcpStream>) {
     while let Ok((mut stream, _)) = listener.accept() {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
         let Some(head) = head(&mut stream) else { return };
         let sent = told.send(head);
         if sent.is_err() || stream.write_all(answer.as_bytes()).is_err() || given.send(stream).is_err() {
@@ -115,7 +115,7 @@ fn ask(client: &mut Client, more: &str, behind: &str) {
 fn read(stream: &mut TcpStream, length: usize) -> String {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).expect("bytes in time");
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).expect("text")
 }
 
 const ALLOWED: &str = "upgrade = [\"websocket\"]";

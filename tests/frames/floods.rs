@@ -12,6 +12,9 @@ const REFUSED_STREAM: u32 = 7;
 /// Far more of anything than a connection may send.
 const MANY: usize = 500_000;
 
+/// The bytes that are sent the n-th time.
+type Nth<'a> = &'a dyn Fn(u32) -> Vec<u8>;
+
 /// What a client got that sends the same bytes again and again until its connection ends, and how often it could.
 fn flood(proxy: &Proxy, begin: &[u8], unit: impl Fn(u32) -> Vec<u8>) -> (usize, Vec<u8>) {
     let mut stream = socket(proxy.address("public"));
@@ -41,7 +44,7 @@ fn each_kind_of_empty_work_ends_its_connection_and_nobody_elses() {
         &block(&[(":method", "POST"), (":scheme", "http"), (":authority", "api.test"), (":path", "/")]),
     );
     let mut counted = 0;
-    let cases: [(&str, &[u8], &dyn Fn(u32) -> Vec<u8>); 8] = [
+    let cases: [(&str, &[u8], Nth<'_>); 8] = [
         ("PING", &[], &|_| frame(PING, 0, 0, &[0; 8])),
         ("SETTINGS", &[], &|_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])),
         ("empty DATA", &open, &|_| frame(DATA, 0, 1, &[])),
@@ -108,7 +111,7 @@ fn resets_that_we_are_made_to_send_end_the_connection() {
     let proxy = Proxy::start(&config(&origin, ""), &[]);
     let head = get("/", &[]);
     let begun = |n: u32| frame(HEADERS, END_HEADERS, n * 2 + 1, &head);
-    let mistakes: [(&str, &dyn Fn(u32) -> Vec<u8>); 3] = [
+    let mistakes: [(&str, Nth<'_>); 3] = [
         ("WINDOW_UPDATE of nothing", &|n| [begun(n), frame(WINDOW_UPDATE, 0, n * 2 + 1, &[0; 4])].concat()),
         ("a window above all", &|n| [begun(n), frame(WINDOW_UPDATE, 0, n * 2 + 1, &[0x7f, 0xff, 0xff, 0xff])].concat()),
         ("a stream that depends on itself", &|n| {

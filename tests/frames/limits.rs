@@ -25,7 +25,8 @@ fn what_is_too_large_has_the_same_answer_in_both_protocols() {
     let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
     let long = "a".repeat(4096);
     let path = format!("/{long}");
-    let cases: [(&str, &str, Vec<(&str, &str)>, u16); 4] = [
+    type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, u16);
+    let cases: [Case<'_>; 4] = [
         ("many fields", "/", fields, 431),
         ("a long value", "/", vec![("x-a", &long)], 431),
         ("a long target", &path, vec![], 414),

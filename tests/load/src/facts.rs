@@ -170,6 +170,7 @@ fn with_certificate(directory: &Path, name: &str) -> Result<PathBuf> {
 
 /// Seconds from the moment when another component lies in the directory until it answers. Each is one that was never
 /// compiled before.
+#[expect(clippy::disallowed_methods, reason = "nobody is told when it is live: it is asked again and again")]
 fn dropped(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<Spread> {
     let own = with_certificate(directory, "dropped")?;
     let gate = Gate::start(build, ONE_WORKER, (&settings.cpu, &own, "dropped"), &[field.upstream])?;

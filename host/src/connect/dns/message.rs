@@ -347,7 +347,7 @@ mod tests {
         }
         assert_eq!(read(&[], &asked), Err(Bad::Other));
         assert_eq!(read(&answer(&asked, 2, &[]), &asked), Ok(Reply::Failed(2)));
-        let mut long = right.clone();
+        let mut long = right;
         long[2] |= 2;
         assert_eq!(read(&long, &asked), Ok(Reply::Truncated));
     }

@@ -17,7 +17,7 @@ pub(super) fn roots() -> (std::path::PathBuf, Arc<rustls::ServerConfig>) {
         key: write("key.pem", made.signing_key.serialize_pem()),
         clients: None,
     };
-    let config = crate::server::tls::load(&[files.clone()]).unwrap().only().unwrap().clone();
+    let config = crate::server::tls::load(std::slice::from_ref(&files)).unwrap().only().unwrap().clone();
     (files.certificate, config)
 }
 
