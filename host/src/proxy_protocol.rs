@@ -1,5 +1,5 @@
 //! The PROXY protocol, versions 1 and 2: what a proxy of bytes says of the client before the first byte of the client's
-//! own. Read by listeners, written to upstreams.
+//! own.
 //!
 //! The reader is strict: whoever sends it is a proxy of the operator's, and what it gets wrong it does not mean.
 
@@ -93,30 +93,6 @@ pub fn read(bytes: &[u8]) -> Result<Step, &'static str> {
         _ => Source::Unknown,
     };
     Ok(Step::Whole(16 + length, source))
-}
-
-/// A header of version 2 for a stream of this client, which connected to this address of ours.
-#[must_use]
-pub fn write(client: SocketAddr, local: SocketAddr) -> Vec<u8> {
-    let mut out = SIGNATURE.to_vec();
-    out.push(0x21);
-    // Both are of one family, or both are written in the larger one.
-    if let (IpAddr::V4(from), IpAddr::V4(to)) = (client.ip().to_canonical(), local.ip().to_canonical()) {
-        out.extend_from_slice(&[0x11, 0, IPV4 as u8]);
-        out.extend_from_slice(&from.octets());
-        out.extend_from_slice(&to.octets());
-    } else {
-        let wide = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        out.extend_from_slice(&[0x21, 0, IPV6 as u8]);
-        out.extend_from_slice(&wide(client.ip()).octets());
-        out.extend_from_slice(&wide(local.ip()).octets());
-    }
-    out.extend_from_slice(&client.port().to_be_bytes());
-    out.extend_from_slice(&local.port().to_be_bytes());
-    out
 }
 
 /// Version 1: one line of text.

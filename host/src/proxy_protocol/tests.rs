@@ -6,6 +6,29 @@ fn client(from: &str, to: &str) -> Source {
     Source::Client(from.parse().unwrap(), to.parse().unwrap())
 }
 
+/// A header of version 2 for a stream of this client, which connected to this address of ours.
+fn write(client: SocketAddr, local: SocketAddr) -> Vec<u8> {
+    let mut out = SIGNATURE.to_vec();
+    out.push(0x21);
+    // Both are of one family, or both are written in the larger one.
+    if let (IpAddr::V4(from), IpAddr::V4(to)) = (client.ip().to_canonical(), local.ip().to_canonical()) {
+        out.extend_from_slice(&[0x11, 0, IPV4 as u8]);
+        out.extend_from_slice(&from.octets());
+        out.extend_from_slice(&to.octets());
+    } else {
+        let wide = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        out.extend_from_slice(&[0x21, 0, IPV6 as u8]);
+        out.extend_from_slice(&wide(client.ip()).octets());
+        out.extend_from_slice(&wide(local.ip()).octets());
+    }
+    out.extend_from_slice(&client.port().to_be_bytes());
+    out.extend_from_slice(&local.port().to_be_bytes());
+    out
+}
+
 /// Reads as a connection does: never more than what is asked for.
 fn piece_by_piece(bytes: &[u8]) -> Result<(usize, Source), &'static str> {
     let mut have = 0;
