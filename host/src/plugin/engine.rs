@@ -43,6 +43,17 @@ const RESIDENT: usize = 512 << 10;
 /// The same of tables: 512 elements.
 const RESIDENT_TABLE: usize = 4 << 10;
 
+/// Places for memories that are kept for components which had them before, for each thread that calls: as many as are
+/// given up at once. A version that replaces another one takes the places of what is gone beyond them, where it would
+/// otherwise take new ones, and memory would grow with each version until there are wasmtime's hundred.
+const KEPT: u32 = BATCH as u32;
+
+/// Places that are given up by one `madvise`: each interrupts every other thread of the process.
+const BATCH: usize = 16;
+
+/// The most of [`KEPT`] for all threads: wasmtime's own default.
+const MOST_KEPT: u32 = 100;
+
 /// The folder of compiled code in the directory for caches. It has to be one that nobody else uses: wasmtime cleans up
 /// there from time to time, and removes every file and folder that it does not know.
 const COMPILED: &str = "tollgate-compiled";
@@ -110,6 +121,12 @@ impl Engine {
     }
 }
 
+/// Kept places of all threads. wasmtime shares them out by the CPUs that there are.
+fn kept() -> u32 {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u32);
+    threads.saturating_mul(KEPT).min(MOST_KEPT)
+}
+
 fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
     let mut config = Config::new();
     config
@@ -146,8 +163,8 @@ fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
         // and a fault in the next call.
         .linear_memory_keep_resident(RESIDENT)
         .table_keep_resident(RESIDENT_TABLE)
-        // One `madvise` for many slots: each interrupts every other thread of the process.
-        .decommit_batch_size(16)
+        .decommit_batch_size(BATCH)
+        .max_unused_warm_slots(kept())
         // It would tell which pages were written. But 48 takes a page that is swapped out (wasmtime#14357), or that the
         // kernel is just moving, for one that was not, and then a guest would see another one's bytes.
         .pagemap_scan(Enabled::No);
@@ -269,6 +286,25 @@ mod tests {
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         names.sort();
         assert_eq!(names, [COMPILED, SEED]);
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_each_new_version() {
+        const VERSIONS: u16 = 300;
+        let engine = Engine::new(500, None).expect("an engine");
+        let metrics = || engine.wasmtime.pooling_allocator_metrics().expect("there is a pool");
+        let mut most = 0;
+        for version in 0..VERSIONS {
+            // A memory of one page with a byte in it, and a custom section with the number of the version.
+            let mut module = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01\x0b\x07\x01\0\x41\0\x0b\x01x\0\x04\x01v".to_vec();
+            module.extend_from_slice(&version.to_be_bytes());
+            let module = wasmtime::Module::new(&engine.wasmtime, module).expect("it is a module");
+            let mut store = wasmtime::Store::new(&engine.wasmtime, ());
+            wasmtime::Instance::new(&mut store, &module, &[]).expect("it begins");
+            drop(store);
+            most = most.max(metrics().unused_warm_memories());
+        }
+        assert!(most <= kept() + KEPT, "{most} memories are kept of versions that are gone");
     }
 
     #[test]
