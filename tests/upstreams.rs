@@ -6,8 +6,11 @@ mod health;
 mod hiding;
 mod names;
 mod paths;
+mod proxy_protocol;
 mod retries;
 mod split;
+mod tls;
+mod unix;
 
 use crate::harness::{Origin, answer};
 

@@ -23,6 +23,7 @@ use tollgate::config;
 use tollgate::error::Audience;
 use tollgate::metrics::Metrics;
 use tollgate::plugin::{Engine, Library, Plugin, Pool, Stores};
+use tollgate::proxy_protocol::Source;
 use tollgate::request_id::RequestIds;
 
 /// The key of which the configuration below has the digest.
@@ -105,6 +106,7 @@ fn request() -> Request<Body> {
 fn caller(ids: &RequestIds) -> Caller {
     Caller {
         client: Client::direct(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        source: Source::Unknown,
         scheme: Scheme::Https,
         authority: "api.example.com".to_owned(),
         audience: Audience::default(),

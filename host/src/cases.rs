@@ -32,6 +32,7 @@ use crate::error::{Audience, Error};
 use crate::headers;
 use crate::metrics::Metrics;
 use crate::plugin::{Attributes, BUILT_IN, Component, Engine, LoadError, Origin, Plugin, Pool, Scene, Stores};
+use crate::proxy_protocol;
 use crate::request_id::RequestIds;
 
 pub use compare::Difference;
@@ -236,6 +237,7 @@ async fn once(case: &Case, chain: &Chain) -> Once {
     let before = (request.uri().clone(), request.headers().clone(), body_of(case.request.body.as_ref()));
     let mut pass = chain.begin(Caller {
         client: Client::direct(case.request.client),
+        source: proxy_protocol::Source::Unknown,
         scheme: case.request.scheme,
         authority: case.request.authority.clone(),
         audience: Audience::of_request(&request),

@@ -25,6 +25,7 @@ use crate::plugin::{
     describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
     refusal, whole,
 };
+use crate::proxy_protocol::Source;
 use crate::recording::{Call, Recordings, Tap};
 use crate::request_id::RequestId;
 
@@ -74,6 +75,8 @@ pub struct Pass<'a> {
 pub struct Caller {
     /// Who the client is.
     pub client: Client,
+    /// Who the client is and where it connected to, as the PROXY protocol says it.
+    pub source: Source,
     /// Of the connection that the request came over.
     pub scheme: Scheme,
     /// Host and port in normal form.

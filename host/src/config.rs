@@ -258,6 +258,8 @@ pub struct Upstream {
     pub protocol: UpstreamProtocol,
     /// Sends the client's `Host` rather than the endpoint's authority. Default false.
     pub preserve_host: bool,
+    /// Begins each connection with a header of the PROXY protocol. Default: none.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How endpoints with TLS are verified.
     pub tls: UpstreamTls,
     /// How often the names of endpoints are looked up again. None: as their answers say.
@@ -284,6 +286,12 @@ impl Upstream {
     /// Where its endpoints are.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.iter().map(|member| &member.endpoint)
+    }
+
+    /// The files of what its endpoints are verified by and shown. They are watched apart from the rest.
+    pub fn tls_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let identity = self.tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.tls.roots.iter().chain(identity)
     }
 }
 
@@ -426,15 +434,52 @@ pub struct Endpoint {
     pub port: u16,
     /// `host:port` as it goes into `Host`, without a default port; an IPv6 address in brackets.
     pub authority: HeaderValue,
+    /// The path of a Unix socket that stands for host and port. They are `localhost` and 80 then, as such servers are
+    /// asked and as they speak of themselves.
+    pub unix: Option<PathBuf>,
 }
 
-/// How TLS endpoints are verified: always.
+impl Endpoint {
+    /// Where it is: `host:port`, or `unix:` and a path.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match &self.unix {
+            Some(path) => format!("unix:{}", path.display()),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// How TLS endpoints are verified, which they always are, and what they are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpstreamTls {
     /// A PEM file of roots in place of the system's.
     pub roots: Option<PathBuf>,
     /// The name in SNI and in the certificate, in place of the endpoint's host.
     pub name: Option<String>,
+    /// What endpoints that ask for a certificate are shown: PEM files of a chain and of its key. Default: nothing.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The oldest version that is spoken. Default [`TlsVersion::Tls12`].
+    pub oldest: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2
+    #[default]
+    Tls12,
+    /// 1.3
+    Tls13,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How long an upstream may take for what.

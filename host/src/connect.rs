@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Connections, Endpoint, UpstreamProtocol};
+use crate::config::{Connections, Endpoint, ProxyVersion, UpstreamProtocol};
 
 use dns::Resolver;
 use names::Lookup;
@@ -67,6 +67,8 @@ pub struct Use<'a> {
     pub counts: Option<Counts>,
     /// What is spoken over them.
     pub protocol: UpstreamProtocol,
+    /// What each begins with, if anything: who the client is. Each carries requests of one client alone then.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// What is known about one exchange, also when it fails. The caller logs and counts it.

@@ -30,7 +30,7 @@ impl<'a> Public<'a> {
 }
 
 /// The hosts and ports of all endpoints of all upstreams, made when a configuration is loaded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Hidden {
     /// By host in lower case; IPv6 without brackets.
     hosts: HashMap<Box<[u8]>, Host>,
@@ -40,7 +40,7 @@ pub struct Hidden {
     shortest: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Host {
     ports: Vec<u16>,
     kind: Kind,

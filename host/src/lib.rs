@@ -11,6 +11,7 @@ mod bindings;
 pub mod body;
 pub mod capability;
 pub mod cases;
+mod certificate;
 pub mod chain;
 pub mod cli;
 pub mod client;

@@ -155,7 +155,8 @@ impl Proxy {
         let grpc = audience.is_grpc() && request.version() == Version::HTTP_2;
         let response = match proxy.admit(&mut request, kinds, peer, listener, entry) {
             Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
-                let caller = Caller { client, scheme: Scheme::of(peer.tls), authority, audience, request_id };
+                let source = peer.source(&client);
+                let caller = Caller { client, source, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 let mut pass = route.chain.begin(caller);
                 if let Some(certificate) = &peer.certificate {
                     pass.attributes.extend(certificate.attributes());
@@ -298,7 +299,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         // Ours takes the place of a client's or a plugin's.
         request.headers_mut().remove(REQUEST_ID);
-        let Caller { client, scheme, authority, request_id, .. } = caller;
+        let Caller { client, source, scheme, authority, request_id, .. } = caller;
         let forwarded = Forwarded { client, scheme: *scheme, authority, request_id };
         let mut request = Outbound::new(request).forwarded(forwarded);
         if route.mirror.is_some() || route.destinations.are_several() {
@@ -307,7 +308,7 @@ impl Proxy {
         }
         let secure = client.scheme.unwrap_or(*scheme) == Scheme::Https;
         let begun = Instant::now();
-        let asking = Asking { client: client.ip, secure, begun };
+        let asking = Asking { client: client.ip, source: *source, secure, begun };
         let destination = route.destinations.of(request.request(), asking);
         let upstream = &destination.upstream;
         entry.destination = Some(destination.clone());

@@ -3,7 +3,10 @@
 //!
 //! The reader is strict: whoever sends it is a proxy of the operator's, and what it gets wrong it does not mean.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::ProxyVersion;
 
 /// What version 2 begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -20,11 +23,12 @@ const IPV6: usize = 36;
 const UNIX: usize = 216;
 
 /// What a header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Source {
     /// The client that the proxy speaks for, and where it connected to.
     Client(SocketAddr, SocketAddr),
     /// The proxy speaks for itself, or cannot say for whom.
+    #[default]
     Unknown,
 }
 
@@ -93,6 +97,47 @@ pub fn read(bytes: &[u8]) -> Result<Step, &'static str> {
         _ => Source::Unknown,
     };
     Ok(Step::Whole(16 + length, source))
+}
+
+/// A header that says this. Two addresses of one family are written in it, others as IPv6.
+#[must_use]
+pub fn write(version: ProxyVersion, source: Source) -> Vec<u8> {
+    let (from, to) = match (version, source) {
+        (_, Source::Client(from, to)) => (from, to),
+        (ProxyVersion::V1, Source::Unknown) => return b"PROXY UNKNOWN\r\n".to_vec(),
+        // LOCAL, without an address.
+        (ProxyVersion::V2, Source::Unknown) => return [&SIGNATURE[..], &[0x20, 0, 0, 0]].concat(),
+    };
+    let (from_ip, to_ip) = match (from.ip().to_canonical(), to.ip().to_canonical()) {
+        same @ ((IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_))) => same,
+        (from, to) => (IpAddr::V6(wide(from)), IpAddr::V6(wide(to))),
+    };
+    let mut out = Vec::with_capacity(LONGEST_LINE);
+    if version == ProxyVersion::V1 {
+        let family = if from_ip.is_ipv4() { "TCP4" } else { "TCP6" };
+        write!(out, "PROXY {family} {from_ip} {to_ip} {} {}\r\n", from.port(), to.port())
+            .expect("a growing buffer takes everything");
+        return out;
+    }
+    let (family, length) = if from_ip.is_ipv4() { (0x11, IPV4) } else { (0x21, IPV6) };
+    out.extend_from_slice(&SIGNATURE);
+    out.extend_from_slice(&[0x21, family, 0, length as u8]);
+    for ip in [from_ip, to_ip] {
+        match ip {
+            IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+        }
+    }
+    out.extend_from_slice(&from.port().to_be_bytes());
+    out.extend_from_slice(&to.port().to_be_bytes());
+    out
+}
+
+fn wide(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
 }
 
 /// Version 1: one line of text.

@@ -20,6 +20,7 @@ use crate::config::{Grant, HttpOrigin, Isolation, PluginSpec};
 use crate::error::Audience;
 use crate::metrics::Metrics;
 use crate::plugin::{Component, Engine, LoadError, Plugin, Pool, Scene, Stores, about};
+use crate::proxy_protocol::Source;
 use crate::recording::{About, Broken, Call, Frame, Frames, Input, Outcome, Played, Recorded};
 use crate::request_id::RequestIds;
 
@@ -164,6 +165,7 @@ fn caller(call: Option<&Call>) -> Caller {
     let client = client.and_then(|client| client.parse().ok()).unwrap_or([0, 0, 0, 0].into());
     Caller {
         client: Client::direct(client),
+        source: Source::Unknown,
         scheme: Scheme::of(scheme == "https"),
         authority,
         audience: Audience::of_request(&request),

@@ -37,7 +37,7 @@ pub struct Asked<'a> {
 }
 
 /// All routes of a configuration, each with what the caller keeps for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Router<T> {
     /// The best first: a route's place here is its rank.
     routes: Vec<Ranked<T>>,
@@ -46,7 +46,7 @@ pub struct Router<T> {
     encoded_slash: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Ranked<T> {
     route: Route,
     value: T,

@@ -115,6 +115,9 @@ impl Upstream {
             // It may be one that we add.
             request.settle();
         }
+        if config.proxy_protocol.is_some() {
+            request.set_source(asking.source);
+        }
         let wish = self.wish(request.request(), asking);
         let harmless = is_idempotent(request.request().method());
         let comes_once = matches!(request.request().body(), Body::Told(_) | Body::Stream(_));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use rustls::{ServerConnection, StreamOwned};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::client::Stream;
 use super::{Identity, Message, PATIENCE};
@@ -43,7 +43,14 @@ impl Origin {
 
     /// As [`start`](Self::start), over TLS, with this certificate.
     pub(crate) fn start_tls(identity: &Identity, script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        let config = identity.server();
+        Self::start_tls_with(identity.server(), script)
+    }
+
+    /// The same, by this configuration.
+    pub(crate) fn start_tls_with(
+        config: Arc<ServerConfig>,
+        script: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         Self::listen(
             move |request| (script(request), false),
             move |stream| {

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
+use rustls::server::WantsServerCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, ServerConfig, StreamOwned};
 
 use super::client::socket;
 
@@ -44,11 +46,14 @@ impl Identity {
     }
 
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        let key = self.key();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![self.der()], key);
-        Arc::new(config.expect("a certificate with its key"))
+        Arc::new(self.shown_by(config.expect("versions").with_no_client_auth()))
+    }
+
+    /// A server that shows it.
+    pub(crate) fn shown_by(&self, config: ConfigBuilder<ServerConfig, WantsServerCert>) -> ServerConfig {
+        config.with_single_cert(vec![self.der()], self.key()).expect("a certificate with its key")
     }
 
     /// One that was made otherwise.
@@ -63,13 +68,32 @@ impl Identity {
 
     /// The same, which shows a certificate of its own where it is asked for one.
     pub(crate) fn client_showing(&self, protocols: &[&str], shows: Option<&Self>) -> Arc<ClientConfig> {
+        self.client_with(protocols, shows.map(|own| (own, &[][..])))
+    }
+
+    /// The same, with certificates that lead from it to a root.
+    pub(crate) fn client_showing_chain(
+        &self,
+        protocols: &[&str],
+        shows: &Self,
+        chain: &[CertificateDer<'static>],
+    ) -> Arc<ClientConfig> {
+        self.client_with(protocols, Some((shows, chain)))
+    }
+
+    fn client_with(&self, protocols: &[&str], shows: Option<(&Self, &[CertificateDer<'static>])>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der()).expect("a root");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let config = config.expect("versions").with_root_certificates(roots);
         let mut config = match shows {
-            Some(own) => config.with_client_auth_cert(vec![own.der()], own.key()).expect("a certificate with its key"),
+            Some((own, chain)) => {
+                let chain = std::iter::once(own.der()).chain(chain.iter().cloned()).collect();
+                let key = provider.key_provider.load_private_key(own.key()).expect("a key");
+                // Whatever is in the certificate, it is shown: to look into it is for the other side.
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+            }
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

@@ -14,6 +14,7 @@ static HIDDEN: LazyLock<Hidden> = LazyLock::new(|| {
         host: host.to_owned(),
         port,
         authority: HeaderValue::from_static("-"),
+        unix: None,
     };
     Hidden::new(&hosts.map(endpoint))
 });

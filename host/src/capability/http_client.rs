@@ -165,7 +165,8 @@ impl Granted {
 
 /// How an origin is verified.
 fn tls(granted: &HttpOrigin) -> UpstreamTls {
-    UpstreamTls { roots: granted.roots.clone(), name: Some(granted.endpoint.host.clone()) }
+    let name = Some(granted.endpoint.host.clone());
+    UpstreamTls { roots: granted.roots.clone(), name, ..UpstreamTls::default() }
 }
 
 impl Script {
@@ -275,7 +276,8 @@ impl Outgoing {
         let connections = Connections { idle: IDLE, ..Connections::default() };
         let protocol = UpstreamProtocol::Http1;
         let trust = origin.trust.as_ref();
-        let used = Use { trust, connections, resolver: None, resolve: None, counts: None, protocol };
+        let used =
+            Use { trust, connections, resolver: None, resolve: None, counts: None, protocol, proxy_protocol: None };
         let target = self.connector.target(&endpoint, &used);
         let mut kept = self.kept.borrow_mut();
         kept.retain(|other| !Rc::ptr_eq(other, &target));

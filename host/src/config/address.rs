@@ -1,6 +1,7 @@
 //! Addresses, networks, endpoints and hosts, as the file writes them.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use http::header::HeaderValue;
 
@@ -35,28 +36,51 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
+/// The longest path of a Unix socket: what fits into the kernel's structure, with a byte for the end and one for the name
+/// that a listener's is made under.
+pub(crate) const LONGEST_SOCKET: usize = 106;
+
 /// What a listener binds, or `unix:` and the path of a Unix socket.
 pub(crate) fn listener(text: &str) -> Result<Address, Wrong> {
-    /// What fits into the kernel's structure, with a byte for the end and one for the name that it is made under.
-    const LONGEST: usize = 106;
-    let Some(path) = text.strip_prefix("unix:") else {
-        return listen(text).map(Address::Tcp).map_err(|wrong| match text.starts_with('/') {
+    match text.strip_prefix("unix:") {
+        Some(path) => unix(path).map(Address::Unix),
+        None => listen(text).map(Address::Tcp).map_err(|wrong| match text.starts_with('/') {
             true => Wrong::because("a path is no address").suggest(Some(format!("unix:{text}"))),
             false => wrong,
-        });
-    };
+        }),
+    }
+}
+
+/// A server behind us: an endpoint, or `unix:` and the path of a Unix socket.
+pub(crate) fn server(text: &str) -> Result<Endpoint, Wrong> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let (host, authority) = ("localhost".to_owned(), HeaderValue::from_static("localhost"));
+        return Ok(Endpoint { tls: false, host, port: 80, authority, unix: Some(unix(path)?) });
+    }
+    // As nginx writes it, where a second colon ends the path.
+    if let Some(path) = text.strip_prefix("http://unix:") {
+        let path = path.split_once(':').map_or(path, |(path, _)| path);
+        return Err(Wrong::because("a Unix socket is written without http://").suggest(Some(format!("unix:{path}"))));
+    }
+    endpoint(text).map_err(|wrong| match text.starts_with('/') {
+        true => wrong.suggest(Some(format!("unix:{text}"))),
+        false => wrong,
+    })
+}
+
+/// The path behind `unix:`.
+fn unix(path: &str) -> Result<PathBuf, Wrong> {
     if path.starts_with("//") {
-        return Err(
-            Wrong::because("a path follows, without slashes before it").suggest(Some(format!("unix:{}", &path[1..])))
-        );
+        let path = path.trim_start_matches('/');
+        return Err(Wrong::because("a path follows, without slashes before it").suggest(Some(format!("unix:/{path}"))));
     }
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
         return Err(Wrong::because("there is no file of this name"));
     }
-    if path.len() > LONGEST {
+    if path.len() > LONGEST_SOCKET {
         return Err(Wrong::because("a path of a Unix socket has 106 bytes at most"));
     }
-    Ok(Address::Unix(path.into()))
+    Ok(path.into())
 }
 
 /// `10.0.0.0/8`, or one address.
@@ -156,7 +180,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     let shown = if name.contains(':') { format!("[{name}]") } else { name.clone() };
     let authority = if port == default { shown } else { format!("{shown}:{port}") };
     let authority = HeaderValue::try_from(authority).map_err(|_| Wrong::because("its host is not a name"))?;
-    Ok(Endpoint { tls, host: name, port, authority })
+    Ok(Endpoint { tls, host: name, port, authority, unix: None })
 }
 
 /// `api.example.com`, `*.example.com`, or an IP address (IPv6 in brackets, as in `Host`).

@@ -13,15 +13,15 @@ use super::record::PassShare;
 use super::rollout::{Pin, Share};
 use super::route::rewrite::Template;
 use super::upstream::values::{
-    BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
+    BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, ServerUrl, Status, WhenDown, WrittenEndpoint,
 };
 use super::value::{
     BodySize, ComponentName, Count, EncodedSlash, Fields, FileMode, FilePath, Grants, HostName, HttpGrant, MethodName,
     Path, Priority, ProtocolName, Pseudonym, Reference, ShowCertificate, Size, Text,
 };
 use super::{
-    AccessLog, Address, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, RolloutKey,
-    Underscores, UpstreamProtocol,
+    AccessLog, Address, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, ProxyVersion,
+    RolloutKey, TlsVersion, Underscores, UpstreamProtocol,
 };
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
@@ -212,8 +212,8 @@ table! {
     /// `[upstream.NAME]`: a group of servers.
     "an upstream" "{ endpoints = [\"http://10.0.1.5:8080\"] }"
     pub(crate) struct Upstream {
-        /// Servers as `http://host:port` or `https://host:port`, or as tables with such a `url`; or `http+srv://NAME` and
-        /// `https+srv://NAME` for those that a service (SRV) names. At least one is required.
+        /// Servers as `http://host:port`, `https://host:port` or `unix:PATH`, or as tables with such a `url`; or
+        /// `http+srv://NAME` and `https+srv://NAME` for those that a service (SRV) names. At least one is required.
         "endpoints" endpoints: Vec<At<WrittenEndpoint>>,
         /// Which endpoint takes a request: `"least-request"`, the one with fewer requests of two that are drawn;
         /// `"round-robin"`, each in turn; `"peak-ewma"`, the one that is likely to answer sooner of two that are drawn;
@@ -230,6 +230,9 @@ table! {
         "protocol" protocol: UpstreamProtocol,
         /// Sends the client's `Host` rather than the endpoint's. Default false.
         "preserve-host" preserve_host: bool,
+        /// Begins each connection to an endpoint with a header of the PROXY protocol, `"v1"` or `"v2"`, which says who the
+        /// client is; each carries requests of one connection of a client alone then. Default: none.
+        "proxy-protocol" proxy_protocol: ProxyVersion,
         /// Replaces the bodies of 5xx responses. Default true.
         "hide-errors" hide_errors: bool,
         /// Connections to each endpoint kept open while idle, for each worker. Default 64.
@@ -252,7 +255,7 @@ table! {
         /// What happens when the checks of all endpoints fail: `"refuse"` answers 503 at once, `"try"` sends requests all
         /// the same. Default `"refuse"`.
         "when-down" when_down: WhenDown,
-        /// How `https` endpoints are verified.
+        /// How `https` endpoints are verified, and what they are shown.
         "tls" tls: UpstreamTls,
     }
 }
@@ -303,8 +306,9 @@ table! {
     /// An element of `endpoints`, as a table.
     "an endpoint" "{ url = \"http://10.0.1.5:8080\", weight = 2 }"
     pub(crate) struct EndpointTable {
-        /// `http://host:port` or `https://host:port`. Required.
-        "url" url: Endpoint,
+        /// `http://host:port`, `https://host:port`, or `unix:PATH` for a Unix socket, which is asked as `localhost`.
+        /// Required.
+        "url" url: ServerUrl,
         /// Its part of the requests beside the weights of the others, 1 to 1000. Default 1.
         "weight" weight: Count,
         /// Those with the highest priority take all requests, as long as one of them can. Default 0.
@@ -411,6 +415,13 @@ table! {
         "roots" roots: FilePath,
         /// The name that is asked for and that the certificate must have, in place of the endpoint's host.
         "name" name: HostName,
+        /// A PEM file of our own certificate and those that lead to its root, for endpoints that ask for one. Default:
+        /// they are shown none.
+        "certificate" certificate: FilePath,
+        /// A PEM file: the private key of the certificate.
+        "key" key: FilePath,
+        /// The oldest version of TLS that is spoken, `"1.2"` or `"1.3"`. Default `"1.2"`.
+        "min-version" min_version: TlsVersion,
     }
 }
 

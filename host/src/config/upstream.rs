@@ -16,7 +16,7 @@ use super::pem::pem;
 use super::reader::{At, Entry, Reader};
 use super::units::show_duration;
 use super::value::{Count, Priority};
-use super::{Member, Service, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls, file};
+use super::{Member, Service, TlsVersion, Upstream, UpstreamProtocol, UpstreamTimeouts, UpstreamTls, file};
 use values::{WhenDown, WrittenEndpoint};
 
 /// An upstream, or none after its problems were reported.
@@ -61,10 +61,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
                 let problem = reader.warning(&tls, "these settings have no effect: no endpoint begins with https://");
                 reader.report(problem);
             }
-            let roots = tls.value.roots;
-            let roots =
-                if let Entry::Is(path) = roots { pem(path, "CERTIFICATE", "a certificate", reader) } else { None };
-            UpstreamTls { roots, name: tls.value.name.value().map(|name| name.0) }
+            self::tls(tls, reader)
         }
         Entry::Absent | Entry::Wrong => UpstreamTls::default(),
     };
@@ -92,6 +89,7 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
         slow_start: within(reader, written.slow_start, Duration::ZERO, Duration::ZERO..=DAY, show_duration),
         protocol: written.protocol.or(UpstreamProtocol::default()),
         preserve_host: written.preserve_host.or(false),
+        proxy_protocol: written.proxy_protocol.value(),
         tls,
         resolve: match written.resolve {
             Entry::Absent | Entry::Wrong => None,
@@ -118,7 +116,30 @@ pub(crate) fn upstream(name: &str, at: At<file::Upstream>, reader: &mut Reader<'
 fn member(written: file::EndpointTable, here: &At<()>, reader: &mut Reader<'_>) -> Option<Member> {
     let endpoint = reader.require(written.url, "url", here);
     let weight = count_u32(reader, written.weight, 1, 1..=1000);
-    Some(Member { endpoint: endpoint?.value, weight, priority: written.priority.or(Priority(0)).0 })
+    Some(Member { endpoint: endpoint?.value.0, weight, priority: written.priority.or(Priority(0)).0 })
+}
+
+fn tls(at: At<file::UpstreamTls>, reader: &mut Reader<'_>) -> UpstreamTls {
+    let here = At { value: (), span: at.span, path: at.path };
+    let written = at.value;
+    match (written.certificate.is_absent(), written.key.is_absent()) {
+        (false, true) => reader.error(&here, "there is a certificate, and no \"key\" with it"),
+        (true, false) => reader.error(&here, "there is a key, and no \"certificate\" with it"),
+        _ => {}
+    }
+    let mut file = |entry, label, what| match entry {
+        Entry::Is(path) => pem(path, label, what, reader),
+        Entry::Absent | Entry::Wrong => None,
+    };
+    let roots = file(written.roots, "CERTIFICATE", "a certificate");
+    let certificate = file(written.certificate, "CERTIFICATE", "a certificate");
+    let key = file(written.key, "PRIVATE KEY", "a private key");
+    UpstreamTls {
+        roots,
+        name: written.name.value().map(|name| name.0),
+        identity: certificate.zip(key),
+        oldest: written.min_version.or(TlsVersion::default()),
+    }
 }
 
 fn number(reader: &mut Reader<'_>, entry: Entry<Count>, default: usize, range: RangeInclusive<usize>) -> u32 {

@@ -1,7 +1,7 @@
 //! HTTP/2 to an endpoint: many requests on few connections.
 //!
 //! Unlike those of HTTP/1, these connections are driven by tasks of their own: what comes on one is for many. A worker
-//! makes one at a time, so that requests that come together share it.
+//! makes one at a time, so that requests that come together share it; one for each client where they belong to clients.
 
 mod arriving;
 mod connection;
@@ -25,6 +25,7 @@ use crate::config::{Connections, UpstreamProtocol, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
 use crate::http1::upgrade::Allowed;
+use crate::proxy_protocol::Source;
 use connection::Connection;
 
 /// Connections to one endpoint. Beyond them requests wait for their turn.
@@ -58,14 +59,27 @@ impl Http2 {
         (connections.len(), connections.iter().map(|connection| connection.busy()).sum())
     }
 
-    /// The first connection that has room for one more request; the one with the fewest where there may be no other.
-    fn find(&self, config: &Connections) -> Option<Rc<Connection>> {
+    /// The first connection of this client that has room for one more request; the one with the fewest where there may
+    /// be no other.
+    fn find(&self, config: &Connections, source: Source) -> Option<Rc<Connection>> {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| connection.is_young(Instant::now(), config));
-        let roomy = connections.iter().find(|connection| connection.busy() < connection.room());
-        let fullest = connections.len() >= config.most.map_or(MOST, |most| most.get().min(MOST));
-        let any = || connections.iter().filter(|_| fullest).min_by_key(|connection| connection.busy());
+        let own = || connections.iter().filter(|connection| connection.source() == source);
+        let roomy = own().find(|connection| connection.busy() < connection.room());
+        let fullest = own().count() >= config.most.map_or(MOST, |most| most.get().min(MOST));
+        let any = || own().filter(|_| fullest).min_by_key(|connection| connection.busy());
         roomy.or_else(any).cloned()
+    }
+
+    /// Closes a connection on which nothing is under way, where there are as many as there may be. False where each has
+    /// something to do.
+    fn make_room(&self, config: &Connections) -> bool {
+        let mut connections = self.connections.borrow_mut();
+        if config.most.is_none_or(|most| connections.len() < most.get()) {
+            return true;
+        }
+        let idle = connections.iter().position(|connection| connection.busy() == 0);
+        idle.map(|place| connections.remove(place)).is_some()
     }
 
     /// Closes those that nobody has used for long, or whose address the endpoint has no more.
@@ -95,7 +109,8 @@ impl Target {
         let harmless = is_idempotent(request.request().method());
         let (mut offers, mut repeated) = (0, false);
         loop {
-            let connection = match self.connection(timeouts, until, record).await {
+            let source = if self.tells_of_clients() { request.source() } else { Source::Unknown };
+            let connection = match self.connection(source, timeouts, until, record).await {
                 Ok(Some(connection)) => connection,
                 Ok(None) => return None,
                 Err(error) => return Some(Err(Failed { error, unsent: !repeated })),
@@ -119,6 +134,7 @@ impl Target {
     /// A connection with room for a request: one that is there, or a new one.
     async fn connection(
         &self,
+        source: Source,
         timeouts: &UpstreamTimeouts,
         until: Instant,
         record: &mut Record,
@@ -130,15 +146,24 @@ impl Target {
             return Ok(None);
         }
         record.reused = true;
-        if let Some(connection) = http2.find(&config) {
+        if let Some(connection) = http2.find(&config, source) {
             return Ok(Some(connection));
         }
         let late = || self.error(Reason::UpstreamConnectTimeout, "no connection had room in time");
-        let Ok(_turn) = timeout_at(until, http2.opening.acquire()).await.map_err(|_| late())? else {
-            return Err(Reason::Internal.into());
+        // Clients that share no connection do not wait for each other's either.
+        let opening = if self.tells_of_clients() { None } else { Some(&http2.opening) };
+        let _turn = match opening {
+            Some(opening) => match timeout_at(until, opening.acquire()).await.map_err(|_| late())? {
+                Ok(turn) => Some(turn),
+                Err(_) => return Err(Reason::Internal.into()),
+            },
+            None if !http2.make_room(&config) => {
+                return Err(self.error(Reason::UpstreamUnavailable, "has as many connections as it may"));
+            }
+            None => None,
         };
         // Whoever had the turn before may have made it, or found out that there is none to make.
-        if let Some(connection) = http2.find(&config) {
+        if let Some(connection) = http2.find(&config, source) {
             return Ok(Some(connection));
         }
         if http2.speaks_older(Instant::now()) {
@@ -146,7 +171,7 @@ impl Target {
         }
         record.reused = false;
         let begun = Instant::now();
-        let live = self.open(timeouts, until, true).await?;
+        let live = self.open(timeouts, until, true, source).await?;
         record.connect = Some(begun.elapsed());
         if self.endpoint().tls && !live.chose(b"h2") {
             if !optional {

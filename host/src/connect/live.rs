@@ -11,6 +11,7 @@ use super::room::Counted;
 use crate::config::Connections;
 use crate::deadline::{Deadline, after};
 use crate::http1::wire::{Io, Wire};
+use crate::proxy_protocol::Source;
 
 /// What an endpoint's word for how long it keeps a connection is taken less: the time in which our next request may be
 /// on its way while it closes.
@@ -23,6 +24,8 @@ pub(super) struct Live {
     pub(super) used: Instant,
     /// Which address of its name this is; none where the host is an address.
     pub(super) peer: Option<SocketAddr>,
+    /// Whom it belongs to, where it began with a header of the PROXY protocol.
+    pub(super) source: Source,
     /// When it is too old for another request.
     until: Option<Instant>,
     /// Requests that it has served.
@@ -40,6 +43,7 @@ impl Live {
             deadline: Deadline::new(),
             used: Instant::now(),
             peer,
+            source: Source::Unknown,
             until,
             served: 0,
             kept: Duration::MAX,

@@ -7,6 +7,7 @@ use crate::body::Body;
 use crate::headers::Forwarded;
 use crate::http1::framing::Length;
 use crate::http1::write;
+use crate::proxy_protocol::Source;
 
 /// A request with what we add to it.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub struct Outbound<'a> {
     request: Request<Body>,
     host: Option<HeaderValue>,
     forwarded: Option<Forwarded<'a>>,
+    source: Source,
     whole: bool,
 }
 
@@ -21,7 +23,7 @@ impl<'a> Outbound<'a> {
     /// A request that goes out as it is.
     #[must_use]
     pub fn new(request: Request<Body>) -> Self {
-        Self { request, host: None, forwarded: None, whole: true }
+        Self { request, host: None, forwarded: None, source: Source::Unknown, whole: true }
     }
 
     /// Tells the upstream whom it is from. None of these fields may be among the request's own.
@@ -34,6 +36,15 @@ impl<'a> Outbound<'a> {
     /// In the place of the request's own `Host`.
     pub fn set_host(&mut self, host: HeaderValue) {
         self.host = Some(host);
+    }
+
+    /// Goes out over connections that belong to this client alone, where the PROXY protocol tells the upstream of it.
+    pub fn set_source(&mut self, source: Source) {
+        self.source = source;
+    }
+
+    pub(super) fn source(&self) -> Source {
+        self.source
     }
 
     /// The request, without what is added.

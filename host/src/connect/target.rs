@@ -4,12 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::Response;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -24,11 +27,12 @@ use super::sending::is_idempotent;
 use super::trust::Trust;
 use super::{Record, Use};
 use crate::body::Body;
-use crate::config::{Connections, Endpoint, UpstreamProtocol, UpstreamTimeouts};
+use crate::config::{Connections, Endpoint, ProxyVersion, UpstreamProtocol, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
 use crate::http1::socket::Socket;
 use crate::http1::wire::Io;
+use crate::proxy_protocol::{self, Source};
 use crate::random::Random;
 
 /// An endpoint with its connections.
@@ -38,6 +42,8 @@ pub struct Target {
     /// How often a name is looked up again, whatever its answer says.
     resolve: Cell<Option<Duration>>,
     tls: Option<Tls>,
+    /// What connections begin with.
+    proxy_protocol: Option<ProxyVersion>,
     /// Used last at the end. The one that was just used is taken first: it is the least likely to be closed, and what
     /// a quiet hour does not need becomes old at the other end.
     #[expect(clippy::vec_box, reason = "they move between here and exchanges, and are large")]
@@ -75,6 +81,7 @@ pub struct Failed {
 enum Place {
     /// The host is an address.
     Address(SocketAddr),
+    Unix(PathBuf),
     Names(Rc<Names>, Resolver),
 }
 
@@ -88,9 +95,10 @@ struct Tls {
 
 impl Target {
     pub(super) fn new(endpoint: Endpoint, used: &Use<'_>, instead: Option<&Lookup>) -> Self {
-        let place = match endpoint.host.parse::<IpAddr>() {
-            Ok(ip) => Place::Address(SocketAddr::new(ip, endpoint.port)),
-            Err(_) => {
+        let place = match (&endpoint.unix, endpoint.host.parse::<IpAddr>()) {
+            (Some(path), _) => Place::Unix(path.clone()),
+            (None, Ok(ip)) => Place::Address(SocketAddr::new(ip, endpoint.port)),
+            (None, Err(_)) => {
                 let resolver = used.resolver.cloned().unwrap_or_default();
                 let lookup = instead.cloned().unwrap_or_else(|| names::by(&resolver));
                 Place::Names(Rc::new(Names::new(endpoint.host.clone(), endpoint.port, lookup)), resolver)
@@ -110,6 +118,7 @@ impl Target {
             place,
             resolve: Cell::new(used.resolve),
             tls,
+            proxy_protocol: used.proxy_protocol,
             idle: RefCell::default(),
             config: Cell::new(used.connections),
             room: Room::new(used.counts.clone()),
@@ -122,10 +131,12 @@ impl Target {
         let same_trust = !self.endpoint.tls || self.tls.as_ref().map(|tls| &tls.trust) == used.trust;
         let same_names = match &self.place {
             Place::Names(_, resolver) => used.resolver.is_none_or(|used| used == resolver),
-            Place::Address(_) => true,
+            Place::Address(_) | Place::Unix(_) => true,
         };
+        let same_begin = self.proxy_protocol == used.proxy_protocol;
         let protocol = self.http2.as_ref().map_or(UpstreamProtocol::Http1, |http2| http2.protocol());
-        same_trust && same_names && protocol == used.protocol && self.room.counts() == used.counts.as_ref()
+        let same = same_trust && same_names && same_begin;
+        same && protocol == used.protocol && self.room.counts() == used.counts.as_ref()
     }
 
     /// Takes what may have changed with a reload.
@@ -179,7 +190,7 @@ impl Target {
         if !self.has_room() {
             Box::pin(self.wait(until)).await.map_err(|error| Failed { error, unsent: true })?;
         }
-        while let Some(live) = self.take(times.begun) {
+        while let Some(live) = self.take(times.begun, request.source()) {
             let harmless = is_idempotent(request.request().method());
             let exchange = Exchange { live, home: self, timeouts, times, reused: true };
             let failure = match exchange.run(request, record).await {
@@ -199,9 +210,10 @@ impl Target {
                 break;
             }
         }
+        self.make_room();
         let connecting = Instant::now();
         // On its own: most requests find a connection, and are spared the room for making one.
-        let live = match Box::pin(self.open(timeouts, until, false)).await {
+        let live = match Box::pin(self.open(timeouts, until, false, request.source())).await {
             Ok(live) => live,
             Err(error) => return Err(Failed { error, unsent: !repeated }),
         };
@@ -221,7 +233,7 @@ impl Target {
     /// # Errors
     /// Why there is none by then.
     pub async fn reachable(&self, timeouts: &UpstreamTimeouts, until: Instant) -> Result<(), Error> {
-        self.open(timeouts, until, false).await.map(drop)
+        self.open(timeouts, until, false, Source::Unknown).await.map(drop)
     }
 
     /// Whether there is a connection for one more request, or may be.
@@ -244,11 +256,34 @@ impl Target {
         waited.map_err(|_| self.error(Reason::UpstreamUnavailable, "has as many connections as it may"))
     }
 
-    /// The connection that was used last of those that are young enough.
-    fn take(&self, now: Instant) -> Option<Box<Live>> {
+    /// Closes a connection that has nothing to do and belongs to another client, where there may be no more of them.
+    fn make_room(&self) {
+        let full = |most: NonZeroUsize| self.room.open() >= most.get();
+        if self.proxy_protocol.is_some() && self.config.get().most.is_some_and(full) {
+            let mut idle = self.idle.borrow_mut();
+            let oldest = idle.len().min(1);
+            idle.drain(..oldest);
+        }
+    }
+
+    /// Whether connections belong to one client each.
+    pub(super) fn tells_of_clients(&self) -> bool {
+        self.proxy_protocol.is_some()
+    }
+
+    /// The connection that was used last of those that are young enough, and belong to this client where they belong to
+    /// somebody.
+    fn take(&self, now: Instant, source: Source) -> Option<Box<Live>> {
         let config = self.config.get();
         loop {
-            let live = self.idle.borrow_mut().pop()?;
+            let mut idle = self.idle.borrow_mut();
+            let live = match self.proxy_protocol {
+                None => idle.pop()?,
+                Some(_) => {
+                    let place = idle.iter().rposition(|live| live.source == source)?;
+                    idle.remove(place)
+                }
+            };
             if live.is_young(now, &config) && self.has(live.peer) {
                 return Some(live);
             }
@@ -299,31 +334,41 @@ impl Target {
         }
     }
 
-    /// Makes a connection. `http2`: one on which that may be spoken.
+    /// Makes a connection. `http2`: one on which that may be spoken. `source` is told by the PROXY protocol, where that is
+    /// spoken, before anything else.
     pub(super) async fn open(
         &self,
         timeouts: &UpstreamTimeouts,
         total: Instant,
         http2: bool,
+        source: Source,
     ) -> Result<Box<Live>, Error> {
         let counted = Counted::new(&self.room);
         let until = after(Instant::now(), timeouts.connect).min(total);
-        let (stream, peer) = match timeout_at(until, self.reach()).await {
+        let reached = async {
+            let (mut socket, peer) = self.reach().await?;
+            // Small requests must not wait for the answer to earlier bytes.
+            socket.set_nodelay();
+            if let Some(version) = self.proxy_protocol {
+                let header = proxy_protocol::write(version, source);
+                socket.write_all(&header).await.map_err(|cause| self.error(Reason::UpstreamConnect, cause))?;
+            }
+            Ok::<_, Error>((socket, peer))
+        };
+        let (socket, peer) = match timeout_at(until, reached).await {
             Ok(reached) => reached?,
             Err(_) => return Err(self.error(Reason::UpstreamConnectTimeout, "did not accept a connection in time")),
         };
-        // Small requests must not wait for the answer to earlier bytes. A socket that refuses this works all the same.
-        let _ = stream.set_nodelay(true);
         let stream = match &self.tls {
             None if self.endpoint.tls => return Err(self.error(Reason::UpstreamTls, "has no roots to be verified by")),
-            None => Io::Plain(stream.into()),
+            None => Io::Plain(socket),
             Some(tls) => {
                 let Some(name) = tls.name.clone() else {
                     return Err(self.error(Reason::UpstreamTls, "has a name that no certificate can be for"));
                 };
                 let until = after(Instant::now(), timeouts.tls).min(total);
                 let connector = tls.http2.as_ref().filter(|_| http2).unwrap_or(&tls.connector);
-                match timeout_at(until, connector.connect(name, Socket::Tcp(stream))).await {
+                match timeout_at(until, connector.connect(name, socket)).await {
                     Ok(Ok(stream)) => Io::Tls(Box::new(stream.into())),
                     Ok(Err(cause)) => return Err(self.error(Reason::UpstreamTls, cause)),
                     Err(_) => return Err(self.error(Reason::UpstreamTlsTimeout, "did not finish TLS in time")),
@@ -332,31 +377,38 @@ impl Target {
         };
         // A tenth less at random: connections that were made together are not all made anew together.
         let age = self.config.get().age.map(|age| after(Instant::now(), age - Random::new().part(age / 10)));
-        Ok(Box::new(Live::new(stream, peer, age, counted)))
+        let mut live = Box::new(Live::new(stream, peer, age, counted));
+        live.source = source;
+        Ok(live)
     }
 
     /// Connects to the address, or to one of those that the name has.
-    async fn reach(&self) -> Result<(TcpStream, Option<SocketAddr>), Error> {
+    async fn reach(&self) -> Result<(Socket, Option<SocketAddr>), Error> {
+        let refused = |cause| self.error(Reason::UpstreamConnect, cause);
         let names = match &self.place {
             Place::Address(address) => {
                 let stream = TcpStream::connect(address).await;
-                return stream.map(|stream| (stream, None)).map_err(|cause| self.error(Reason::UpstreamConnect, cause));
+                return stream.map(|stream| (Socket::Tcp(stream), None)).map_err(refused);
+            }
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                return stream.map(|stream| (Socket::Unix(stream), None)).map_err(refused);
             }
             Place::Names(names, _) => names,
         };
         let addresses = names.addresses().await.map_err(|cause| self.error(Reason::UpstreamResolve, cause))?;
         match names::race(addresses).await {
-            Ok((stream, peer)) => Ok((stream, Some(peer))),
+            Ok((stream, peer)) => Ok((Socket::Tcp(stream), Some(peer))),
             Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
                 Err(self.error(Reason::UpstreamConnectTimeout, cause))
             }
-            Err(cause) => Err(self.error(Reason::UpstreamConnect, cause)),
+            Err(cause) => Err(refused(cause)),
         }
     }
 
     /// An error with the endpoint in the part that only operators read.
     pub(super) fn error(&self, reason: Reason, cause: impl fmt::Display) -> Error {
-        Error::because(reason, format!("{}:{}: {cause}", self.endpoint.host, self.endpoint.port))
+        Error::because(reason, format!("{}: {cause}", self.endpoint.address()))
     }
 }
 

@@ -1,29 +1,37 @@
-//! What verifies the other side of a TLS connection. There is no way to leave it out.
+//! What verifies the other side of a TLS connection, which there is no way to leave out, and what that side is shown.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use crate::config::{Endpoint, UpstreamTls};
+use crate::certificate;
+use crate::config::{Endpoint, TlsVersion, UpstreamTls};
 use crate::pem::{self, PemError};
 
-/// Roots and a name, read once at load and shared by the workers.
+/// Roots, a name, and a certificate of our own, read once at load and shared by the workers.
 #[derive(Clone)]
 pub struct Trust {
     config: Arc<ClientConfig>,
     roots: Arc<[CertificateDer<'static>]>,
     name: Option<ServerName<'static>>,
+    /// What is shown, where that is asked for.
+    shown: Vec<CertificateDer<'static>>,
+    oldest: TlsVersion,
 }
 
 impl Trust {
-    /// Reads the roots, the system's where the configuration names none. We offer HTTP/1.1 alone (ALPN).
+    /// Reads the roots, the system's where the configuration names none, and our certificate. We offer HTTP/1.1 alone
+    /// (ALPN).
     ///
     /// # Errors
-    /// A file of roots that cannot be read or has none in it, a system without any, or a name that is no host name.
+    /// A file of roots that cannot be read or has none in it, a system without any, a name that is no host name, or a
+    /// certificate that cannot be shown.
     pub fn load(tls: &UpstreamTls) -> Result<Self, PemError> {
         let (certificates, file) = match &tls.roots {
             Some(file) => (pem::certificates(file)?, file.as_path()),
@@ -42,13 +50,26 @@ impl Trust {
                 }
             }
         }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions: &[_] = match tls.oldest {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
             .map_err(|error| PemError::new(file, error.to_string()))?
-            .with_root_certificates(store)
-            .with_no_client_auth();
+            .with_root_certificates(store);
+        let mut shown = Vec::new();
+        let mut config = match &tls.identity {
+            Some((certificate, key)) => {
+                let pair = certificate::pair(certificate, key, &provider)?;
+                shown.clone_from(&pair.cert);
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
+            }
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), roots: certificates.into(), name })
+        Ok(Self { config: Arc::new(config), roots: certificates.into(), name, shown, oldest: tls.oldest })
     }
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {
@@ -71,10 +92,10 @@ impl Trust {
     }
 }
 
-/// Two of them are the same when they believe the same roots about the same name.
+/// Two of them are the same when they believe the same roots about the same name, and show the same certificate.
 impl PartialEq for Trust {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.roots == other.roots
+        (&self.name, &self.roots, &self.shown, self.oldest) == (&other.name, &other.roots, &other.shown, other.oldest)
     }
 }
 

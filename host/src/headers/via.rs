@@ -6,7 +6,7 @@ use http::{HeaderName, Version};
 use crate::error::{Error, Reason};
 
 /// What we write, made at load.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Via {
     name: Box<str>,
     /// For messages that came over HTTP/1.0, 1.1 and 2.

@@ -4,7 +4,7 @@ use super::*;
 use crate::authority::Scheme;
 
 fn endpoint(host: &str, port: u16) -> Endpoint {
-    Endpoint { tls: false, host: host.to_owned(), port, authority: HeaderValue::from_static("unused") }
+    Endpoint { tls: false, host: host.to_owned(), port, authority: HeaderValue::from_static("unused"), unix: None }
 }
 
 fn hidden() -> Hidden {

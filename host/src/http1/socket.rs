@@ -1,6 +1,7 @@
 //! What carries bytes between two processes: TCP, or a Unix socket on one machine.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -31,6 +32,15 @@ impl Socket {
     pub fn set_nodelay(&self) {
         if let Self::Tcp(stream) = self {
             let _ = stream.set_nodelay(true);
+        }
+    }
+
+    /// Where a client connected to; a Unix socket has no such address.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 
@@ -69,12 +79,6 @@ impl Socket {
     /// As [`try_read`](Self::try_read).
     pub fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         each!(self, stream => stream.try_read_buf(buffer))
-    }
-}
-
-impl From<TcpStream> for Socket {
-    fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::connect::dns::Resolver;
 use crate::headers::Via;
 use crate::hide::Hidden;
 use crate::metrics::Metrics;
+use crate::pem::PemError;
 use crate::plugin::{Component, Engine, Library, LoadError, Plugin, Stores, about};
 use crate::recording::Recorder;
 use crate::router::Router;
@@ -30,6 +31,7 @@ pub struct Foundation {
 }
 
 /// See the module.
+#[derive(Clone)]
 pub struct Snapshot {
     /// What the operator wrote.
     pub config: Arc<Config>,
@@ -88,20 +90,24 @@ impl Snapshot {
                 Err(error) => problems.extend(describe(spec, Missing::Load(error), library, &config)),
             }
         }
+        // Where the configuration is the same, what its files of certificates say now is for who watches them.
+        let same = before.filter(|before| Arc::ptr_eq(&before.config, &config));
         let mut upstreams = Vec::new();
         let resolver = Resolver::new(&config.resolver);
         for upstream in &config.upstreams {
             let mut upstream = upstream.clone();
             foundation.upstreams.services().expand(&mut upstream, &resolver).await;
             let name = upstream.name.clone();
-            match Prepared::load(upstream, &foundation.upstreams, &resolver) {
+            let trust = same.and_then(|same| same.upstream(&name)).and_then(|same| same.trust());
+            match Prepared::load(upstream, &foundation.upstreams, &resolver, trust) {
                 Ok(prepared) => upstreams.push(Arc::new(prepared)),
                 Err(error) => problems.push(Problem::error(format!("upstream `{name}`: {error}"))),
             }
         }
         let mut tls = BTreeMap::new();
         for listener in config.listeners.iter().filter(|listener| !listener.tls.is_empty()) {
-            match tls::load(&listener.tls) {
+            let known = same.and_then(|same| same.tls.get(&listener.name)).cloned();
+            match known.map_or_else(|| tls::load(&listener.tls), Ok) {
                 Ok(loaded) => {
                     tls.insert(listener.name.clone(), loaded);
                 }
@@ -119,6 +125,33 @@ impl Snapshot {
         let recorders = recorders(&config, &plugins, &metrics);
         let warnings = unset(&config, &plugins);
         Ok(Self { warnings, plugins, trials, recorders, upstreams, router, hidden, via, metrics, tls, config })
+    }
+
+    /// The same, with what the files of upstreams' roots and certificates say now. Where one of them is wrong, its
+    /// upstream stays as it is, and the text says why.
+    pub(crate) fn trusting_again(&self, foundation: &Foundation) -> (Self, Vec<(String, PemError)>) {
+        let mut errors = Vec::new();
+        let resolver = Resolver::new(&self.config.resolver);
+        let again = |upstream: &Arc<Prepared>| {
+            let config = upstream.config().clone();
+            if upstream.trust().is_none() || config.tls_files().next().is_none() {
+                return upstream.clone();
+            }
+            match Prepared::load(config, &foundation.upstreams, &resolver, None) {
+                Ok(again) if again.trust() == upstream.trust() => upstream.clone(),
+                Ok(again) => Arc::new(again),
+                Err(error) => {
+                    errors.push((upstream.config().name.clone(), error));
+                    upstream.clone()
+                }
+            }
+        };
+        let upstreams = self.upstreams.iter().map(again).collect();
+        (Self { upstreams, ..self.clone() }, errors)
+    }
+
+    fn upstream(&self, name: &str) -> Option<&Arc<Prepared>> {
+        self.upstreams.iter().find(|upstream| upstream.config().name == name)
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<&Listener> {

@@ -6,29 +6,6 @@ fn client(from: &str, to: &str) -> Source {
     Source::Client(from.parse().unwrap(), to.parse().unwrap())
 }
 
-/// A header of version 2 for a stream of this client, which connected to this address of ours.
-fn write(client: SocketAddr, local: SocketAddr) -> Vec<u8> {
-    let mut out = SIGNATURE.to_vec();
-    out.push(0x21);
-    // Both are of one family, or both are written in the larger one.
-    if let (IpAddr::V4(from), IpAddr::V4(to)) = (client.ip().to_canonical(), local.ip().to_canonical()) {
-        out.extend_from_slice(&[0x11, 0, IPV4 as u8]);
-        out.extend_from_slice(&from.octets());
-        out.extend_from_slice(&to.octets());
-    } else {
-        let wide = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        out.extend_from_slice(&[0x21, 0, IPV6 as u8]);
-        out.extend_from_slice(&wide(client.ip()).octets());
-        out.extend_from_slice(&wide(local.ip()).octets());
-    }
-    out.extend_from_slice(&client.port().to_be_bytes());
-    out.extend_from_slice(&local.port().to_be_bytes());
-    out
-}
-
 /// Reads as a connection does: never more than what is asked for.
 fn piece_by_piece(bytes: &[u8]) -> Result<(usize, Source), &'static str> {
     let mut have = 0;
@@ -134,6 +111,15 @@ fn the_second_version_is_sixteen_bytes_and_addresses() {
 }
 
 #[test]
+fn who_speaks_for_nobody_says_so() {
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        let bytes = write(version, Source::Unknown);
+        assert_eq!(piece_by_piece(&bytes), Ok((bytes.len(), Source::Unknown)));
+    }
+    assert_eq!(write(ProxyVersion::V2, Source::Unknown)[12], 0x20, "LOCAL");
+}
+
+#[test]
 fn a_checksum_has_to_be_right() {
     assert_eq!(crc32c(b"123456789".iter()), 0xe306_9283);
     let body = [&[1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0, 2][..], &[4, 0, 1, 0], &[3, 0, 4, 0, 0, 0, 0], &[5, 0, 0]].concat();
@@ -148,13 +134,27 @@ fn a_checksum_has_to_be_right() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(from: SocketAddr, to: SocketAddr) {
-        let bytes = write(from, to);
+    fn what_is_written_is_read(from: SocketAddr, to: SocketAddr, text: bool) {
+        let bytes = write(if text { ProxyVersion::V1 } else { ProxyVersion::V2 }, Source::Client(from, to));
         let Ok((length, Source::Client(read_from, read_to))) = piece_by_piece(&bytes) else { panic!("{bytes:02x?}") };
         prop_assert_eq!(length, bytes.len());
         for (read, wrote) in [(read_from, from), (read_to, to)] {
             prop_assert_eq!(read.ip().to_canonical(), wrote.ip().to_canonical());
             prop_assert_eq!(read.port(), wrote.port());
+        }
+    }
+
+    /// Wherever the network cuts it, what was read so far is the begin of it and asks for no more than what is missing.
+    #[test]
+    fn it_is_the_same_at_every_split_point(from: SocketAddr, to: SocketAddr, text: bool, more: [u8; 8]) {
+        let header = write(if text { ProxyVersion::V1 } else { ProxyVersion::V2 }, Source::Client(from, to));
+        let bytes = [&header[..], &more].concat();
+        for cut in 0..=bytes.len() {
+            match read(&bytes[..cut]) {
+                Ok(Step::More(more)) => prop_assert!(cut < header.len() && more <= header.len() - cut, "{cut}"),
+                Ok(Step::Whole(length, Source::Client(..))) => prop_assert!(length == header.len() && cut >= length),
+                other => prop_assert!(false, "{cut}: {other:?}"),
+            }
         }
     }
 

@@ -63,7 +63,7 @@ fn a_template_takes_groups_and_what_it_makes_is_canonical_or_refused() {
 fn what_upstreams_say_of_paths_becomes_public() {
     let rewrite = prefix("/v1", "/api");
     let authority = HeaderValue::from_static("10.0.1.5:8080");
-    let endpoint = Endpoint { tls: false, host: "10.0.1.5".to_owned(), port: 8080, authority };
+    let endpoint = Endpoint { tls: false, host: "10.0.1.5".to_owned(), port: 8080, authority, unix: None };
     let own = [Member { endpoint, weight: NonZeroU32::MIN, priority: 0 }];
     for (name, value, expected) in [
         ("location", "/api/login?next=/api/x", "/v1/login?next=/api/x"),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::config::{HostMatch, Match, PathMatch};
 
 /// Ranks of routes by host, then by path. Every list is in ascending order, the best first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     exact: HashMap<Box<str>, Paths>,
     /// By suffix with its first dot.
@@ -15,7 +15,7 @@ pub(super) struct Index {
     any: Paths,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Paths {
     /// The best rank of all in here.
     best: usize,
@@ -25,7 +25,7 @@ struct Paths {
     patterns: Vec<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     children: HashMap<Box<[u8]>, usize>,
     routes: Vec<usize>,

@@ -15,7 +15,7 @@ use super::rank::place;
 use crate::config::{PathMatch, Route};
 use crate::path::hex;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Near {
     /// Routes by their paths as a lenient reader has them.
     index: Index,

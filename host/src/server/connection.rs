@@ -31,6 +31,7 @@ use super::clients::Clients;
 use super::drain::{Drain, Open, Phase};
 use super::tls::{ClientCertificate, Policy, Tls};
 use crate::body::Body;
+use crate::client::Client;
 use crate::config::{ListenerLimits, Network};
 use crate::deadline::after;
 use crate::error::Error;
@@ -39,6 +40,7 @@ use crate::http1::incoming::Link;
 use crate::http1::socket::Socket;
 use crate::http1::wire::Wire;
 use crate::metrics::ListenerMetrics;
+use crate::proxy_protocol::Source;
 use activity::{Activity, Due};
 use ended::Ended;
 use greeting::{Greeted, unless_over};
@@ -66,6 +68,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Peer {
     /// Where it comes from.
     pub address: SocketAddr,
+    /// Where it went to.
+    pub local: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
     /// The name that it asked for in TLS (SNI), in lower case.
@@ -79,10 +83,24 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Of whom nothing is known but the address.
+    /// Of whom nothing is known but the addresses.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
-        Self { address, tls: false, server_name: None, policy: None, certificate: None, protocol: Protocol::Http1 }
+    pub fn new(address: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            address,
+            local,
+            tls: false,
+            server_name: None,
+            policy: None,
+            certificate: None,
+            protocol: Protocol::Http1,
+        }
+    }
+
+    /// What the PROXY protocol says of a client that came this way. Of one behind a trusted proxy, the port is not known.
+    pub(crate) fn source(&self, client: &Client) -> Source {
+        let port = if client.hops.is_empty() { self.address.port() } else { 0 };
+        Source::Client(SocketAddr::new(client.ip, port), self.local)
     }
 }
 

@@ -2,10 +2,10 @@
 
 mod rollout;
 mod trying;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -30,6 +30,7 @@ use crate::proxy::{Foundation, Snapshot};
 use crate::telemetry::{AccessLog, Redaction, Telemetry};
 use crate::upstream::Known;
 use trying::{is_tried_first, note, outcome, take_in, try_out, users};
+use watched::{Stamp, Watched, stamps};
 
 /// How often the plugins directory and the configuration's files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -95,8 +96,10 @@ pub(super) struct Loader {
     bound: BTreeMap<String, Bound>,
     view: Arc<View>,
     stamps: Vec<Option<Stamp>>,
-    /// Of the files of listeners' certificates.
+    /// The files of listeners' certificates.
     identity: Watched,
+    /// Those of upstreams' roots and of what they are shown.
+    trust: Watched,
     /// The stamps of a change that may still be going on.
     unsettled: Option<Vec<Option<Stamp>>>,
 }
@@ -111,8 +114,6 @@ struct Bound {
     metrics: Arc<ListenerMetrics>,
     room: Arc<Semaphore>,
 }
-
-type Stamp = (u64, u64, i64, i64);
 
 impl Loader {
     pub(super) fn start(config: Config, options: Options, inherited: &mut Inherited) -> Result<Self, StartError> {
@@ -156,7 +157,8 @@ impl Loader {
             bound,
             view,
             stamps,
-            identity: Watched::new(&config),
+            identity: Watched::listeners(&config),
+            trust: Watched::upstreams(&config),
             unsettled: None,
         };
         warn(&loader.snapshot);
@@ -210,6 +212,7 @@ impl Loader {
                     self.judge();
                     self.watch();
                     self.watch_identity();
+                    self.watch_trust();
                     self.follow_services();
                 }
                 Ok(Request::Quit) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -241,7 +244,7 @@ impl Loader {
     /// Reads certificates, and what clients' ones are verified by, when their files have changed and stopped changing.
     /// Nothing else is read with them: a revocation counts also while the configuration is being edited.
     fn watch_identity(&mut self) {
-        if !self.identity.has_settled(&self.snapshot.config) {
+        if !self.identity.has_settled() {
             return;
         }
         for (name, bound) in &self.bound {
@@ -257,6 +260,23 @@ impl Loader {
                 }
             }
         }
+    }
+
+    /// The same for what upstreams are verified by and shown. Connections that are there go on; new ones are made with
+    /// what the files say now.
+    fn watch_trust(&mut self) {
+        if !self.trust.has_settled() {
+            return;
+        }
+        let (snapshot, errors) = self.snapshot.trusting_again(&self.foundation);
+        for (upstream, error) in errors {
+            tracing::error!(upstream, "the roots or the certificate are refused, and the last ones go on: {error}");
+        }
+        self.snapshot = Arc::new(snapshot);
+        self.install();
+        let refused = self.view.state().refused;
+        self.show(refused);
+        tracing::info!("roots and certificates of upstreams were read again");
     }
 
     fn reload(&mut self) -> Result<(), Problems> {
@@ -278,7 +298,8 @@ impl Loader {
         // The list of files may be another one now, but the first is the configuration itself: where that has changed
         // meanwhile, what was read is not what is there.
         if outcome.is_ok() {
-            self.identity = Watched::new(&self.snapshot.config);
+            self.identity = Watched::listeners(&self.snapshot.config);
+            self.trust = Watched::upstreams(&self.snapshot.config);
         }
         self.stamps = if outcome.is_ok() && after.first() == before.first() { after } else { before };
         match &outcome {
@@ -646,48 +667,4 @@ fn warn(snapshot: &Snapshot) {
 
 fn problem(message: String) -> Problems {
     std::iter::once(Problem::error(message)).collect()
-}
-
-/// How the configuration's own file and the others that it names look now, those of certificates aside.
-fn stamps(path: &Path, config: &Config) -> Vec<Option<Stamp>> {
-    let apart: Vec<&PathBuf> = config.listeners.iter().flat_map(config::Listener::tls_files).collect();
-    let others = config.files.iter().filter(|file| !apart.contains(file)).map(PathBuf::as_path);
-    std::iter::once(path).chain(others).map(stamp).collect()
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.size(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
-}
-
-/// Files that are watched for changes.
-struct Watched {
-    stamps: Vec<Option<Stamp>>,
-    unsettled: Option<Vec<Option<Stamp>>>,
-}
-
-impl Watched {
-    /// The files of listeners' certificates, as they are now.
-    fn new(config: &Config) -> Self {
-        Self { stamps: Self::look(config), unsettled: None }
-    }
-
-    /// Whether they have changed since that was asked last, and look as they did then.
-    fn has_settled(&mut self, config: &Config) -> bool {
-        let now = Self::look(config);
-        if now == self.stamps {
-            self.unsettled = None;
-            return false;
-        }
-        if self.unsettled.as_ref() != Some(&now) {
-            self.unsettled = Some(now);
-            return false;
-        }
-        *self = Self { stamps: now, unsettled: None };
-        true
-    }
-
-    fn look(config: &Config) -> Vec<Option<Stamp>> {
-        config.listeners.iter().flat_map(config::Listener::tls_files).map(|file| stamp(file)).collect()
-    }
 }

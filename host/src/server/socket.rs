@@ -16,8 +16,8 @@ use crate::http1::socket::Socket;
 /// Connections that wait to be accepted. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
-/// Whom clients of Unix sockets count as: this machine.
-const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// Whom both sides of a Unix socket count as: this machine.
+pub(crate) const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A socket that listens, which nobody accepts on yet.
 #[derive(Debug)]

@@ -1,22 +1,21 @@
 //! Certificates of a listener: read, checked, and chosen by the name that a client asks for (SNI); and what clients have
 //! to show for it.
 
-mod certificate;
 mod client;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, ServerConfig};
 
+use crate::certificate;
 use crate::config::{Certificate, ClientCertificates};
-use crate::pem::{self, PemError};
+use crate::pem::PemError;
 
 pub use client::{ClientCertificate, refusal};
 
@@ -153,7 +152,7 @@ impl Names {
         let mut first = None;
         let mut ends = Vec::new();
         for certificate in certificates {
-            let key = Arc::new(read(certificate, provider)?);
+            let key = Arc::new(certificate::pair(&certificate.certificate, &certificate.key, provider)?);
             let end = key.cert.first().ok_or_else(|| PemError::new(&certificate.certificate, "is empty"))?;
             let names = certificate::names(end).map_err(|problem| PemError::new(&certificate.certificate, problem))?;
             let soonest = key.cert.iter().filter_map(|certificate| certificate::ends(certificate)).min();
@@ -192,23 +191,6 @@ impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Names").field("exact", &self.exact.keys()).field("wildcard", &self.wildcard.keys()).finish()
     }
-}
-
-fn read(files: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, PemError> {
-    let chain = pem::certificates(&files.certificate)?;
-    let now = SystemTime::now();
-    for (place, certificate) in chain.iter().enumerate() {
-        let fault = |problem| PemError::new(&files.certificate, format!("certificate {}: {problem}", place + 1));
-        certificate::valid_at(certificate, now).map_err(fault)?;
-    }
-    let key = pem::private_key(&files.key)?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            PemError::new(&files.key, format!("is not the key of {}", files.certificate.display()))
-        }
-        rustls::Error::InvalidCertificate(_) => PemError::new(&files.certificate, error.to_string()),
-        error => PemError::new(&files.key, format!("is not a key that we can sign with: {error}")),
-    })
 }
 
 #[cfg(test)]

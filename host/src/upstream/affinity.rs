@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::balance::hash;
 use crate::config::{self, HashKey, Member};
+use crate::proxy_protocol::Source;
 
 /// Bytes of the signature that are kept: 128 bits.
 const SIGNATURE: usize = 16;
@@ -19,6 +20,8 @@ const SIGNATURE: usize = 16;
 pub struct Asking {
     /// The client's address.
     pub client: IpAddr,
+    /// What the PROXY protocol says of it, and of where it connected to.
+    pub source: Source,
     /// Whether the client came over TLS: then its cookies must, too.
     pub secure: bool,
     /// When it was passed on: the limits on the exchange count from here.
@@ -57,7 +60,7 @@ impl Sticky {
     pub(super) fn new(config: &config::Sticky, upstream: &str, members: &[Member]) -> Self {
         let cookie = |member: &Member| {
             let endpoint = &member.endpoint;
-            let value = sign(&config.key, &format!("{upstream} {}:{}", endpoint.host, endpoint.port));
+            let value = sign(&config.key, &format!("{upstream} {}", endpoint.address()));
             let age = config.lifetime.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
             let set = ["", "; Secure"].map(|secure| {
                 let text = format!("{}={value}{age}; Path=/; HttpOnly; SameSite=Lax{secure}", config.cookie);
@@ -108,7 +111,7 @@ mod tests {
     use crate::config::Endpoint;
 
     fn asking(client: &str) -> Asking {
-        Asking { client: client.parse().unwrap(), secure: false, begun: Instant::now() }
+        Asking { client: client.parse().unwrap(), source: Source::Unknown, secure: false, begun: Instant::now() }
     }
 
     fn request(uri: &str, fields: &[(&str, &str)]) -> Parts {
@@ -149,8 +152,13 @@ mod tests {
     #[test]
     fn a_cookie_leads_back_and_cannot_be_made() {
         let member = |host: &str| {
-            let endpoint =
-                Endpoint { tls: false, host: host.to_owned(), port: 80, authority: HeaderValue::from_static("-") };
+            let endpoint = Endpoint {
+                tls: false,
+                host: host.to_owned(),
+                port: 80,
+                authority: HeaderValue::from_static("-"),
+                unix: None,
+            };
             Member { endpoint, weight: NonZeroU32::MIN, priority: 0 }
         };
         let members = [member("10.0.0.1"), member("10.0.0.2")];

@@ -54,7 +54,7 @@ impl Balancer {
     pub(super) fn new(balance: &Balance, members: &[Member], random: Random) -> Self {
         let endpoint = |member: &Member| Endpoint {
             weight: u64::from(member.weight.get()),
-            hash: hash(format!("{}:{}", member.endpoint.host, member.endpoint.port).as_bytes()),
+            hash: hash(member.endpoint.address().as_bytes()),
             owed: Cell::new(0),
         };
         let mut places: Vec<usize> = (0..members.len()).collect();

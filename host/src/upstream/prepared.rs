@@ -33,14 +33,20 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Reads what TLS endpoints are verified by, and finds what is known of an upstream of this name.
+    /// Reads what TLS endpoints are verified by and shown, unless it is given, and finds what is known of an upstream of
+    /// this name.
     ///
     /// # Errors
-    /// Roots that cannot be read, or an endpoint whose name no certificate can be for.
-    pub fn load(config: config::Upstream, known: &Known, resolver: &Resolver) -> Result<Self, PemError> {
+    /// Roots or a certificate that cannot be read, or an endpoint whose name no certificate can be for.
+    pub fn load(
+        config: config::Upstream,
+        known: &Known,
+        resolver: &Resolver,
+        trust: Option<&Trust>,
+    ) -> Result<Self, PemError> {
         let trust = match config.endpoints().find(|endpoint| endpoint.tls) {
             None => None,
-            Some(_) => Some(Trust::load(&config.tls)?),
+            Some(_) => Some(trust.cloned().map_or_else(|| Trust::load(&config.tls), Ok)?),
         };
         if config.tls.name.is_none() {
             config.endpoints().filter(|endpoint| endpoint.tls).try_for_each(|it| server_name(it).map(drop))?;
@@ -55,6 +61,11 @@ impl Prepared {
     #[must_use]
     pub fn config(&self) -> &config::Upstream {
         &self.config
+    }
+
+    /// What TLS endpoints are verified by and shown, where there are any.
+    pub(crate) fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
     }
 
     /// Begins to serve: checks go on from now until this is dropped, and what an older configuration left is cleared.
@@ -89,7 +100,8 @@ impl Prepared {
         let counts = Counts { endpoint: health.connections.clone(), upstream: metrics.clone() };
         let (connections, resolve) = (config.connections, config.resolve);
         let (trust, counts, protocol) = (trust.as_ref(), Some(counts), config.protocol);
-        Use { trust, connections, resolver: Some(resolver), resolve, counts, protocol }
+        let proxy_protocol = config.proxy_protocol;
+        Use { trust, connections, resolver: Some(resolver), resolve, counts, protocol, proxy_protocol }
     }
 
     /// A moment on the upstream's clock.
@@ -176,8 +188,7 @@ impl Prepared {
     }
 
     fn address(&self, place: usize) -> String {
-        let endpoint = &self.config.endpoints[place].endpoint;
-        format!("{}:{}", endpoint.host, endpoint.port)
+        self.config.endpoints[place].endpoint.address()
     }
 
     /// Shows how many endpoints are in which state.

@@ -40,7 +40,7 @@ impl Prepared {
     pub fn report(&self) -> Report {
         let now = self.at(Instant::now());
         let endpoint = |(Member { endpoint, weight, priority }, health): (&Member, &Arc<Health>)| {
-            let address = format!("{}:{}", endpoint.host, endpoint.port);
+            let address = endpoint.address();
             let warmth = health.warmth(now, self.config.slow_start) * 100 / WHOLE;
             EndpointReport {
                 address,

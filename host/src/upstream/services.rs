@@ -122,7 +122,7 @@ fn member(service: &Service, tls: bool) -> Option<Member> {
     let authority =
         if service.port == default { service.host.clone() } else { format!("{}:{}", service.host, service.port) };
     let authority = HeaderValue::try_from(authority).ok()?;
-    let endpoint = Endpoint { tls, host: service.host.clone(), port: service.port, authority };
+    let endpoint = Endpoint { tls, host: service.host.clone(), port: service.port, authority, unix: None };
     // A weight of 0 is as good as none beside others (RFC 2782).
     let weight = NonZeroU32::new(service.weight.into()).unwrap_or(NonZeroU32::MIN);
     Some(Member { endpoint, weight, priority: -i32::from(service.priority) })

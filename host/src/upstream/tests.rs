@@ -28,6 +28,7 @@ use super::*;
 use crate::body::BodyError;
 use crate::config::{Connections, Ejection, Member, Retries, UpstreamTimeouts, UpstreamTls};
 use crate::connect::dns::Resolver;
+use crate::proxy_protocol::Source;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -36,7 +37,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 
 fn endpoint(address: SocketAddr, tls: bool) -> Endpoint {
     let authority = HeaderValue::from_str(&format!("origin.test:{}", address.port())).unwrap();
-    Endpoint { tls, host: address.ip().to_string(), port: address.port(), authority }
+    Endpoint { tls, host: address.ip().to_string(), port: address.port(), authority, unix: None }
 }
 
 fn member(endpoint: Endpoint, weight: u32, priority: i32) -> Member {
@@ -53,6 +54,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
         slow_start: Duration::ZERO,
         protocol: config::UpstreamProtocol::default(),
         preserve_host: false,
+        proxy_protocol: None,
         tls: UpstreamTls::default(),
         resolve: None,
         timeouts: UpstreamTimeouts {
@@ -91,7 +93,7 @@ fn config(endpoints: impl IntoIterator<Item = Endpoint>) -> config::Upstream {
 }
 
 fn prepared(config: config::Upstream) -> Arc<Prepared> {
-    Arc::new(Prepared::load(config, &Known::default(), &Resolver::default()).unwrap())
+    Arc::new(Prepared::load(config, &Known::default(), &Resolver::default(), None).unwrap())
 }
 
 fn upstream(config: config::Upstream) -> Upstream {
@@ -164,7 +166,7 @@ async fn send(upstream: &Upstream, request: Request<Body>) -> (Result<Response<B
 }
 
 fn asking() -> Asking {
-    Asking { client: IpAddr::V4(Ipv4Addr::LOCALHOST), secure: false, begun: Instant::now() }
+    Asking { client: IpAddr::V4(Ipv4Addr::LOCALHOST), source: Source::Unknown, secure: false, begun: Instant::now() }
 }
 
 async fn text(response: Response<Body>) -> String {

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use crate::config::reader::{At, Key, Node, Read, Reader, Wrong, no_word, words};
 use crate::config::value::Count;
-use crate::config::{Endpoint, HashKey, Service, UpstreamProtocol, address, file};
+use crate::config::{Endpoint, HashKey, ProxyVersion, Service, TlsVersion, UpstreamProtocol, address, file};
 
 /// [`Balance`](crate::config::Balance) without the key of the hash.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,9 @@ words!(
     UpstreamProtocol, "a protocol",
     "http1" => UpstreamProtocol::Http1, "http2" => UpstreamProtocol::Http2, "auto" => UpstreamProtocol::Auto,
 );
+
+words!(ProxyVersion, "a version of the PROXY protocol", "v1" => ProxyVersion::V1, "v2" => ProxyVersion::V2);
+words!(TlsVersion, "a version of TLS", "1.2" => TlsVersion::Tls12, "1.3" => TlsVersion::Tls13);
 
 /// What happens when the checks of all endpoints fail.
 #[derive(Debug, Clone, Copy)]
@@ -59,8 +62,33 @@ impl Read for WrittenEndpoint {
             DeValue::String(text) if text.starts_with("http+srv:") || text.starts_with("https+srv:") => {
                 Service::read(node, reader).map(Self::Service)
             }
-            _ => Endpoint::read(node, reader).map(Self::Url),
+            _ => ServerUrl::read(node, reader).map(|url| Self::Url(url.0)),
         }
+    }
+}
+
+/// A server behind us. Other endpoints, those that plugins may ask, are never Unix sockets.
+#[derive(Debug)]
+pub(crate) struct ServerUrl(pub(crate) Endpoint);
+
+impl Read for ServerUrl {
+    const NOUN: &'static str = Endpoint::NOUN;
+    const EXAMPLE: &'static str = Endpoint::EXAMPLE;
+
+    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let mut endpoint = reader.parsed(node, address::server)?;
+        if let Some(path) = endpoint.unix.take() {
+            let path = reader.locate(&path.to_string_lossy());
+            if path.as_os_str().len() > address::LONGEST_SOCKET {
+                let at = At { value: (), span: node.span.clone(), path: node.path.clone() };
+                let problem = reader.problem(&at, "the path of the Unix socket is too long");
+                let most = address::LONGEST_SOCKET;
+                reader.report(problem.help(format!("with the folder of this file, it has {most} bytes at most")));
+                return None;
+            }
+            endpoint.unix = Some(path);
+        }
+        Some(Self(endpoint))
     }
 }
 

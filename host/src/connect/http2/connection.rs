@@ -33,6 +33,7 @@ use crate::deadline::{Deadline, after};
 use crate::error::{Error, Reason};
 use crate::headers::{Direction, strip_hop_by_hop};
 use crate::http1::wire::Io;
+use crate::proxy_protocol::Source;
 
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
@@ -47,6 +48,8 @@ pub(super) struct Connection {
     sender: SendRequest<Bytes>,
     driver: AbortHandle,
     peer: Option<SocketAddr>,
+    /// Whom it belongs to, where it began with a header of the PROXY protocol.
+    source: Source,
     state: Rc<State>,
 }
 
@@ -87,7 +90,7 @@ impl Connection {
     /// # Errors
     /// Why the other side does not, in words for operators.
     pub(super) async fn open(live: Live) -> Result<Self, String> {
-        let peer = live.peer;
+        let (peer, source) = (live.peer, live.source);
         let (io, until, counted) = live.into_parts();
         let (sender, connection) = client::Builder::new()
             .enable_push(false)
@@ -115,7 +118,7 @@ impl Connection {
             shared.open.set(false);
         });
         settings.await.map_err(|_| "ended the connection before it said that it speaks HTTP/2".to_owned())?;
-        Ok(Self { sender, driver: driver.abort_handle(), peer, state })
+        Ok(Self { sender, driver: driver.abort_handle(), peer, source, state })
     }
 
     /// Whether it may serve another request.
@@ -133,6 +136,10 @@ impl Connection {
 
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    pub(super) fn source(&self) -> Source {
+        self.source
     }
 
     /// Requests that it takes at once.

@@ -25,6 +25,7 @@ use crate::http1::wire::Io;
 use crate::proxy_protocol::{self, Source, Step};
 use crate::server::clients::Counted;
 use crate::server::drain::{Open, Phase, QUIET};
+use crate::server::socket::LOCAL;
 use crate::server::tls::{ClientCertificate, Policy, Tls};
 
 /// A connection of which it is clear what is spoken on it.
@@ -50,12 +51,12 @@ where
         address: SocketAddr,
         open: &Open,
     ) -> Result<Box<Greeted>, Ended> {
-        let mut peer = Peer::new(address);
+        let mut peer = Peer::new(address, socket.local_address().unwrap_or(LOCAL));
         if self.entrance.proxies.iter().any(|network| network.contains(address.ip())) {
             let until = after(Instant::now(), self.limits.handshake_time);
             let header = unless_over(open, timeout_at(until, header(&mut socket))).await.ok_or(Ended::Cut)?;
-            if let Source::Client(client, _) = header.map_err(|_| Ended::Handshake)?? {
-                peer.address = client;
+            if let Source::Client(client, local) = header.map_err(|_| Ended::Handshake)?? {
+                (peer.address, peer.local) = (client, local);
             }
         }
         let counted = match &self.entrance.clients {

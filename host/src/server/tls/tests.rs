@@ -48,7 +48,7 @@ fn a_name_gets_its_own_certificate_then_its_wildcard_then_the_first() {
     assert!(ends.iter().all(|(_, ends)| *ends == 4_102_444_800), "{ends:?}");
     let chosen = |name: &str| {
         let found = names.find(name).key.cert[0].clone();
-        files.made.iter().position(|made| pem::certificates(&made.certificate).unwrap()[0] == found).unwrap()
+        files.made.iter().position(|made| crate::pem::certificates(&made.certificate).unwrap()[0] == found).unwrap()
     };
     for (name, place) in [
         ("first.example", 0),

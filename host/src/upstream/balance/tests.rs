@@ -46,7 +46,7 @@ impl Sight for Seen {
 
 fn member(number: usize, weight: u32, priority: i32) -> Member {
     let host = format!("10.0.0.{number}");
-    let endpoint = Address { tls: false, host, port: 80, authority: HeaderValue::from_static("-") };
+    let endpoint = Address { tls: false, host, port: 80, authority: HeaderValue::from_static("-"), unix: None };
     Member { endpoint, weight: NonZeroU32::new(weight).unwrap(), priority }
 }
 

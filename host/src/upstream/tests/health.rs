@@ -191,7 +191,7 @@ fn what_is_known_outlives_a_reload_that_keeps_the_endpoint() {
         let load = |weight| {
             let mut config = config([bad.endpoint(), good.endpoint()]);
             config.endpoints[0] = member(bad.endpoint(), weight, 0);
-            with(Arc::new(Prepared::load(config, &known, &Resolver::default()).unwrap()), &connector)
+            with(Arc::new(Prepared::load(config, &known, &Resolver::default(), None).unwrap()), &connector)
         };
         let before = load(1);
         statuses(&before, 40).await;

@@ -36,7 +36,10 @@ fn each_time_limit_has_its_own_reason() {
         // One that accepts and never says anything.
         let (_silent, address) = listen().await;
         let secure = config([endpoint(address, true)]);
-        let secure = config::Upstream { tls: UpstreamTls { roots: Some(roots().0), name: None }, ..secure };
+        let secure = config::Upstream {
+            tls: UpstreamTls { roots: Some(roots().0), name: None, ..UpstreamTls::default() },
+            ..secure
+        };
         is(fails(secure, get()).await, Reason::UpstreamTlsTimeout, seconds(5));
         is(fails(config([endpoint(address, false)]), get()).await, Reason::UpstreamTimeout, seconds(15));
         let hasty = UpstreamTimeouts { total: seconds(7), ..config([]).timeouts };

@@ -44,7 +44,7 @@ fn tls_is_verified() {
             }
         });
         let by = |roots: &std::path::Path, name: &str| config::Upstream {
-            tls: UpstreamTls { roots: Some(roots.to_owned()), name: Some(name.to_owned()) },
+            tls: UpstreamTls { roots: Some(roots.to_owned()), name: Some(name.to_owned()), ..UpstreamTls::default() },
             ..config([endpoint(address, true)])
         };
         assert_eq!(text(send(&upstream(by(&file, "origin.test")), get()).await.0.unwrap()).await, "hello");
@@ -52,12 +52,12 @@ fn tls_is_verified() {
         assert_eq!(refused(by(&other, "origin.test")).await, Reason::UpstreamTls);
         assert_eq!(refused(by(&file, "another.test")).await, Reason::UpstreamTls);
         // Not for this address, which is the endpoint's name.
-        let by_address = UpstreamTls { roots: Some(file.clone()), name: None };
+        let by_address = UpstreamTls { roots: Some(file.clone()), name: None, ..UpstreamTls::default() };
         let by_address = config::Upstream { tls: by_address, ..config([endpoint(address, true)]) };
         assert_eq!(refused(by_address).await, Reason::UpstreamTls);
         // The system does not know it.
         let by_system = config::Upstream { tls: UpstreamTls::default(), ..by(&file, "origin.test") };
-        if let Ok(prepared) = Prepared::load(by_system, &Known::default(), &Resolver::default()) {
+        if let Ok(prepared) = Prepared::load(by_system, &Known::default(), &Resolver::default(), None) {
             let upstream = with(Arc::new(prepared), &Connector::new());
             assert_eq!(*send(&upstream, get()).await.0.unwrap_err().reason(), Reason::UpstreamTls);
         }
@@ -74,16 +74,17 @@ fn tls_is_verified() {
 fn roots_and_names_are_checked_at_load() {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     let with = |roots: Option<&str>, name: Option<&str>| {
-        let tls = UpstreamTls { roots: roots.map(Into::into), name: name.map(str::to_owned) };
+        let tls = UpstreamTls { roots: roots.map(Into::into), name: name.map(str::to_owned), ..UpstreamTls::default() };
         Prepared::load(
             config::Upstream { tls, ..config([endpoint(address, true)]) },
             &Known::default(),
             &Resolver::default(),
+            None,
         )
         .unwrap_err()
         .to_string()
     };
     assert!(with(Some("no-such.pem"), None).contains("no-such.pem: cannot be read"));
     assert!(with(Some(roots().0.to_str().unwrap()), Some("not a name")).contains("\"not a name\""));
-    assert!(Prepared::load(config([endpoint(address, false)]), &Known::default(), &Resolver::default()).is_ok());
+    assert!(Prepared::load(config([endpoint(address, false)]), &Known::default(), &Resolver::default(), None).is_ok());
 }

@@ -1,6 +1,6 @@
 //! Names of X.509 as text (RFC 4514).
 
-use super::super::certificate::field;
+use crate::certificate::field;
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;

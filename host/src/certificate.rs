@@ -1,19 +1,45 @@
-//! What we need to know of a certificate: its names, and when it is valid.
+//! What we need to know of a certificate: its names, and when it is valid; and one of our own with its key.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustls::InconsistentKeys;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use crate::pem::{self, PemError};
+
+/// Reads a certificate of ours with those that lead to its root, and its key.
+///
+/// # Errors
+/// A file that cannot be read, a key of another certificate, a time that is over or has not begun.
+pub(crate) fn pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, PemError> {
+    let chain = pem::certificates(certificate)?;
+    let now = SystemTime::now();
+    for (place, one) in chain.iter().enumerate() {
+        valid_at(one, now)
+            .map_err(|problem| PemError::new(certificate, format!("certificate {}: {problem}", place + 1)))?;
+    }
+    CertifiedKey::from_der(chain, pem::private_key(key)?, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            PemError::new(key, format!("is not the key of {}", certificate.display()))
+        }
+        rustls::Error::InvalidCertificate(_) => PemError::new(certificate, error.to_string()),
+        error => PemError::new(key, format!("is not a key that we can sign with: {error}")),
+    })
+}
+
 /// The host names of a certificate, wildcards among them, in lower case. Names are its subject alternative names; the
 /// common name has not counted for clients since RFC 6125.
-pub(super) fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, String> {
+pub(crate) fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, String> {
     let parsed = EndEntityCert::try_from(certificate).map_err(|error| format!("is not a certificate: {error}"))?;
     Ok(parsed.valid_dns_names().map(str::to_ascii_lowercase).collect())
 }
 
-/// Whether a certificate is valid at a time. Clients would refuse it otherwise.
-pub(super) fn valid_at(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<(), &'static str> {
+/// Whether a certificate is valid at a time. The other side would refuse it otherwise.
+fn valid_at(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<(), &'static str> {
     let (begins, ends) = validity(certificate).ok_or("has no readable times of validity")?;
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     if now > ends {
@@ -26,7 +52,7 @@ pub(super) fn valid_at(certificate: &CertificateDer<'_>, now: SystemTime) -> Res
 }
 
 /// The last second of a certificate, since 1970.
-pub(super) fn ends(certificate: &CertificateDer<'_>) -> Option<u64> {
+pub(crate) fn ends(certificate: &CertificateDer<'_>) -> Option<u64> {
     validity(certificate).map(|(_, ends)| ends)
 }
 
@@ -51,7 +77,7 @@ fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// The content of a DER field with this tag, and what follows it.
-pub(super) fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = bytes.split_first()?;
     let (length, rest) = rest.split_first()?;
     let (length, rest) = match length {
