@@ -13,6 +13,7 @@ pub mod hide;
 pub mod json;
 pub mod names;
 pub mod path;
+pub mod proxy_protocol;
 pub mod recording;
 pub mod schema;
 pub mod xml;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use tollgate_fuzz::{configuration, framing, head, hide, json, names, path, recording, schema, xml};
+use tollgate_fuzz::{configuration, framing, head, hide, json, names, path, proxy_protocol, recording, schema, xml};
 
 /// Checks every file of a directory of the crate, and that there are at least so many.
 fn each(directory: &str, at_least: usize, check: impl Fn(&[u8])) {
@@ -60,6 +60,11 @@ fn json_texts() {
 #[test]
 fn paths() {
     each("seeds/path", 10, path::check);
+}
+
+#[test]
+fn headers_of_the_proxy_protocol() {
+    each("seeds/proxy_protocol", 12, proxy_protocol::check);
 }
 
 #[test]
