@@ -2,6 +2,9 @@
 //! what the page beside it says.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -251,6 +254,10 @@ fn the_front_page() {
 fn upstreams_and_protocols() {
     let pages = ["docs/upstreams.md", "docs/protocols.md"].map(examples);
     assert!(pages.iter().all(|examples| examples.len() > 1), "{pages:?}");
+    let folder = TempDir::new().expect("a folder");
+    for name in ["internal-roots", "proxy"] {
+        Identity::new(&["proxy.internal"]).write(folder.path(), name);
+    }
     for example in pages.concat() {
         let names = example.lines().filter_map(|line| line.strip_prefix("[upstream.")?.strip_suffix(']'));
         let routes: String = names
@@ -258,10 +265,84 @@ fn upstreams_and_protocols() {
             .map(|name| format!("route.{name} = {{ path-prefix = \"/{name}\", upstream = \"{name}\" }}\n"))
             .collect();
         // Nobody's traffic leaves this machine.
-        let example = example.replace("10.0.1.", "127.0.1.").replace("${file:sticky.key}", "0123456789abcdef");
+        let example = example
+            .replace("10.0.1.", "127.0.1.")
+            .replace("${file:sticky.key}", "0123456789abcdef")
+            .replace("\"certs/", &format!("\"{}/", folder.path().display()));
         let config = format!("{routes}{example}");
         Proxy::try_start(&config, &[]).unwrap_or_else(|why| panic!("{why} in:\n{config}"));
     }
+}
+
+#[test]
+fn listeners() {
+    let folder = TempDir::new().expect("a folder");
+    let origin = Origin::fine();
+    let identities = ["open", "partners"].map(|name| Identity::new(&[name]));
+    for (name, identity) in ["open", "partners"].into_iter().zip(&identities) {
+        identity.write(folder.path(), name);
+        let key = folder.path().join(format!("{name}.key"));
+        fs::rename(folder.path().join(format!("{name}.key.pem")), key).expect("a folder");
+    }
+    // Whom partners are issued certificates by is whoever has one here.
+    let partner = Identity::new(&["alice.partners"]);
+    partner.write(folder.path(), "partners-ca");
+    let here = format!("{}/", folder.path().display());
+    let route = format!(
+        "upstream.o.endpoints = [\"{}\"]\nroute.all = {{ path-prefix = \"/\", upstream = \"o\" }}\n",
+        origin.url()
+    );
+    let examples = examples("docs/listeners.md");
+    let [addresses, certificates, proxies, upgrade] = &examples[..] else { panic!("{examples:?}") };
+    let start = |example: &str| {
+        let mut example = example.replace("listener.public", "listener.shown");
+        for (written, stands_for) in [
+            ("0.0.0.0:8443", "127.0.0.1:0"),
+            ("0.0.0.0:8080", "127.0.0.1:0"),
+            ("/run/tollgate/", &here),
+            ("\"open.", &format!("\"{here}open.")),
+            ("\"partners.", &format!("\"{here}partners.")),
+            ("\"partners-ca.", &format!("\"{here}partners-ca.")),
+            ("10.0.0.0/8", "127.0.0.0/8"),
+            // Revocation has tests of its own, with authorities that can revoke.
+            (", crl = \"partners.crl\"", ""),
+        ] {
+            example = example.replace(written, stands_for);
+        }
+        let config = format!("{route}{example}");
+        Proxy::try_start(&config, &[]).unwrap_or_else(|why| panic!("{why} in:\n{config}"))
+    };
+
+    let proxy = start(addresses);
+    let mut stream = UnixStream::connect(folder.path().join("proxy.sock")).expect("it accepts");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("fine"), "{answer}");
+    let mode = fs::metadata(folder.path().join("proxy.sock")).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    drop(proxy);
+
+    let proxy = start(certificates);
+    let asks = |name: &str, identity: &Identity, shows: Option<&Identity>| {
+        let stream = handshake(proxy.address("shown"), name, identity.client_showing(&[], shows)).ok()?;
+        Client::over(stream).try_get("/").map(|answer| answer.status())
+    };
+    let [open, partners] = &identities;
+    assert_eq!(asks("open", open, None), Some(200));
+    assert_eq!(asks("partners", partners, None), None);
+    assert_eq!(asks("partners", partners, Some(&partner)), Some(200));
+    drop(proxy);
+
+    let proxy = start(proxies);
+    let mut client = Client::connect(proxy.address("shown"));
+    client.send("PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\n");
+    assert_eq!(client.request("GET", "/", &[], b"").status(), 200);
+    assert_eq!(origin.last().header("x-forwarded-for"), Some("203.0.113.7"));
+    drop(proxy);
+
+    // What becomes of it takes two processes: there is a test of that at the binary.
+    assert_eq!(start(upgrade).get("/").status(), 200);
 }
 
 #[test]
