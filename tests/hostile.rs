@@ -379,6 +379,56 @@ fn what_is_not_exactly_a_response_is_a_502_and_its_connection_is_not_used_again(
 }
 
 #[test]
+fn what_a_server_names_in_connection_is_its_own() {
+    const FIELDS: [(&str, &str); 7] = [
+        ("connection", "x-secret, keep-alive"),
+        ("keep-alive", "timeout=60"),
+        ("proxy-authenticate", "Basic realm=\"inside\""),
+        ("proxy-connection", "keep-alive"),
+        ("upgrade", "h2c"),
+        ("x-secret", "inside"),
+        ("te", "trailers"),
+    ];
+    let fields: String = FIELDS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let origin = Origin::start(move |_| {
+        format!("HTTP/1.1 200 OK\r\n{fields}x-other: stays\r\ncontent-length: 2\r\n\r\nok").into_bytes()
+    });
+    let config =
+        format!("upstream.o.endpoints = [\"{}\"]\nroute.a = {{ path-prefix = \"/\", upstream = \"o\" }}", origin.url());
+    let proxy = Proxy::start(&config, &[]);
+    let response = proxy.get("/");
+    assert_eq!((response.status(), response.text().as_str()), (200, "ok"), "O29");
+    for (name, _) in FIELDS {
+        assert_eq!(response.header(name), None, "O29, {name}: {response:?}");
+    }
+    assert_eq!(response.header("x-other"), Some("stays"), "O29");
+}
+
+#[test]
+fn a_server_that_leaves_before_it_has_answered_is_a_502() {
+    for (id, part) in [
+        ("O44 at once", &b""[..]),
+        ("O45 in its status line", b"HTTP/1.1 2"),
+        ("O46 behind it", b"HTTP/1.1 200 OK\r\n"),
+        ("O47 in a field", b"HTTP/1.1 200 OK\r\ncontent-len"),
+        ("O48 before the empty line", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"),
+        ("O49 behind an interim response", b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n"),
+    ] {
+        let origin = Origin::once(part);
+        let config = format!(
+            "upstream.o.endpoints = [\"{}\"]\nroute.a = {{ path-prefix = \"/\", upstream = \"o\" }}",
+            origin.url()
+        );
+        let proxy = Proxy::start(&config, &[]);
+        let mut client = proxy.client();
+        let response = client.request("POST", "/", &[], b"once");
+        assert_eq!((response.status(), response.code().as_str()), (502, "upstream-reset"), "{id}: {response:?}");
+        assert_eq!(origin.seen().len(), 1, "{id}: it is not sent again");
+        assert_eq!(client.request("POST", "/", &[], b"again").status(), 502, "{id}: the client's connection goes on");
+    }
+}
+
+#[test]
 fn what_follows_a_response_is_never_the_next_one() {
     const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
     for (id, first, body) in [

@@ -1,4 +1,5 @@
 mod client_certificates;
+mod hostile_tls;
 mod proxy_protocol;
 mod unix;
 

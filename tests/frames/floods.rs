@@ -111,7 +111,10 @@ fn resets_that_we_are_made_to_send_end_the_connection() {
     let proxy = Proxy::start(&config(&origin, ""), &[]);
     let head = get("/", &[]);
     let begun = |n: u32| frame(HEADERS, END_HEADERS, n * 2 + 1, &head);
-    let mistakes: [(&str, Nth<'_>); 3] = [
+    let mistakes: [(&str, Nth<'_>); 4] = [
+        ("DATA behind the end of a body", &|n| {
+            [frame(HEADERS, END_HEADERS | END_STREAM, n * 2 + 1, &head), frame(DATA, 0, n * 2 + 1, b"late")].concat()
+        }),
         ("WINDOW_UPDATE of nothing", &|n| [begun(n), frame(WINDOW_UPDATE, 0, n * 2 + 1, &[0; 4])].concat()),
         ("a window above all", &|n| [begun(n), frame(WINDOW_UPDATE, 0, n * 2 + 1, &[0x7f, 0xff, 0xff, 0xff])].concat()),
         ("a stream that depends on itself", &|n| {

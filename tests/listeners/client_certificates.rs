@@ -26,6 +26,16 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate"))
     }
 
+    /// One whose certificate this one issued.
+    fn below(&self, name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).expect("a certificate"))
+    }
+
     /// A certificate for a client, by its serial number, which may be made worse.
     fn issue(&self, serial: u8, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new(vec!["alice.test".to_owned()]).expect("a name");
@@ -93,7 +103,10 @@ impl Files {
 
     /// What a client with this certificate gets. TLS 1.3 tells it only when it reads.
     fn get(&self, proxy: &Proxy, shows: Option<&Identity>) -> io::Result<Message> {
-        let config = self.server.client_showing(&[], shows);
+        self.get_with(proxy, self.server.client_showing(&[], shows))
+    }
+
+    fn get_with(&self, proxy: &Proxy, config: std::sync::Arc<rustls::ClientConfig>) -> io::Result<Message> {
         let mut client = Client::over(handshake(proxy.address("secure"), "a.test", config)?);
         client.try_get("/").ok_or_else(|| io::Error::other("no answer"))
     }
@@ -237,6 +250,56 @@ fn what_a_certificate_says_is_known_to_plugins_and_not_to_be_claimed() {
     }
     assert_eq!(seen.header("x-other"), Some("stays"));
     assert!(files.get(&proxy, Some(&Authority::new("others").issue(1, |_| {}))).is_err());
+}
+
+/// T15 of the hostile inputs: certificates of a right authority that say odd things, and chains without end.
+#[test]
+fn what_a_certificate_says_is_never_half_of_it_and_never_too_much() {
+    let files = Files::new();
+    let origin = Origin::fine();
+    let more = format!(
+        "{}upstream.o.endpoints = [\"{}\"]\nplugin.tell = {{ component = \"headers\", config.request.set = {{ x-dns = \
+         \"{{attribute:client-certificate.dns}}\", x-uri = \"{{attribute:client-certificate.uri}}\" }}, limits.time = \"5s\" }}\n\
+         route.all = {{ path-prefix = \"/\", chain = [\"tell\"], upstream = \"o\" }}\n",
+        files.listener("mode = \"required\""),
+        origin.url(),
+    );
+    let proxy = Proxy::start(&more, &[]);
+    let named = |names: Vec<SanType>| files.authority.issue(1, |params| params.subject_alt_names = names);
+    let dns = |name: &str| SanType::DnsName(name.try_into().expect("ASCII"));
+    let uri = |name: &str| SanType::URI(name.try_into().expect("ASCII"));
+    let other = || SanType::OtherName((vec![1, 2, 3], rcgen::OtherNameValue::Utf8String("admin.test\0".to_owned())));
+    for (what, names, told) in [
+        ("NUL in a name", vec![dns("admin.test\0.evil.test")], [None, None]),
+        ("NUL beside a right one", vec![dns("admin.test\0.evil.test"), dns("alice.test")], [Some("alice.test"), None]),
+        ("another kind of name", vec![other(), dns("alice.test")], [Some("alice.test"), None]),
+        ("a comma, which stands between two", vec![uri("spiffe://a,spiffe://admin")], [None, None]),
+        ("300 names", (0..300).map(|n| dns(&format!("name-{n}.of-somebody.example.test"))).collect(), [None, None]),
+    ] {
+        assert_eq!(files.get(&proxy, Some(&named(names))).expect("a connection").status(), 200, "{what}");
+        let seen = origin.last();
+        assert_eq!(["x-dns", "x-uri"].map(|name| seen.header(name)), told, "{what}");
+    }
+
+    // More than a handshake may have.
+    let many = named((0..10_000).map(|n| dns(&format!("name-{n}.test"))).collect());
+    assert!(files.get(&proxy, Some(&many)).is_err(), "10,000 names");
+    // An authority of an authority, and so on.
+    let mut chain = Vec::new();
+    let mut issuer = files.authority.below("0");
+    for depth in 1..20 {
+        chain.push(issuer.0.der().clone());
+        issuer = issuer.below(&depth.to_string());
+    }
+    chain.push(issuer.0.der().clone());
+    chain.reverse();
+    let deep = issuer.issue(1, |_| {});
+    assert!(files.get_with(&proxy, files.server.client_showing_chain(&[], &deep, &chain)).is_err(), "a deep chain");
+    let short = files.authority.below("short");
+    let shows = short.issue(1, |_| {});
+    let config = files.server.client_showing_chain(&[], &shows, &[short.0.der().clone()]);
+    assert_eq!(files.get_with(&proxy, config).expect("a connection").status(), 200, "one between is well");
+    assert_eq!(origin.seen().len(), 6);
 }
 
 /// Two names behind one address, of which one wants to see certificates.

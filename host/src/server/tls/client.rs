@@ -26,7 +26,8 @@ pub struct ClientCertificate {
 
 impl ClientCertificate {
     /// The attributes that requests of such clients have: plugins may look at them without anybody in the chain setting
-    /// them. One that a certificate has no value for, or one longer than 8 KiB, is not there.
+    /// them. One that a certificate has no value for is not there, nor is one longer than 8 KiB, or a list of names of which
+    /// one has a comma in it.
     pub const ATTRIBUTES: [&str; 6] = [
         "client-certificate.sha256",
         "client-certificate.subject",
@@ -45,8 +46,8 @@ impl ClientCertificate {
             values[1] = name::text(parsed.subject());
             values[2] = name::text(parsed.issuer());
             values[3] = Some(hexadecimal(parsed.serial()));
-            values[4] = Some(parsed.valid_dns_names().collect::<Vec<_>>().join(","));
-            values[5] = Some(parsed.valid_uri_names().collect::<Vec<_>>().join(","));
+            values[4] = list(parsed.valid_dns_names());
+            values[5] = list(parsed.valid_uri_names());
         }
         let there = |(name, value): (&str, Option<String>)| {
             let value = value.filter(|value| !value.is_empty() && value.len() <= LONGEST)?;
@@ -60,6 +61,14 @@ impl ClientCertificate {
     pub fn attributes(&self) -> &[(Arc<str>, Arc<str>)] {
         &self.attributes
     }
+}
+
+/// Names, separated by commas. None where one of them has a comma in it, or what no name is written with: it would read as
+/// others.
+fn list<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
+    let plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    let names: Vec<&str> = names.collect();
+    names.iter().all(plain).then(|| names.join(","))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
