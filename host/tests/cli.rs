@@ -1,12 +1,16 @@
 //! The binary itself: what it says, its exit status, and what signals do to it.
 
+#[path = "cli/handed_over.rs"]
+mod handed_over;
+#[path = "cli/memory.rs"]
+mod memory;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -429,63 +433,26 @@ fn an_address_in_use_is_said_and_nothing_is_left() {
     assert!(ended.err.contains(&address) && ended.err.contains("in use"), "{}", ended.err);
 }
 
-/// Clients that never stop asking, on kept connections and on new ones, while one process takes over from another.
+/// Z06 of the hostile inputs: more clients than there are descriptors.
 #[test]
-fn the_next_process_takes_over_and_no_request_is_lost() {
+fn without_descriptors_it_waits_and_goes_on() {
     let origin = Origin::start();
-    let folder = folder(&format!("{}upgrade.socket = \"upgrade.sock\"\n", config(&origin.address, "/a")));
-    let mut running = Running::start(&folder);
-    let address = running.address;
-    let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..4)
-        .map(|client| {
-            let stop = stop.clone();
-            thread::spawn(move || {
-                let mut answered = 0;
-                let mut kept: Option<BufReader<TcpStream>> = None;
-                while !stop.load(Ordering::SeqCst) {
-                    let mut stream = kept.take().unwrap_or_else(|| {
-                        let stream = TcpStream::connect(address).expect("somebody accepts");
-                        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
-                        BufReader::new(stream)
-                    });
-                    stream.get_mut().write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n").expect("somebody reads");
-                    let mut head = String::new();
-                    while !head.ends_with("\r\n\r\n") {
-                        assert_ne!(stream.read_line(&mut head).expect("an answer"), 0, "an answer after {answered}");
-                    }
-                    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-                    let mut body = [0; 12];
-                    stream.read_exact(&mut body).expect("a whole answer");
-                    answered += 1;
-                    let closes = head.to_ascii_lowercase().contains("connection: close");
-                    kept = Some(stream).filter(|_| client % 2 == 0 && !closes);
-                }
-                answered
-            })
-        })
-        .collect();
-    for _ in 0..3 {
-        let next = Running::start(&folder);
-        assert_eq!(next.address, address, "the same port, although it is whatever was free");
-        let (status, lines) = running.ends();
-        assert_eq!(status, Some(0), "{lines:?}");
-        assert!(lines.iter().any(|line| line.contains("another process has taken over")), "{lines:?}");
-        assert!(!lines.iter().any(|line| line.contains("cut")), "{lines:?}");
-        running = next;
-    }
-    stop.store(true, Ordering::SeqCst);
-    for client in clients {
-        assert!(client.join().expect("every request was answered") > 10);
-    }
-
-    // One that does not come so far changes nothing.
-    write(
-        &folder,
-        &format!("{}upgrade.socket = \"upgrade.sock\"\nroute.only.upstream = 1\n", config(&origin.address, "/a")),
-    );
-    assert_eq!(ends(&folder, &["run"]).status, Some(1));
+    let folder = folder(&config(&origin.address, "/a"));
+    let binary = tollgate(&folder, &[]);
+    let mut few = Command::new("sh");
+    few.args(["-c", "ulimit -n 64; exec \"$0\""]).arg(binary.get_program()).current_dir(folder.path());
+    few.envs(binary.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut running = Running::spawn(few);
     assert_eq!(running.get("/a", "").0, 200);
+    let many: Vec<TcpStream> = (0..100).map(|_| running.connect()).collect();
+    running.says("cannot accept connections");
+    drop(many);
+    let begun = Instant::now();
+    while running.get("/a", "").0 != 200 {
+        assert!(begun.elapsed() < PATIENCE, "it has descriptors again");
+    }
+    running.signal("TERM");
+    assert_eq!(running.ends().0, Some(0));
 }
 
 /// The binary, serving. Killed when dropped.
@@ -494,6 +461,8 @@ struct Running {
     lines: Receiver<String>,
     address: SocketAddr,
     admin: SocketAddr,
+    /// What it said until it was ready.
+    said: Vec<String>,
 }
 
 impl Running {
@@ -503,19 +472,26 @@ impl Running {
     }
 
     fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        command.stdout(Stdio::null());
+        Self::spawn_kept(command)
+    }
+
+    /// The same, with the standard output that the command has.
+    fn spawn_kept(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
         let errors = BufReader::new(child.stderr.take().expect("it is piped"));
         let (sender, lines) = channel();
         // Ends with the process. Nobody waits for it.
         thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let nowhere = ([127, 0, 0, 1], 0).into();
-        let mut running = Self { child, lines, address: nowhere, admin: nowhere };
+        let mut running = Self { child, lines, address: nowhere, admin: nowhere, said: Vec::new() };
         let said = running.says("tollgate: ready");
         let listening = said.iter().find_map(|line| line.strip_suffix(" (public)")).expect("the listener");
         let (_, address) = listening.rsplit_once(' ').expect("its address");
         running.address = address.parse().expect("an address");
         let admin = said.iter().find_map(|line| line.strip_prefix("tollgate: admin on http://")?.split('/').next());
         running.admin = admin.map_or(nowhere, |address| address.parse().expect("an address"));
+        running.said = said;
         running
     }
 
