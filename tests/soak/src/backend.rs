@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
@@ -19,13 +23,50 @@ pub(crate) async fn run(address: SocketAddr) -> Result<()> {
         let (stream, _) = listener.accept().await?;
         spawn_local(async move {
             // A connection that breaks is the proxy's to tell about.
-            let _ = serve(stream).await;
+            let _ = greet(stream).await;
         });
     }
 }
 
-async fn serve(stream: TcpStream) -> Result<()> {
+/// Speaks what the other side begins with.
+async fn greet(stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
+    let mut begin = [0; 4];
+    let read = stream.peek(&mut begin).await?;
+    if begin[..read] == *b"PRI " { serve_http2(stream).await } else { serve(stream).await }
+}
+
+/// Calls of gRPC, which say back what they are told, and how much it was.
+async fn serve_http2(stream: TcpStream) -> Result<()> {
+    let mut connection = h2::server::handshake(stream).await?;
+    while let Some(call) = connection.accept().await {
+        let (request, respond) = call?;
+        spawn_local(async move {
+            // As above.
+            let _ = echo(request, respond).await;
+        });
+    }
+    Ok(())
+}
+
+async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Result<()> {
+    let head = Response::builder().header("content-type", "application/grpc").body(())?;
+    let mut out = respond.send_response(head, false)?;
+    let mut body = request.into_body();
+    let mut bytes = 0;
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        bytes += piece.len();
+        out.send_data(piece, false)?;
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers.insert("x-bytes", bytes.into());
+    Ok(out.send_trailers(trailers)?)
+}
+
+async fn serve(stream: TcpStream) -> Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut line = String::new();

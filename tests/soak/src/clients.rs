@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -82,6 +84,11 @@ pub(crate) async fn start(proxy: &Rc<Proxy>, board: &Rc<Board>) -> Result<Vec<Jo
         clients.push(repeat(board, "events", Events { address: proxy.plain, stream: None }));
         clients.push(repeat(board, "GET, HTTP/2", Http2::new(proxy, "GET")));
         clients.push(repeat(board, "POST, HTTP/2", Http2::new(proxy, "POST")));
+        clients.push(repeat(
+            board,
+            "gRPC",
+            Grpc { address: proxy.tls, tls: proxy.trust.clone(), call: None, count: 0 },
+        ));
     }
     // A release may not carry it yet; one that does has to carry it all the time.
     let mut socket = WebSocket { address: proxy.plain, stream: None, count: 0 };
@@ -275,7 +282,7 @@ struct Http2 {
     address: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
     method: &'static str,
-    sender: Option<h2::client::SendRequest<Bytes>>,
+    sender: Option<SendRequest<Bytes>>,
     count: usize,
 }
 
@@ -287,24 +294,29 @@ impl Http2 {
         Self { address: proxy.tls, tls: proxy.trust.clone(), method, sender: None, count: 0 }
     }
 
-    async fn sender(&mut self) -> Result<h2::client::SendRequest<Bytes>> {
+    async fn sender(&mut self) -> Result<SendRequest<Bytes>> {
         if let Some(sender) = self.sender.take().filter(|_| !self.count.is_multiple_of(PER_CONNECTION)) {
             // A connection that a reload has ended in good order is no loss.
             if let Ok(sender) = sender.ready().await {
                 return Ok(sender);
             }
         }
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost")?;
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
-        let (sender, connection) = h2::client::handshake(stream).await?;
-        spawn_local(async move {
-            // What ends it shows in the requests.
-            let _ = connection.await;
-        });
-        Ok(sender.ready().await?)
+        http2(self.address, &self.tls).await
     }
+}
+
+/// A connection of HTTP/2.
+async fn http2(address: SocketAddr, tls: &Arc<rustls::ClientConfig>) -> Result<SendRequest<Bytes>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost")?;
+    let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;
+    let (sender, connection) = h2::client::handshake(stream).await?;
+    spawn_local(async move {
+        // What ends it shows in the requests.
+        let _ = connection.await;
+    });
+    Ok(sender.ready().await?)
 }
 
 impl Client for Http2 {
@@ -333,6 +345,65 @@ impl Client for Http2 {
         }
         check(status, &answer, &target, body.len())?;
         self.sender = Some(sender);
+        Ok(())
+    }
+}
+
+/// A call of gRPC that goes on for many messages, each of which has to come back, and ends with its trailers.
+struct Grpc {
+    address: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+    call: Option<(SendStream<Bytes>, RecvStream)>,
+    /// Messages of this call.
+    count: u64,
+}
+
+/// Messages of one call: seconds of it, so that reloads come while it goes on.
+const PER_CALL: u64 = 500;
+
+impl Grpc {
+    async fn begin(&mut self) -> Result<(SendStream<Bytes>, RecvStream)> {
+        self.count = 0;
+        let mut sender = http2(self.address, &self.tls).await?;
+        let request = http::Request::post("https://localhost/grpc/echo");
+        let request = request.header("content-type", "application/grpc").header("te", "trailers").body(())?;
+        let (response, out) = sender.send_request(request, false)?;
+        let response = response.await?;
+        ensure!(response.status() == 200, "{}", response.status());
+        if let Some(status) = response.headers().get("grpc-status") {
+            bail!("grpc-status {status:?} before the first message");
+        }
+        Ok((out, response.into_body()))
+    }
+}
+
+impl Client for Grpc {
+    async fn once(&mut self) -> Result<()> {
+        let (mut out, mut back) = match self.call.take() {
+            Some(call) => call,
+            None => self.begin().await?,
+        };
+        self.count += 1;
+        // Not compressed, and eight bytes.
+        let message = [&[0, 0, 0, 0, 8][..], &self.count.to_be_bytes()].concat();
+        out.send_data(Bytes::from(message.clone()), false)?;
+        let mut echo = Vec::new();
+        while echo.len() < message.len() {
+            let piece = back.data().await.context("the call ended")??;
+            back.flow_control().release_capacity(piece.len())?;
+            echo.extend_from_slice(&piece);
+        }
+        ensure!(echo == message, "another message came back");
+        if self.count < PER_CALL {
+            self.call = Some((out, back));
+            return Ok(());
+        }
+        out.send_data(Bytes::new(), true)?;
+        ensure!(back.data().await.is_none(), "more came back than was sent");
+        let trailers = back.trailers().await?.context("no trailers")?;
+        let told = ["grpc-status", "x-bytes"].map(|name| trailers.get(name).and_then(|value| value.to_str().ok()));
+        let bytes = (PER_CALL * message.len() as u64).to_string();
+        ensure!(told == [Some("0"), Some(&bytes)], "{trailers:?}");
         Ok(())
     }
 }

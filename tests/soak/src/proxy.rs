@@ -133,6 +133,13 @@ ejection = {{ time = "1s", longest = "2s" }}
 health = {{ path = "/health", interval = "500ms" }}
 connections = {{ age = "5s", requests = 500 }}
 timeouts.idle = "30s"
+[upstream.calls]
+endpoints = [{endpoints}]
+protocol = "http2"
+ejection = {{ time = "1s", longest = "2s" }}
+health = {{ path = "/health", interval = "500ms" }}
+connections = {{ age = "5s", requests = 500 }}
+timeouts.idle = "30s"
 [plugin.number]
 component = "headers"
 config.response.set = {{ x-generation = "{generation}" }}
@@ -144,6 +151,11 @@ upstream = "servers"
 [route.events]
 path = "/events"
 upstream = "servers"
+[route.grpc]
+path-prefix = "/grpc"
+upstream = "calls"
+streaming = true
+body-size = "unlimited"
 [route.socket]
 path = "/socket"
 upstream = "servers"
@@ -194,8 +206,9 @@ upgrade = ["websocket"]
         let answer = self.admin("GET", "/state").await?;
         let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
         let state: serde_json::Value = serde_json::from_str(body)?;
-        let endpoints = state["upstreams"][0]["endpoints"].as_array().context("no endpoints in the state")?;
-        Ok(endpoints.iter().filter_map(|endpoint| endpoint["connections"].as_u64()).sum::<u64>() as usize)
+        let upstreams = state["upstreams"].as_array().context("no upstreams in the state")?;
+        let endpoints = upstreams.iter().filter_map(|upstream| upstream["endpoints"].as_array()).flatten();
+        Ok(endpoints.filter_map(|endpoint| endpoint["connections"].as_u64()).sum::<u64>() as usize)
     }
 
     async fn admin(&self, method: &str, path: &str) -> Result<String> {
