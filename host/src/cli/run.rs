@@ -1,5 +1,6 @@
 //! `tollgate run`: the life of the process.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -64,38 +65,44 @@ pub(super) fn run(path: Option<PathBuf>) -> ExitCode {
         Err(error) => return failed(&format!("signals cannot be received: {error}")),
     };
     for (name, address) in server.addresses() {
-        eprintln!("tollgate: listening on {address} ({name})");
+        say(&format!("tollgate: listening on {address} ({name})"));
     }
     if let Some(address) = server.admin() {
-        eprintln!("tollgate: admin on http://{address}/ (healthz, readyz, metrics, state)");
+        say(&format!("tollgate: admin on http://{address}/ (healthz, readyz, metrics, state)"));
     }
     if let Some(key) = &key {
         eprint!("\nTry:\n\n{}", demo::lines(key));
     }
     if let Some(predecessor) = predecessor {
         match predecessor.ready() {
-            Ok(()) => eprintln!("tollgate: taking over from the process before"),
+            Ok(()) => say("tollgate: taking over from the process before"),
             Err(error) => tracing::warn!(%error, "the process before is gone already"),
         }
     }
-    eprintln!("tollgate: ready");
+    say("tollgate: ready");
     notify("READY=1");
     match signals.wait(&mut server) {
         Ok(true) => {}
         Ok(false) => {
-            eprintln!("tollgate: another process has taken over");
+            say("tollgate: another process has taken over");
             server.retire();
         }
         Err(error) => return failed(&format!("there is no thread for signals: {error}")),
     }
-    eprintln!("tollgate: draining");
+    say("tollgate: draining");
     notify("STOPPING=1");
     let cut = server.stop();
     if cut > 0 {
-        eprintln!("tollgate: {cut} connections were cut");
+        say(&format!("tollgate: {cut} connections were cut"));
     }
     telemetry.flush(std::time::Duration::from_secs(1));
     ExitCode::SUCCESS
+}
+
+/// Says a line by one write: lines of the log go the same way, and none may come between its parts.
+fn say(line: &str) {
+    // Who cannot hear it is not there.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// What operators tell a process by.
@@ -154,7 +161,7 @@ impl Signals {
                     _ = interrupt.recv() => {}
                 }
             });
-            eprintln!("tollgate: told twice, ending at once");
+            say("tollgate: told twice, ending at once");
             std::process::exit(1);
         })?;
         Ok(told)

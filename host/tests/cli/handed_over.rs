@@ -23,7 +23,7 @@ use super::{Origin, PATIENCE, Running, config, ends, folder, tollgate, write};
 fn passed(folder: &TempDir, sockets: [OwnedFd; 2], names: &str, for_pid: &str) -> Command {
     let binary = tollgate(folder, &[]);
     let script = format!(
-        "exec 3<&0 4<&1 0</dev/null 1>&2; LISTEN_PID={for_pid} LISTEN_FDS=2 LISTEN_FDNAMES={names} exec \"$0\""
+        "exec 3<&0 4<&1 0</dev/null 1>&2; exec env LISTEN_PID={for_pid} LISTEN_FDS=2 LISTEN_FDNAMES={names} \"$0\""
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]).arg(binary.get_program()).current_dir(folder.path());

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 const CREDIT: u32 = 2000;
 /// What each second gives back: more than any client needs that is not up to something.
 const EACH_SECOND: u32 = 50;
+/// Bytes of a head from which on the next one waits until it was looked at: a byte may stand for a field of a hundred.
+const LARGE: u32 = 256;
 /// What a request gives back when it comes through to us, and when it is answered.
 const BEGUN: u32 = 10;
 const ANSWERED: u32 = 10;
@@ -46,6 +48,10 @@ pub(super) struct Frames {
     /// A head has begun, and its last frame has not.
     in_head: bool,
     in_data: bool,
+    /// Bytes of the head, in all of its frames.
+    head_size: u32,
+    /// The frame is the last one of a large head.
+    ends_large: bool,
 }
 
 /// The credit of a connection, and what it has to finish.
@@ -58,25 +64,31 @@ pub(super) struct Account {
 
 impl Frames {
     pub(super) fn new() -> Self {
-        Self { head: [0; 9], filled: 0, left: PREFACE, in_head: false, in_data: false }
+        Self { head: [0; 9], filled: 0, left: PREFACE, in_head: false, in_data: false, head_size: 0, ends_large: false }
     }
 
-    /// Takes in bytes that came from the client.
-    pub(super) fn read(&mut self, mut bytes: &[u8], account: &Account) {
-        while !bytes.is_empty() {
+    /// Takes in bytes that came from the client, up to the end of a large head where there is one: then it answers how
+    /// many they were.
+    pub(super) fn read(&mut self, bytes: &[u8], account: &Account) -> Option<usize> {
+        let mut rest = bytes;
+        let mut large = None;
+        while !rest.is_empty() && large.is_none() {
             if self.left > 0 {
-                let skip = bytes.len().min(self.left as usize);
+                let skip = rest.len().min(self.left as usize);
                 self.left -= skip as u32;
-                bytes = &bytes[skip..];
-                continue;
+                rest = &rest[skip..];
+            } else {
+                let take = rest.len().min(self.head.len() - self.filled);
+                self.head[self.filled..self.filled + take].copy_from_slice(&rest[..take]);
+                self.filled += take;
+                rest = &rest[take..];
+                if self.filled == self.head.len() {
+                    self.filled = 0;
+                    self.frame(account);
+                }
             }
-            let take = bytes.len().min(self.head.len() - self.filled);
-            self.head[self.filled..self.filled + take].copy_from_slice(&bytes[..take]);
-            self.filled += take;
-            bytes = &bytes[take..];
-            if self.filled == self.head.len() {
-                self.filled = 0;
-                self.frame(account);
+            if self.left == 0 && std::mem::take(&mut self.ends_large) {
+                large = Some(bytes.len() - rest.len());
             }
         }
         let partial = self.in_head || self.filled > 0 || (self.left > 0 && !self.in_data);
@@ -85,6 +97,7 @@ impl Frames {
             (false, Some(_)) => account.partial.set(None),
             _ => {}
         }
+        large
     }
 
     fn frame(&mut self, account: &Account) {
@@ -96,7 +109,10 @@ impl Frames {
             account.partial.set(None);
         }
         if matches!(kind, HEADERS | CONTINUATION) {
+            let before = if kind == HEADERS { 0 } else { self.head_size };
+            self.head_size = before.saturating_add(self.left);
             self.in_head = flags & END_HEADERS == 0;
+            self.ends_large = !self.in_head && self.head_size >= LARGE;
         }
         let cost = match kind {
             DATA if flags & END_STREAM != 0 => 0,
@@ -210,6 +226,26 @@ mod tests {
         assert_eq!(most(RST_STREAM, 0, &[0; 4]), 1000);
         assert_eq!(most(8, 0, &[0; 4]), 2000);
         assert_eq!(most(0xbe, 0, b"grease"), 2000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_head_is_the_last_that_is_read_at_once() {
+        let small = frame(HEADERS, END_HEADERS, &[0x82; 255]);
+        let large = [frame(HEADERS, 0, &[0x82; 200]), frame(CONTINUATION, END_HEADERS, &[0xbe; 56])].concat();
+        let empty = [frame(HEADERS, 0, &[0x82; 256]), frame(CONTINUATION, END_HEADERS, &[])].concat();
+        let all = [&small[..], &large, &small, &empty, &small].concat();
+        let first = small.len() + large.len();
+        for size in 1..=all.len() {
+            let (mut frames, account) = begun();
+            let (mut at, mut ends) = (0, Vec::new());
+            while at < all.len() {
+                let piece = &all[at..all.len().min(at + size)];
+                let large = frames.read(piece, &account);
+                at += large.unwrap_or(piece.len());
+                ends.extend(large.map(|_| at));
+            }
+            assert_eq!(ends, [first, first + small.len() + empty.len()], "in pieces of {size}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,17 +12,21 @@ use super::activity::Activity;
 use super::frames::Frames;
 use crate::http1::wire::Io;
 
-/// A connection that notes what happens on it, and that begins with bytes that were read from it before.
+/// A connection that notes what happens on it, and that begins with bytes that were read from it before. What is read of it
+/// at once holds one large head at most.
 pub(super) struct Watched {
     stream: Io,
     begin: Bytes,
+    /// What was read last ends a large head, which is looked at before more is read: many at once would take far more
+    /// memory than they have bytes (CVE-2026-49975).
+    pausing: bool,
     activity: Rc<Activity>,
     frames: Frames,
 }
 
 impl Watched {
     pub(super) fn new(stream: Io, begin: Bytes, activity: Rc<Activity>) -> Self {
-        Self { stream, begin, activity, frames: Frames::new() }
+        Self { stream, begin, pausing: false, activity, frames: Frames::new() }
     }
 
     fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -44,6 +48,10 @@ impl AsyncRead for Watched {
         if self.activity.account.is_spent() {
             return Poll::Ready(Err(io::Error::other("the client's frames cost too much")));
         }
+        if std::mem::take(&mut self.pausing) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         if self.begin.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
@@ -55,8 +63,15 @@ impl AsyncRead for Watched {
                 self.begin = Bytes::new();
             }
         }
-        let Self { frames, activity, .. } = &mut *self;
-        frames.read(&buffer.filled()[before..], &activity.account);
+        let Self { begin, pausing, frames, activity, .. } = &mut *self;
+        let read = &buffer.filled()[before..];
+        if let Some(whole) = frames.read(read, &activity.account) {
+            *pausing = true;
+            if whole < read.len() {
+                *begin = [&read[whole..], begin].concat().into();
+                buffer.set_filled(before + whole);
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }
