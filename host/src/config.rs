@@ -679,6 +679,8 @@ pub struct Route {
     pub priority: i32,
     /// Names of plugins, in the order of requests.
     pub chain: Vec<String>,
+    /// Where each of them stands in the file.
+    pub chain_places: Vec<Place>,
     /// The name of the upstream.
     pub upstream: String,
     /// Parts of the requests that go to other upstreams. Together at most all of them.

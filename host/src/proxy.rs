@@ -3,6 +3,7 @@
 mod destination;
 mod grpc;
 mod mirror;
+mod order;
 mod record;
 mod snapshot;
 mod trial;

@@ -640,7 +640,8 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
 /// Tells the operator what is allowed, and probably not meant.
 fn warn(snapshot: &Snapshot) {
     for warning in &snapshot.warnings {
-        tracing::warn!("{}", warning.message);
+        let at = warning.place.as_ref().map(ToString::to_string);
+        tracing::warn!(at, help = warning.help, "{}", warning.message);
     }
 }
 
