@@ -25,6 +25,10 @@ mod capabilities;
 mod hot_loading;
 // New versions that get a part of the requests first, and are promoted or rolled back.
 mod rollouts;
+// Components that have to be signed.
+mod signatures;
+// Components that are pulled from registries.
+mod registry;
 // Chains whose order makes no sense.
 mod chains;
 // What the documentation shows, page by page.

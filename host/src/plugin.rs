@@ -16,6 +16,8 @@ mod library;
 mod pool;
 mod recorded;
 mod state;
+mod trust;
+mod version;
 mod wasi;
 
 use std::fmt;
@@ -24,6 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+pub(crate) use component::LARGEST_COMPONENT;
 pub use component::{Component, Hook, LoadError, Origin};
 pub(crate) use convert::{
     Applied, Attributes, Head, Refusal, Refused, describe_new_body, edit_request, edit_response, fields, fields_in,
@@ -131,8 +134,8 @@ impl Plugin {
         stores: &Stores,
         scene: &Scene,
     ) -> Result<Self, LoadError> {
+        component.check_required(spec)?;
         component.check_grants(&spec.grant)?;
-        component.check_pin(spec)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
         let (image, told) = match plugin.isolation {
             // One configuration for many calls.
@@ -187,7 +190,7 @@ impl Plugin {
             && self.limits == spec.limits
             && self.isolation == spec.isolation
             && self.on_failure == spec.on_failure
-            && component.check_pin(spec).is_ok()
+            && component.check_required(spec).is_ok()
             && self.grounds.http.is_current()
     }
 

@@ -190,7 +190,7 @@ fn describe(spec: &PluginSpec, missing: Missing, library: &Library, config: &Con
             complaints.iter().map(place).collect()
         }
         Missing::Load(error) => {
-            vec![spec.complaint("", &format!("the component `{}` {error}", spec.component), &config.secrets)]
+            vec![spec.fault(&error.to_string(), &config.secrets)]
         }
     }
 }
