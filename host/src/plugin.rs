@@ -4,6 +4,7 @@
 //! configuration makes of it: checked against its grants, configured once on trial, its interest known. Both exist once
 //! for the process and are shared by all workers; each worker has its own [`Pool`] of instances.
 
+pub mod answers;
 mod component;
 mod convert;
 mod difference;
@@ -142,7 +143,8 @@ impl Plugin {
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
             Isolation::Request => image::take(&plugin).await?,
         };
-        plugin.sight = Sight::new(told.interest, told.wants, component).map_err(LoadError::Interest)?;
+        plugin.sight =
+            Sight::new(told.interest, told.wants, |hook| component.exports(hook)).map_err(LoadError::Interest)?;
         plugin.image = image;
         Ok(plugin)
     }
