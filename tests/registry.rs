@@ -324,6 +324,16 @@ fn a_registry_that_sends_us_on_is_followed_only_to_where_we_may_go() {
     assert_eq!(store.last().header("authorization"), None, "the password is for the registry");
     assert!(scripted.registry.seen().iter().any(|it| it.header("authorization").is_some()));
 
+    // Nor may that one ask for it.
+    let thief = Origin::start(|_| respond(200, "", br#"{"token":"a-token"}"#));
+    let challenge = format!("www-authenticate: Bearer realm=\"{}/token\"\r\n", thief.url());
+    let store = Origin::start(move |_| respond(401, &challenge, b""));
+    let location = format!("location: {}/blob\r\n", store.url());
+    let scripted = Scripted::start(move |it| is_blob(it).then(|| respond(307, &location, b"")));
+    let why = scripted.refused(&format!("{who}addresses = [\"127.0.0.0/8\"]"));
+    assert!(why.contains("does not give the component"), "{why}");
+    assert!(thief.seen().is_empty(), "{:?}", thief.seen());
+
     for (location, words) in [
         ("http://169.254.169.254/latest/meta-data", "http://169.254.169.254, which is not public"),
         ("https://[::1]/x", "https://[::1], which is not public"),

@@ -155,6 +155,27 @@ fn the_last_good_version_is_verified_when_it_is_taken_out_again() {
     assert_eq!(says(&proxy), "hello");
 }
 
+/// Keys change without a gap: the next one beside the old one, a new signature, and the old one is gone. What serves is the
+/// same component, so there is nothing to try first.
+#[test]
+fn a_key_takes_the_place_of_another_while_requests_run() {
+    let (origin, keys) = (Origin::fine(), keys());
+    let rollout = "rollout = { canary = \"50%\", key = \"header:x-user\" }";
+    let config = |require: &str| config(&origin, &keys, &format!("{require}, {rollout}"));
+    let beside = (SIGNATURE, sign(&keys.release, &hello()));
+    let proxy = Proxy::start(&config(BY_RELEASE), &[("greeting", hello()), beside]);
+    proxy.reload(&config(BY_EITHER)).expect("it is signed by one of them");
+    proxy.drop_in(SIGNATURE, &sign(&keys.next, &hello()));
+    let state: serde_json::Value = serde_json::from_str(&proxy.admin("/state").text()).expect("JSON");
+    assert!(state["plugins"][0]["trial"].is_null(), "{state}");
+    proxy.reload(&config(r#""signature:next""#)).expect("it is signed by the next one");
+    assert_eq!(says(&proxy), "hello");
+    // An old version that was signed by the old key is none that can come back.
+    proxy.drop_in("greeting", &guest("goodbye"));
+    proxy.drop_in(SIGNATURE, &sign(&keys.release, &guest("goodbye")));
+    assert!(problem(&proxy).contains("it is by another key"), "{}", problem(&proxy));
+}
+
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

@@ -149,6 +149,9 @@ impl Signature {
         let Some(comment) = trusted.strip_prefix(TRUSTED) else {
             return Err(Malformed(format!("its third line does not begin with {TRUSTED:?}")));
         };
+        if comment.chars().any(|letter| letter.is_control() && letter != '\t') {
+            return Err(wrong("its trusted comment has control characters"));
+        }
         let bytes: [u8; 74] = decode(signature, "its second line")?;
         let hashed = match &part::<2>(&bytes, 0) {
             PLAIN => false,

@@ -70,10 +70,10 @@ impl SecretKey {
         format!("{UNTRUSTED}minisign secret key {}\n{}\n", self.id, STANDARD.encode(bytes))
     }
 
-    /// The text of a file with a signature. The comment is one line.
+    /// The text of a file with a signature. Control characters in the comment, such as line ends, become spaces.
     #[must_use]
     pub fn sign(&self, message: &Message, comment: &str) -> String {
-        let comment = comment.replace(['\n', '\r'], " ");
+        let comment = comment.replace(|letter: char| letter.is_control() && letter != '\t', " ");
         let signature = self.pair.sign(message.digest());
         let whole = self.pair.sign(&[signature.as_ref(), comment.as_bytes()].concat());
         let signature = STANDARD.encode([HASHED, &self.id.0[..], signature.as_ref()].concat());

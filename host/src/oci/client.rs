@@ -52,10 +52,11 @@ impl<'a> Client<'a> {
         what: &str,
     ) -> Result<Bytes, NotPulled> {
         let path: Uri = path.parse().map_err(|_| NotPulled(format!("{what} has no path")))?;
-        let mut answer = self.follow(&path, accept, longest, what).await?;
-        if answer.status == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
+        let (mut answer, from) = self.follow(&path, accept, longest, what).await?;
+        // Who is not the registry has nothing to ask of us: the password could go where it says.
+        if answer.status == StatusCode::UNAUTHORIZED && from == self.own && self.authorization.is_none() {
             self.authorize(&answer.headers).await?;
-            answer = self.follow(&path, accept, longest, what).await?;
+            answer = self.follow(&path, accept, longest, what).await?.0;
         }
         let registry = self.own.endpoint.authority.to_str().unwrap_or_default();
         match answer.status.as_u16() {
@@ -69,14 +70,14 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Asks the registry, and whoever it sends us on to.
+    /// Asks the registry, and whoever it sends us on to; and says who answered.
     async fn follow(
         &self,
         path: &Uri,
         accept: Option<&'static str>,
         longest: usize,
         what: &str,
-    ) -> Result<Answer, NotPulled> {
+    ) -> Result<(Answer, HttpOrigin), NotPulled> {
         let (mut origin, mut target) = (self.own.clone(), path.clone());
         for _ in 0..=MOST_REDIRECTS {
             let mut headers = HeaderMap::new();
@@ -88,7 +89,7 @@ impl<'a> Client<'a> {
             }
             let answer = self.fetch(&origin, target.clone(), headers, longest, what).await?;
             if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(answer);
+                return Ok((answer, origin));
             }
             let location = text(&answer.headers, LOCATION).and_then(|text| text.parse().ok());
             let Some(location): Option<Uri> = location else {

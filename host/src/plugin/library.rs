@@ -324,7 +324,11 @@ impl Library {
                 if let Some(kept) = &self.kept {
                     kept.forget_roll_back(&change.name);
                 }
-                if on_trial && file.serving.is_some() {
+                let same = file.serving.as_ref().is_some_and(|serving| serving.sha256 == component.sha256);
+                if same {
+                    // Only what lies beside it has changed, such as its signature.
+                    file.serving = Some(component);
+                } else if on_trial && file.serving.is_some() {
                     file.candidate = Some(component);
                 } else {
                     file.previous = file.serving.replace(component);
