@@ -15,6 +15,8 @@ mod bodies;
 mod isolation;
 // What a component is, before anybody uses it.
 mod inspect;
+// What was published: the contract, and components that were made for it.
+mod published;
 // Files of cases, which a plugin has to pass.
 mod cases;
 // Plugins that ask servers of their own.
