@@ -54,7 +54,7 @@ impl<'a> Client<'a> {
         let path: Uri = path.parse().map_err(|_| NotPulled(format!("{what} has no path")))?;
         let (mut answer, from) = self.follow(&path, accept, longest, what).await?;
         // Who is not the registry has nothing to ask of us: the password could go where it says.
-        if answer.status == StatusCode::UNAUTHORIZED && from == self.own && self.authorization.is_none() {
+        if answer.status.as_u16() == 401 && from == self.own && self.authorization.is_none() {
             self.authorize(&answer.headers).await?;
             answer = self.follow(&path, accept, longest, what).await?.0;
         }
