@@ -43,7 +43,8 @@ where
     C: Fn(Received, Rc<Peer>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
-    /// Finds out who is there and what is spoken: by TLS, or by the first bytes.
+    /// Finds out who is there and what is spoken: by TLS, or by the first bytes. What of it is large is boxed, so that a
+    /// client which says nothing costs nothing of that.
     pub(super) async fn greet(
         &self,
         mut socket: Socket,
@@ -53,7 +54,8 @@ where
         let mut peer = Peer::new(address);
         if self.entrance.proxies.iter().any(|network| network.contains(address.ip())) {
             let until = after(Instant::now(), self.limits.handshake_time);
-            let header = unless_over(open, timeout_at(until, header(&mut socket))).await.ok_or(Ended::Cut)?;
+            let header = Box::pin(timeout_at(until, header(&mut socket)));
+            let header = unless_over(open, header).await.ok_or(Ended::Cut)?;
             if let Source::Client(client, _) = header.map_err(|_| Ended::Handshake)?? {
                 peer.address = client;
             }
@@ -71,11 +73,9 @@ where
         };
         let tls = certificates.borrow().clone();
         let until = after(Instant::now(), self.limits.handshake_time);
-        let (stream, policy) = unless_over(open, timeout_at(until, handshake(&tls, socket)))
-            .await
-            .ok_or(Ended::Cut)?
-            .map_err(|_| Ended::Handshake)?
-            .map_err(Ended::Tls)?;
+        let handshake = Box::pin(timeout_at(until, handshake(&tls, socket)));
+        let (stream, policy) =
+            unless_over(open, handshake).await.ok_or(Ended::Cut)?.map_err(|_| Ended::Handshake)?.map_err(Ended::Tls)?;
         let session = stream.get_ref().1;
         peer.tls = true;
         peer.policy = policy;
