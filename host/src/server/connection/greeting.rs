@@ -10,11 +10,10 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use http::Response;
-use rustls::ServerConfig;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::ended::Ended;
 use super::{Connections, Peer, Protocol, Received};
@@ -151,12 +150,9 @@ async fn header(socket: &mut Socket) -> Result<Source, Ended> {
 
 /// A handshake, and what it was made under where that is not the same for all names.
 async fn handshake(tls: &Tls, socket: Socket) -> io::Result<(TlsStream<Socket>, Option<Policy>)> {
-    if let Some(config) = tls.only() {
-        return Ok((TlsAcceptor::from(config.clone()).accept(socket).await?, None));
-    }
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-    let (policy, config): (Policy, Arc<ServerConfig>) = tls.choose(hello.client_hello().server_name());
-    Ok((hello.into_stream(config).await?, Some(policy)))
+    let (policy, config) = tls.choose(&hello.client_hello());
+    Ok((hello.into_stream(config).await?, policy))
 }
 
 /// Waits for a future as long as connections may live.
