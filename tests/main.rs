@@ -57,6 +57,14 @@ mod http2;
 mod frames;
 // Connections that go on with another protocol.
 mod upgrades;
+// Upgrades to upstreams that speak HTTP/2.
+mod tunnels;
+// Whoever does not read stops whoever sends.
+mod backpressure;
+// What comes before a response: early hints, and bodies that have to be asked for.
+mod interim;
+// Server-sent events.
+mod events;
 // Upstreams that speak HTTP/2, and gRPC from end to end.
 mod backends;
 // Bytes that mean one thing to us and another to the server behind us.

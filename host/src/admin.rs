@@ -93,7 +93,7 @@ async fn serve(socket: StdListener, view: Arc<View>, loader: mpsc::Sender<ToLoad
         let (view, loader) = (view.clone(), loader.clone());
         async move {
             match received {
-                Received::Request(request, _) => answer(&request, &view, &loader).await,
+                Received::Request(request, ..) => answer(&request, &view, &loader).await,
                 Received::Refused(error) => error.response(&Audience::default(), "").map(Body::from),
             }
         }

@@ -233,7 +233,8 @@ table! {
         /// The time in which an endpoint that is new or healthy again comes to its whole weight. Default: none.
         "slow-start" slow_start: Duration,
         /// What is spoken with endpoints: `"http1"`, `"http2"` (with prior knowledge where there is no TLS), or `"auto"`:
-        /// with TLS HTTP/2 where the endpoint has it, else HTTP/1.1. gRPC needs HTTP/2. Default `"http1"`.
+        /// with TLS HTTP/2 where the endpoint has it, else HTTP/1.1. gRPC needs HTTP/2. Upgrades go the same way, over
+        /// HTTP/2 by an extended `CONNECT` (RFC 8441). Default `"http1"`.
         "protocol" protocol: UpstreamProtocol,
         /// Sends the client's `Host` rather than the endpoint's. Default false.
         "preserve-host" preserve_host: bool,
