@@ -3,7 +3,7 @@
 WASM_TARGET := wasm32-wasip2
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test lint bench soak fuzz fuzz-build setup setup-test setup-bench
+.PHONY: run test lint bench soak fuzz fuzz-build setup setup-test setup-servers setup-peers setup-bench
 
 # Starts Tollgate: on tollgate.toml where there is one, else on the embedded demo. Another file: make run CONFIG=file.toml
 run: setup
@@ -12,12 +12,28 @@ run: setup
 test: setup setup-test
 	cargo test --workspace
 
-# The tests compare our framing with nginx's, where there is one. Without it they leave that out, and say so.
-setup-test:
-	@ls /usr/sbin/nginx /usr/local/sbin/nginx /usr/bin/nginx 2>/dev/null | grep -q . || \
+# What the tests try beside their own: nginx, a registry of components, and clients and servers of Python's in an environment
+# of their own. What cannot be had is left out by the tests, which say so.
+PEERS := $(TARGET_DIR)/peers
+WANTED := tests/peers/requirements.txt
+
+setup-test: setup-servers setup-peers
+
+setup-servers:
+	@ls /usr/sbin/nginx /usr/local/sbin/nginx /usr/bin/nginx 2>/dev/null | grep -q . && \
+	ls /usr/bin/docker-registry >/dev/null 2>&1 || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
-		apt-get install --yes --no-install-recommends nginx-light; } || \
-	echo 'there is no nginx here: the tests do not compare with it' >&2
+		apt-get install --yes --no-install-recommends nginx-light docker-registry; } || \
+	echo 'nginx or docker-registry is not here: the tests do not try what needs them' >&2
+
+setup-peers:
+	@cmp -s $(WANTED) $(PEERS)/installed || \
+	{ { python3 -m venv --clear $(PEERS) || \
+			{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
+				apt-get install --yes --no-install-recommends python3-venv && python3 -m venv --clear $(PEERS); }; } && \
+		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 --only-binary :all: --requirement $(WANTED) && \
+		cp $(WANTED) $(PEERS)/installed; } || \
+	echo "there are no WebSocket and gRPC of Python's here: the tests do not try them" >&2
 
 # cargo-deny checks here what needs no network; CI checks advisories too.
 lint: setup

@@ -16,6 +16,10 @@ fn main() {
     build(&workspace, &target, &["-p", "guests", "--examples"]);
     build(&workspace, &target, &["-p", "hello-plugin", "-p", "introspect"]);
     println!("cargo::rustc-env=GUESTS={}", target.join(TARGET).join("plugin").display());
+    // Where `make setup-test` puts what Python's peers need: beside what cargo builds.
+    let peers = out.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "build"));
+    let peers = peers.and_then(|build| build.parent()?.parent()).unwrap_or(&out).join("peers");
+    println!("cargo::rustc-env=PEERS={}", peers.display());
     println!("cargo::rustc-env=COMPILED={}", out.join("compiled").display());
 }
 

@@ -1,12 +1,14 @@
 //! What the tests stand on. Nothing here waits for time to pass: everything waits for bytes, and gives up after
 //! [`PATIENCE`].
 
+pub(crate) mod backend;
 mod client;
 mod diagnostics;
 mod gate;
 mod message;
 mod names;
 mod origin;
+mod played;
 mod proxy;
 mod tls;
 
@@ -19,6 +21,7 @@ pub(crate) use gate::Gate;
 pub(crate) use message::Message;
 pub(crate) use names::NameServer;
 pub(crate) use origin::{Origin, answer};
+pub(crate) use played::{Line, Played};
 pub(crate) use proxy::{Proxy, drop_in};
 pub(crate) use tls::{Identity, handshake};
 

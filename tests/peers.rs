@@ -1,5 +1,9 @@
-//! Other people's programs on both sides: nginx as a server, and curl, Python and Node as clients. What is not installed
-//! is said, and left out; `make setup-test` installs nginx.
+//! Other people's programs on both sides: nginx as a server, curl, Python and Node as clients, and Python's WebSocket and
+//! gRPC as both. What is not installed is said, and left out; `make setup-test` installs nginx and what Python needs.
+
+mod grpc;
+mod installed;
+mod websocket;
 
 use std::io::Write;
 use std::net::SocketAddr;

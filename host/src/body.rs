@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::error::Reason;
 use crate::http1::incoming::Begun;
+use crate::http2;
 
 pub use stream::Stream;
 
@@ -78,11 +78,11 @@ pub enum End<'a> {
 impl Body {
     /// A request's body as it comes from a connection of HTTP/2.
     #[must_use]
-    pub fn received(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() {
+    pub fn received(body: http2::Receiving) -> Self {
+        if body.is_end_stream() {
             return Self::Empty;
         }
-        Self::Stream(Box::new(Stream::received(incoming)))
+        Self::Stream(Box::new(Stream::received(body)))
     }
 
     /// A request's body as it comes from a connection of HTTP/1.

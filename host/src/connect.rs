@@ -30,7 +30,7 @@ use crate::config::{Connections, Endpoint, ProxyVersion, UpstreamProtocol};
 
 use dns::Resolver;
 use names::Lookup;
-pub use outbound::Outbound;
+pub use outbound::{Hear, Outbound};
 pub use room::Counts;
 pub use sending::is_idempotent;
 pub use target::{Failed, Target, Times};

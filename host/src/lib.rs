@@ -3,7 +3,7 @@
 //! In reading order: what the operator wrote ([`config`]); the server that runs it ([`server`]); the straight line of a
 //! request ([`proxy`]) and its parts: the way in ([`authority`], [`path`], [`headers`], [`client`], [`router`]), the chain
 //! of plugins ([`plugin`], [`capability`]), the upstream ([`rewrite`], [`upstream`], [`connect`]), and the way out ([`hide`],
-//! [`error`]). [`http1`] is how both sides are spoken to, [`proxy_protocol`] what may come before that, and [`body`] goes through all of them. [`cases`] tries one plugin alone, [`recording`] keeps what it saw, and [`replay`] shows it to another build. [`metrics`] and [`telemetry`] tell about it.
+//! [`error`]). [`http1`] and [`http2`] are how both sides are spoken to, [`proxy_protocol`] what may come before that, and [`body`] goes through all of them. [`cases`] tries one plugin alone, [`recording`] keeps what it saw, and [`replay`] shows it to another build. [`metrics`] and [`telemetry`] tell about it.
 
 mod admin;
 pub mod authority;
@@ -23,8 +23,11 @@ pub mod error;
 pub mod headers;
 pub mod hide;
 pub mod http1;
+pub mod http2;
 pub mod key;
 pub mod metrics;
+pub mod minisign;
+pub mod oci;
 pub mod path;
 pub mod pem;
 pub mod plugin;

@@ -1,8 +1,10 @@
 //! The straight line: route → chain → upstream → chain.
 
 mod destination;
+mod early;
 mod grpc;
 mod mirror;
+mod order;
 mod record;
 mod snapshot;
 mod trial;
@@ -13,8 +15,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::header::EXPECT;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -34,7 +37,7 @@ use crate::recording::Tap;
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrite;
 use crate::router::{Asked, NoRoute};
-use crate::server::connection::{Peer, Received};
+use crate::server::connection::{Interim, Peer, Received};
 use crate::telemetry::AccessLines;
 use crate::upstream::{Asking, Prepared, Record, Upstream};
 
@@ -144,8 +147,8 @@ impl Proxy {
         let entry = Entry::new(&received, peer, request_id.clone(), self.snapshot.metrics.request_began(), &self.lines);
         let mut unanswered = Unanswered::new(entry, self);
         let (proxy, entry) = unanswered.parts();
-        let (mut request, kinds) = match received {
-            Received::Request(request, kinds) => (request, kinds),
+        let (mut request, kinds, interim) = match received {
+            Received::Request(request, kinds, interim) => (request, kinds, interim),
             Received::Refused(error) => {
                 entry.fail(&error);
                 return unanswered.finish(error.response(&Audience::default(), request_id.as_str()).map(Body::from));
@@ -154,14 +157,15 @@ impl Proxy {
         let audience = Audience::of_request(&request);
         let grpc = audience.is_grpc() && request.version() == Version::HTTP_2;
         let response = match proxy.admit(&mut request, kinds, peer, listener, entry) {
-            Ok(Admitted { route, client, authority, only_chain, upgrade }) => {
+            Ok(Admitted { route, client, authority, only_chain, upgrade, expects }) => {
                 let source = peer.source(&client);
                 let caller = Caller { client, source, scheme: Scheme::of(peer.tls), authority, audience, request_id };
                 let mut pass = route.chain.begin(caller);
                 if let Some(certificate) = &peer.certificate {
                     pass.attributes.extend(certificate.attributes());
                 }
-                proxy.pass(&route, &mut pass, request, (only_chain, upgrade), entry).await
+                let onward = Onward { upgrade, interim, expects };
+                proxy.pass(&route, &mut pass, request, (only_chain, onward), entry).await
             }
             Err(error) => {
                 entry.fail(&error);
@@ -183,10 +187,6 @@ impl Proxy {
     ) -> Result<Admitted, Error> {
         let listener = self.snapshot.listener(listener).ok_or(Reason::Draining)?;
         let authority = headers::check_request(request, kinds, Scheme::of(peer.tls))?.into_owned();
-        // One of HTTP/1 was counted when it was read.
-        if request.version() == Version::HTTP_2 {
-            headers::check_size(request, listener.limits.head_fields, listener.limits.head_size)?;
-        }
         // What a client showed for one name is nothing to another one (CVE-2025-23419, in another way).
         if peer.policy.as_ref().is_some_and(|policy| !policy.covers(authority.host())) {
             return Err(Reason::Misdirected.into());
@@ -220,6 +220,7 @@ impl Proxy {
         origin_form(request.uri_mut(), rewritten);
 
         let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry)? } else { None };
+        let expects = kinds.hop_by_hop() && request.headers().contains_key(EXPECT);
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
         if let Some(via) = &self.snapshot.via {
@@ -248,7 +249,7 @@ impl Proxy {
                 body => body.observe(Rc::new(Counted(bytes_in.clone()))),
             };
         }
-        Ok(Admitted { route, client, authority: authority.into_string(), only_chain, upgrade })
+        Ok(Admitted { route, client, authority: authority.into_string(), only_chain, upgrade, expects })
     }
 
     /// The straight line.
@@ -257,12 +258,12 @@ impl Proxy {
         route: &Route,
         pass: &mut Pass<'_>,
         request: Request<Body>,
-        (only_chain, upgrade): (Option<Error>, Option<Upgrade>),
+        (only_chain, onward): (Option<Error>, Onward),
         entry: &mut Entry,
     ) -> Response<Body> {
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
-            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, upgrade, entry).await,
+            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, onward, entry).await,
             (Ok(Flow::Respond(response)), _) => Ok(response),
             (Err(error), _) => Err(error),
         };
@@ -271,12 +272,10 @@ impl Proxy {
             Err(error) => pass.fail(error),
         };
         let mut response = match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => upgrade::on_response(pass, response).await,
+            StatusCode::SWITCHING_PROTOCOLS => Box::pin(upgrade::on_response(pass, response)).await,
             _ => pass.on_response(response).await,
         };
-        let Caller { client, scheme, authority, .. } = &pass.caller;
-        let public = Public { scheme: client.scheme.unwrap_or(*scheme), authority };
-        let leaks = self.snapshot.hidden.apply(response.headers_mut(), public);
+        let leaks = self.snapshot.hidden.apply(response.headers_mut(), public(&pass.caller));
         if leaks > 0 {
             let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
             destination.metrics.leaks.inc_by(leaks as u64);
@@ -294,7 +293,7 @@ impl Proxy {
         route: &Route,
         caller: &Caller,
         mut request: Request<Body>,
-        upgrade: Option<Upgrade>,
+        Onward { upgrade, interim, expects }: Onward,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Error> {
         // Ours takes the place of a client's or a plugin's.
@@ -326,6 +325,21 @@ impl Proxy {
         let mut record = Record::default();
         if let Some(mirror) = &route.mirror {
             mirror.look(request.request_mut(), authority, asking);
+        }
+        let hear = |status, headers: HeaderMap| {
+            let mut headers = early::fields(&headers);
+            if let Some(rewrite) = &route.rewrite {
+                rewrite.response(&mut headers, &upstream.config().endpoints);
+            }
+            let leaks = self.snapshot.hidden.apply(&mut headers, public(caller));
+            destination.metrics.leaks.inc_by(leaks as u64);
+            interim.send(status, headers);
+        };
+        if interim.is_taken() {
+            request.set_hear(&hear);
+        }
+        if expects {
+            request.set_expects();
         }
         let extended = upgrade.is_some() && request.request().version() == Version::HTTP_2;
         if let Some(upgrade) = upgrade {
@@ -406,6 +420,20 @@ struct Admitted {
     only_chain: Option<Error>,
     /// What the client offers and the route allows.
     upgrade: Option<Upgrade>,
+    /// The client waits to be asked for the body.
+    expects: bool,
+}
+
+/// What the chain has no part in.
+struct Onward {
+    upgrade: Option<Upgrade>,
+    interim: Interim,
+    expects: bool,
+}
+
+/// What the client calls us.
+fn public(caller: &Caller) -> Public<'_> {
+    Public { scheme: caller.client.scheme.unwrap_or(caller.scheme), authority: &caller.authority }
 }
 
 fn target(path: String, query: Option<&str>) -> Result<PathAndQuery, Error> {

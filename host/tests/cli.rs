@@ -4,6 +4,8 @@
 mod handed_over;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/signing.rs"]
+mod signing;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

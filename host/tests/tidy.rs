@@ -41,13 +41,13 @@ fn the_engine_is_a_detail_of_plugins() {
 #[test]
 fn the_library_for_http_is_a_detail_of_both_ends() {
     let sources = host();
-    let rule = "hyper's server side is named only in `server/`";
-    none(rule, outside(&["server"], &["hyper::server", "hyper::service"], &sources));
-    let rule = "hyper's client side is named only in `connect`";
-    none(rule, outside(&["connect"], &["hyper::client", "hyper_util::client"], &sources));
-    // What both ends read is one type, `Incoming`, and `Body` is made of it, so that all between them knows only `Body`.
-    let rule = "hyper is named only in `server`, `connect`, and `body`, which wraps what those two read";
-    none(rule, outside(&["server", "connect", "body"], &["hyper", "hyper_util", "h2"], &sources));
+    let rule = "h2's server side is named only in `server`, and in `http2`, which is one stream of it";
+    none(rule, outside(&["server", "http2"], &["h2::server"], &sources));
+    let rule = "h2's client side is named only in `connect`";
+    none(rule, outside(&["connect"], &["h2::client"], &sources));
+    // All between both ends knows only `Body`.
+    let rule = "h2 is named only in `server`, `http2` and `connect`";
+    none(rule, outside(&["server", "http2", "connect"], &["h2"], &sources));
 }
 
 #[test]
@@ -227,8 +227,8 @@ fn machine_paths(source: &Source) -> Vec<Breach> {
 fn one_wrong_line_is_found() {
     for (path, line, modules, names) in [
         ("chain", "use wasmtime::Store;", &["bindings", "capability", "plugin"][..], &["wasmtime"][..]),
-        ("proxy/record", "type R = hyper::body::Incoming;", &["server", "connect", "body"], &["hyper"]),
-        ("connect/live", "use hyper::server::conn;", &["server"], &["hyper::server"]),
+        ("proxy/record", "type R = h2::RecvStream;", &["server", "connect"], &["h2"]),
+        ("connect/live", "use h2::server::Builder;", &["server"], &["h2::server"]),
         ("proxy", "use crate::bindings::Flow;", &["bindings", "capability", "plugin", "chain", "lib"], &["bindings"]),
     ] {
         let wrong = Source { path: format!("host/src/{path}.rs"), text: format!("//! Doc.\n{line}\n") };

@@ -1,5 +1,6 @@
 //! A body in pieces, and what is watched while they pass: the time between them, their sum, their end.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
@@ -10,11 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::pace::Pace;
 use super::{BodyError, End, Observe};
-use crate::http1::incoming::Receiving;
+use crate::{http1, http2};
 
 /// A body in pieces, with what is watched while they pass.
 pub struct Stream {
@@ -28,18 +28,18 @@ pub struct Stream {
 enum Source {
     /// There is no more.
     Over,
-    Incoming(Incoming),
-    Receiving(Receiving),
+    Http1(http1::incoming::Receiving),
+    Http2(http2::Receiving),
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
 }
 
 impl Stream {
-    pub(super) fn received(incoming: Incoming) -> Self {
-        Self::new(Source::Incoming(incoming))
+    pub(super) fn received(body: http2::Receiving) -> Self {
+        Self::new(Source::Http2(body))
     }
 
-    pub(super) fn receiving(body: Receiving) -> Self {
-        Self::new(Source::Receiving(body))
+    pub(super) fn receiving(body: http1::incoming::Receiving) -> Self {
+        Self::new(Source::Http1(body))
     }
 
     pub(super) fn boxed(body: Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>) -> Self {
@@ -124,8 +124,8 @@ impl Stream {
     pub(super) fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Over => true,
-            Source::Incoming(incoming) => incoming.is_end_stream(),
-            Source::Receiving(body) => body.is_end_stream(),
+            Source::Http1(body) => body.is_end_stream(),
+            Source::Http2(body) => body.is_end_stream(),
             Source::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -133,8 +133,8 @@ impl Stream {
     pub(super) fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Over => SizeHint::with_exact(0),
-            Source::Incoming(incoming) => incoming.size_hint(),
-            Source::Receiving(body) => body.size_hint(),
+            Source::Http1(body) => body.size_hint(),
+            Source::Http2(body) => body.size_hint(),
             Source::Boxed(body) => body.size_hint(),
         }
     }
@@ -177,25 +177,13 @@ impl Source {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Over => Poll::Ready(None),
-            Self::Receiving(body) => {
-                let next = ready!(body.poll_frame(context));
-                Poll::Ready(next.map(|frame| frame.map_err(|cause| BodyError::Broken(cause.into()))))
-            }
+            Self::Http1(body) => Poll::Ready(ready!(body.poll_frame(context)).map(|frame| frame.map_err(broken))),
+            Self::Http2(body) => Poll::Ready(ready!(body.poll_frame(context)).map(|frame| frame.map_err(broken))),
             Self::Boxed(body) => body.as_mut().poll_frame(context),
-            Self::Incoming(incoming) => {
-                let next = ready!(Pin::new(&mut *incoming).poll_frame(context));
-                if next.is_none() && is_cut(incoming) {
-                    let cause = "the client ended it before its end";
-                    return Poll::Ready(Some(Err(BodyError::Broken(cause.into()))));
-                }
-                Poll::Ready(next.map(|frame| frame.map_err(|cause| BodyError::Broken(cause.into()))))
-            }
         }
     }
 }
 
-/// hyper takes an HTTP/2 stream that its sender reset with `NO_ERROR` for one that ended well (RFC 9113, section 8.1
-/// has that for responses). Sent on, half a body would look whole.
-fn is_cut(incoming: &Incoming) -> bool {
-    incoming.size_hint().lower() > 0 || !incoming.is_end_stream()
+fn broken(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> BodyError {
+    BodyError::Broken(cause.into())
 }

@@ -3,10 +3,11 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::{Request, Response, StatusCode, Version};
+use http::{Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::Record;
@@ -18,7 +19,7 @@ use super::target::{Target, Times};
 use super::tunnel::Tunnel;
 use crate::body::{Body, BodyError};
 use crate::config::UpstreamTimeouts;
-use crate::deadline::after;
+use crate::deadline::{Deadline, after};
 use crate::error::{Error, Reason};
 use crate::headers::{Direction, strip_hop_by_hop};
 use crate::http1::body::Decoder;
@@ -30,7 +31,10 @@ use crate::http1::upgrade::{Allowed, is_agreed};
 /// How large the head of a response may be.
 pub(super) const LIMITS: Limits = Limits { bytes: 64 * 1024, fields: 256 };
 /// Interim responses before the final one. An upstream has no use for more than one or two.
-pub(super) const INTERIM: u32 = 16;
+const INTERIM: u32 = 16;
+/// How long an upstream may take to ask for a body that its client keeps until then. Some never do, and get it all the
+/// same (RFC 9110, section 10.1.1).
+pub(super) const ASKING: Duration = Duration::from_secs(1);
 
 pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
@@ -54,6 +58,31 @@ impl Failure {
     pub(super) fn last(error: Error) -> Self {
         Self { error, unsent: false, dead: false }
     }
+}
+
+/// The interim responses that came so far.
+#[derive(Default)]
+pub(super) struct Interims {
+    count: u32,
+    bytes: usize,
+}
+
+impl Interims {
+    /// One more, of so many bytes. Answers whether that is too many. Together they may have as many as one head.
+    pub(super) fn are_too_many(&mut self, bytes: usize) -> bool {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.count > INTERIM || self.bytes > LIMITS.bytes
+    }
+}
+
+/// What was read before the head of the response.
+#[derive(Default)]
+struct Reading {
+    scan: Scan,
+    interims: Interims,
+    /// Anything came at all.
+    heard: bool,
 }
 
 /// Why no head came.
@@ -94,16 +123,25 @@ impl Exchange<'_> {
         self.live.serves();
         let wire = &mut self.live.wire;
         let mut sending = Sending::new(wire, request, begun);
-        let asked = request.request();
+        let asked = &*request;
 
-        let (mut scan, mut interim, mut heard) = (Scan::default(), 0, false);
+        let (mut reading, mut asking) = (Reading::default(), Deadline::new());
         let outcome = poll_fn(|context| {
-            if let Err(error) = sending.poll(context, &mut self.live.wire) {
-                return Poll::Ready(Err(Fault::Body(error)));
-            }
-            match self.poll_head(context, asked, &mut scan, &mut interim, &mut heard) {
-                Poll::Ready(outcome) => Poll::Ready(outcome),
-                Poll::Pending => self.deadline(context, &sending, end.as_ref()).map(|reason| Err(Fault::Late(reason))),
+            loop {
+                if let Err(error) = sending.poll(context, &mut self.live.wire) {
+                    return Poll::Ready(Err(Fault::Body(error)));
+                }
+                let held = sending.is_held();
+                if let Poll::Ready(outcome) = self.poll_head(context, asked, &mut sending, &mut reading) {
+                    return Poll::Ready(outcome);
+                }
+                if held && asking.poll(context, after(begun, ASKING)).is_ready() {
+                    sending.release();
+                }
+                if held && !sending.is_held() {
+                    continue;
+                }
+                return self.deadline(context, &sending, end.as_ref()).map(|reason| Err(Fault::Late(reason)));
             }
         })
         .await;
@@ -123,7 +161,7 @@ impl Exchange<'_> {
             Err(fault) => {
                 let error = self.explain(&fault);
                 // Over a reused connection that was closed without a word, it was in all likelihood never seen.
-                let silent = !heard && matches!(fault, Fault::Ended);
+                let silent = !reading.heard && matches!(fault, Fault::Ended);
                 let (unsent, dead) = (silent && !sending.begun, silent && self.reused);
                 if let Some(body) = sending.into_body() {
                     request.put_back(held.unwrap_or(body));
@@ -137,17 +175,17 @@ impl Exchange<'_> {
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-        asked: &Request<Body>,
-        scan: &mut Scan,
-        interim: &mut u32,
-        heard: &mut bool,
+        outbound: &Outbound<'_>,
+        sending: &mut Sending,
+        reading: &mut Reading,
     ) -> Poll<Result<ResponseHead, Fault>> {
         let wire = &mut self.live.wire;
+        let asked = outbound.request();
         loop {
-            match scan.response(&wire.input, LIMITS.bytes) {
+            match reading.scan.response(&wire.input, LIMITS.bytes) {
                 Err(bad) => return Poll::Ready(Err(Fault::Head(bad))),
                 Ok(None) => match wire.poll_read(context) {
-                    Poll::Ready(Ok(1..)) => *heard = true,
+                    Poll::Ready(Ok(1..)) => reading.heard = true,
                     Poll::Ready(_) => return Poll::Ready(Err(Fault::Ended)),
                     Poll::Pending => return Poll::Pending,
                 },
@@ -164,11 +202,15 @@ impl Exchange<'_> {
                     if !status.is_informational() {
                         return Poll::Ready(Ok(head));
                     }
-                    *interim += 1;
-                    if *interim > INTERIM {
+                    if reading.interims.are_too_many(length) {
                         return Poll::Ready(Err(Fault::Interim));
                     }
-                    *scan = Scan::default();
+                    reading.scan = Scan::default();
+                    match status {
+                        // Asked for or not, it is about this connection alone. Our client is asked when its body is read.
+                        StatusCode::CONTINUE => sending.release(),
+                        status => outbound.hear(status, head.response.into_parts().0.headers),
+                    }
                 }
             }
         }
@@ -249,7 +291,9 @@ impl Exchange<'_> {
         let body = Arriving::new(self.live, self.home.clone(), decoder, first)
             .within(self.timeouts.idle, total)
             .reusable(keep && head.length != Length::UntilClose);
-        let body = if sending.all || sending.refused { body } else { body.while_sending(sending) };
+        // An answer before it asked for the body says that it does not want it.
+        let over = sending.all || sending.refused || sending.is_held();
+        let body = if over { body } else { body.while_sending(sending) };
         Ok(Response::from_parts(parts, Body::stream(body)))
     }
 

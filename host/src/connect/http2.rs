@@ -6,6 +6,7 @@
 mod arriving;
 mod connection;
 mod sending;
+mod tunnel;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -94,7 +95,7 @@ impl Http2 {
 
 impl Target {
     /// Sends a request over HTTP/2. None where that is not what is spoken; a connection that showed it is then among the
-    /// idle ones. Upgrades are of HTTP/1.1, and get a connection of that.
+    /// idle ones. Where it may be spoken and need not, an upgrade goes over HTTP/1.1 if the endpoint does not have it here.
     pub(super) async fn send_multiplexed(
         self: &Rc<Self>,
         request: &mut Outbound<'_>,
@@ -102,9 +103,7 @@ impl Target {
         times: Times,
         record: &mut Record,
     ) -> Option<Result<Response<Body>, Failed>> {
-        if request.request().extensions().get::<Allowed>().is_some() {
-            return None;
-        }
+        let upgrade = request.request().extensions().get::<Allowed>().cloned();
         let until = times.head_by.map_or(times.total, |head_by| head_by.min(times.total));
         let harmless = is_idempotent(request.request().method());
         let (mut offers, mut repeated) = (0, false);
@@ -115,7 +114,18 @@ impl Target {
                 Ok(None) => return None,
                 Err(error) => return Some(Err(Failed { error, unsent: !repeated })),
             };
-            let failure = match connection.exchange(request, self, timeouts, times, record).await {
+            let answer = match &upgrade {
+                None => connection.exchange(request, self, timeouts, times, record).await,
+                Some(upgrade) if connection.takes_tunnels() => {
+                    Box::pin(connection.tunnel(request, upgrade, self, timeouts, times, record)).await
+                }
+                Some(_) if self.may_be_older() => return None,
+                Some(_) => {
+                    let error = self.error(Reason::UpstreamProtocol, "takes no upgrades over HTTP/2 (RFC 8441)");
+                    return Some(Err(Failed { error, unsent: !repeated }));
+                }
+            };
+            let failure = match answer {
                 Ok(response) => return Some(Ok(response)),
                 Err(failure) => failure,
             };
@@ -129,6 +139,11 @@ impl Target {
                 record.repeated = true;
             }
         }
+    }
+
+    /// Whether HTTP/1.1 may be spoken as well.
+    fn may_be_older(&self) -> bool {
+        self.http2.as_ref().is_some_and(|http2| http2.protocol == UpstreamProtocol::Auto)
     }
 
     /// A connection with room for a request: one that is there, or a new one.

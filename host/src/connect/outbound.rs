@@ -1,7 +1,9 @@
 //! A request on its way to upstreams. It stays in its place, whatever becomes of it: it is large, and may be needed again.
 
-use http::Request;
-use http::header::HeaderValue;
+use std::fmt;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Request, StatusCode};
 
 use crate::body::Body;
 use crate::headers::Forwarded;
@@ -9,13 +11,20 @@ use crate::http1::framing::Length;
 use crate::http1::write;
 use crate::proxy_protocol::Source;
 
+/// What is done with an interim response other than `100 Continue`.
+pub type Hear<'a> = &'a dyn Fn(StatusCode, HeaderMap);
+
+/// What a request says of a body that has to be asked for.
+pub(super) const EXPECTED: &[u8] = b"100-continue";
+
 /// A request with what we add to it.
-#[derive(Debug)]
 pub struct Outbound<'a> {
     request: Request<Body>,
     host: Option<HeaderValue>,
     forwarded: Option<Forwarded<'a>>,
     source: Source,
+    hear: Option<Hear<'a>>,
+    expects: bool,
     whole: bool,
 }
 
@@ -23,7 +32,7 @@ impl<'a> Outbound<'a> {
     /// A request that goes out as it is.
     #[must_use]
     pub fn new(request: Request<Body>) -> Self {
-        Self { request, host: None, forwarded: None, source: Source::Unknown, whole: true }
+        Self { request, host: None, forwarded: None, source: Source::Unknown, hear: None, expects: false, whole: true }
     }
 
     /// Tells the upstream whom it is from. None of these fields may be among the request's own.
@@ -31,6 +40,17 @@ impl<'a> Outbound<'a> {
     pub fn forwarded(mut self, forwarded: Forwarded<'a>) -> Self {
         self.forwarded = Some(forwarded);
         self
+    }
+
+    /// Interim responses of the upstream go there. Without that they are taken, and forgotten.
+    pub fn set_hear(&mut self, hear: Hear<'a>) {
+        self.hear = Some(hear);
+    }
+
+    /// The client waits to be asked for the body, and the upstream is told so: it may refuse without it (RFC 9110, section
+    /// 10.1.1). The body is read when the upstream asks for it, or says nothing for a while.
+    pub fn set_expects(&mut self) {
+        self.expects = true;
     }
 
     /// In the place of the request's own `Host`.
@@ -64,7 +84,19 @@ impl<'a> Outbound<'a> {
             forwarded.insert(self.request.headers_mut());
         }
         if let Some(host) = self.host.take() {
-            self.request.headers_mut().insert(http::header::HOST, host);
+            self.request.headers_mut().insert(header::HOST, host);
+        }
+    }
+
+    /// Whether the upstream has to ask for this body.
+    pub(super) fn is_waited_for(&self, body: &Body) -> bool {
+        self.expects && matches!(body, Body::Stream(_))
+    }
+
+    /// Takes an interim response.
+    pub(super) fn hear(&self, status: StatusCode, headers: HeaderMap) {
+        if let Some(hear) = self.hear {
+            hear(status, headers);
         }
     }
 
@@ -86,15 +118,24 @@ impl<'a> Outbound<'a> {
         *self.request.body_mut() = body;
     }
 
-    /// Writes the head.
-    pub(super) fn write(&self, out: &mut Vec<u8>, length: Length) {
+    /// Writes the head; `waited_for`: its body has to be asked for.
+    pub(super) fn write(&self, out: &mut Vec<u8>, length: Length, waited_for: bool) {
         let request = &self.request;
         let added = |out: &mut Vec<u8>| {
+            if waited_for {
+                write::field(out, &header::EXPECT, EXPECTED);
+            }
             if let Some(forwarded) = &self.forwarded {
                 forwarded.write(out);
             }
         };
         let line_and_headers = (request.method(), request.uri(), request.headers());
         write::request(out, line_and_headers, self.host.as_ref(), added, length);
+    }
+}
+
+impl fmt::Debug for Outbound<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").field("request", &self.request).field("whole", &self.whole).finish_non_exhaustive()
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Sending {
     pub(super) refused: bool,
     /// Something of it was sent, or taken from a body that cannot be read twice.
     pub(super) begun: bool,
+    /// The upstream has to ask for the body first.
+    held: bool,
     /// The upstream takes more than the client sends.
     wanting: bool,
     /// It was not all sent at once.
@@ -43,7 +45,8 @@ impl Sending {
             Some(length) => Length::Sized(length),
             None => Length::Chunked,
         };
-        request.write(wire.tail(), length);
+        let held = length != Length::None && request.is_waited_for(&body);
+        request.write(wire.tail(), length, held);
         let trailers = matches!(body, Body::Stream(_)) && crate::headers::takes_trailers(request.request().headers());
         let encoder = Encoder::new(length, trailers);
         Self {
@@ -53,6 +56,7 @@ impl Sending {
             all: false,
             refused: false,
             begun: false,
+            held,
             wanting: false,
             waited: false,
             window: Window::new(),
@@ -63,7 +67,7 @@ impl Sending {
     /// Sends what can be sent now.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, wire: &mut Wire) -> Result<(), BodyError> {
         while !self.all && !self.refused {
-            self.wanting = false;
+            self.wanting = self.held;
             while !self.taken && !self.wanting && self.window.is_open(wire) {
                 self.take(context, wire)?;
             }
@@ -133,7 +137,17 @@ impl Sending {
         self.encoder.end(wire, trailers.as_ref()).map_err(broken)
     }
 
-    /// Whether it is the client that is waited for.
+    /// Whether the upstream has yet to ask for the body.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// The upstream asked for the body, or did not in time.
+    pub(super) fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// Whether it is the client that is waited for, be it because the upstream did not ask for its body.
     pub(super) fn waits_for_client(&self, wire: &Wire) -> bool {
         self.wanting && wire.queued() == 0
     }

@@ -66,11 +66,7 @@ pub fn response(
     connection: Connection,
 ) {
     out.reserve(192 + 64 * headers.len());
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.extend_from_slice(b" ");
-    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
+    status_line(out, status);
     let described = length == Length::None && (*method == Method::HEAD || status == StatusCode::NOT_MODIFIED);
     let described = described && headers.contains_key(header::CONTENT_LENGTH);
     fields(out, headers, |name| !described && *name == header::CONTENT_LENGTH);
@@ -87,8 +83,23 @@ pub fn response(
         Connection::Close => out.extend_from_slice(b"connection: close\r\n"),
     }
     if !headers.contains_key(header::DATE) {
-        date(out);
+        field(out, &header::DATE, &now());
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes an interim response (RFC 9110, section 15.2), which has no body and says nothing about one.
+pub fn interim(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
+    status_line(out, status);
+    fields(out, headers, |name| *name == header::CONTENT_LENGTH);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn status_line(out: &mut Vec<u8>, status: StatusCode) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -201,13 +212,16 @@ fn content_length(out: &mut Vec<u8>, length: u64) {
     field(out, &header::CONTENT_LENGTH, &digits[at..]);
 }
 
-/// `Date`, formatted once a second on each thread.
-fn date(out: &mut Vec<u8>) {
+/// How long a date is.
+const DATE: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
+
+/// What `Date` says now, formatted once a second on each thread.
+#[must_use]
+pub fn now() -> [u8; DATE] {
     /// The end of the year 9999.
     const LAST: u64 = 253_402_300_799;
-    const LENGTH: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
     thread_local! {
-        static NOW: Cell<(u64, [u8; LENGTH])> = const { Cell::new((u64::MAX, [0; LENGTH])) };
+        static NOW: Cell<(u64, [u8; DATE])> = const { Cell::new((u64::MAX, [0; DATE])) };
     }
     let second = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (known, mut text) = NOW.get();
@@ -219,7 +233,7 @@ fn date(out: &mut Vec<u8>) {
         }
         NOW.set((second, text));
     }
-    field(out, &header::DATE, &text);
+    text
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Entry {
         lines: &AccessLines,
     ) -> Self {
         let request = match received {
-            Received::Request(request, _) => Some(request),
+            Received::Request(request, ..) => Some(request),
             Received::Refused(_) => None,
         };
         let line = lines.is_on().then(|| Line {

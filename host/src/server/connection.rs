@@ -7,33 +7,26 @@ mod extended;
 mod frames;
 mod greeting;
 mod http1;
-mod patience;
-mod service;
+mod http2;
+mod interim;
 mod switched;
 mod wire;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::debug;
 
 use super::clients::Clients;
-use super::drain::{Drain, Open, Phase};
+use super::drain::{Drain, Open};
 use super::tls::{ClientCertificate, Policy, Tls};
 use crate::body::Body;
 use crate::client::Client;
 use crate::config::{ListenerLimits, Network};
-use crate::deadline::after;
 use crate::error::Error;
 use crate::headers::Kinds;
 use crate::http1::incoming::Link;
@@ -41,27 +34,13 @@ use crate::http1::socket::Socket;
 use crate::http1::wire::Wire;
 use crate::metrics::ListenerMetrics;
 use crate::proxy_protocol::Source;
-use activity::{Activity, Due};
+use activity::Activity;
 use ended::Ended;
 use greeting::{Greeted, unless_over};
 use http1::Http1;
-use service::{LocalExecutor, Service};
-
-/// Streams that a client may have open at once. More than browsers use, and each may cost a whole request.
-const STREAMS: u32 = 100;
-/// Streams that a client may reset before we got to them (CVE-2023-44487), those that it may make us reset by its mistakes
-/// (CVE-2025-8671), and those that it may reset while we are at them beyond the ones it lets us answer, until it loses
-/// its connection. Browsers reset what a new page no longer needs, and that is less.
-const RESETS: usize = 100;
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What waits in memory for a client that reads slowly, for each stream.
-const SEND_BUFFER: usize = 64 * 1024;
-/// A client that does not answer a ping is gone, even if its network does not say so.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a client may take to agree that its idle HTTP/2 connection is over.
-const FAREWELL: Duration = Duration::from_secs(5);
+use http2::Http2;
+pub use interim::Interim;
+use wire::Watched;
 
 /// The client's side of a connection, as requests need to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,8 +99,8 @@ pub enum Protocol {
     reason = "one for each request, taken apart at once: a box would be an allocation for nothing"
 )]
 pub enum Received {
-    /// A request whose head fits the limits, and the kinds of its fields.
-    Request(Request<Body>, Kinds),
+    /// A request whose head fits the limits, the kinds of its fields, and where what comes before its response goes.
+    Request(Request<Body>, Kinds, Interim),
     /// The beginning of something that is no request, or not one in time; the connection ends with the response.
     Refused(Error),
 }
@@ -139,13 +118,6 @@ pub(crate) struct Entrance {
     pub(crate) metrics: Arc<ListenerMetrics>,
 }
 
-/// What the library for HTTP/2 takes of a head, where each field counts as 32 bytes more than it has (RFC 9113, section
-/// 6.5.2). What is over our own limits comes through as long as it is not far over them, and gets our own answer.
-fn head_list(limits: &ListenerLimits) -> u32 {
-    let size = limits.head_size.saturating_mul(3) / 2;
-    u32::try_from(size.saturating_add(limits.head_fields.saturating_mul(64))).unwrap_or(u32::MAX)
-}
-
 /// How a listener's connections are served by one worker.
 pub struct Connections<C> {
     carry: Rc<C>,
@@ -153,7 +125,7 @@ pub struct Connections<C> {
     certificates: Option<Certificates>,
     drain: Rc<Drain>,
     entrance: Entrance,
-    http2: http2::Builder<LocalExecutor>,
+    http2: h2::server::Builder,
 }
 
 impl<C, F> Connections<C>
@@ -165,20 +137,7 @@ where
     /// connection (HTTP/1) or a stream (HTTP/2) that breaks.
     #[must_use]
     pub fn new(carry: C, limits: ListenerLimits, certificates: Option<Certificates>, drain: Rc<Drain>) -> Self {
-        let mut http2 = http2::Builder::new(LocalExecutor { stall: limits.body_idle });
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(head_list(&limits))
-            .max_pending_accept_reset_streams(RESETS)
-            .max_local_error_reset_streams(RESETS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .adaptive_window(false)
-            .enable_connect_protocol()
-            .max_send_buf_size(SEND_BUFFER)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
+        let http2 = http2::settings(&limits);
         Self { carry: Rc::new(carry), limits, certificates, drain, entrance: Entrance::default(), http2 }
     }
 
@@ -222,54 +181,10 @@ where
     }
 
     async fn serve_http2(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
-        let Greeted { io, begin, peer, mut deadline, counted: _counted } = *greeted;
+        let Greeted { io, begin, peer, deadline, counted: _counted } = *greeted;
         let activity = Rc::new(Activity::new());
-        let service = Service::new(self.carry.clone(), peer, activity.clone(), self.limits.body_idle);
-        let wire = TokioIo::new(wire::Watched::new(io, begin.freeze(), activity.clone()));
-        let mut connection = pin!(self.http2.serve_connection(wire, service));
-        // When we told the client to go.
-        let mut told = None;
-        let tell = |connection: Pin<&mut http2::Connection<_, _, _>>, told: &mut Option<Instant>| {
-            if told.is_none() {
-                *told = Some(Instant::now());
-                connection.graceful_shutdown();
-            }
-        };
-        poll_fn(|context| {
-            let phase = open.phase(context);
-            if phase > Phase::Serving {
-                tell(connection.as_mut(), &mut told);
-            }
-            if phase == Phase::Over {
-                return Poll::Ready(Err(Ended::Cut));
-            }
-            loop {
-                if let Poll::Ready(end) = connection.as_mut().poll(context) {
-                    let flood = activity.account.is_spent();
-                    return Poll::Ready(end.map_err(|error| if flood { Ended::Flood } else { Ended::Http(error) }));
-                }
-                if activity.is_flood(RESETS as u32) {
-                    return Poll::Ready(Err(Ended::Resets));
-                }
-                let Some((at, due)) = activity.due(&self.limits) else {
-                    return Poll::Pending;
-                };
-                let at = match told {
-                    Some(told) if due == Due::Idle => after(told.max(activity.since()), FAREWELL),
-                    _ => at,
-                };
-                if deadline.poll(context, at).is_pending() {
-                    return Poll::Pending;
-                }
-                match due {
-                    Due::Write => return Poll::Ready(Err(Ended::Write)),
-                    Due::Head => return Poll::Ready(Err(Ended::Head)),
-                    _ if told.is_some() => return Poll::Ready(Err(Ended::Idle)),
-                    _ => tell(connection.as_mut(), &mut told),
-                }
-            }
-        })
-        .await
+        let handshake = self.http2.handshake(Watched::new(io, begin.freeze(), activity.clone()));
+        Http2::new(self.carry.clone(), peer, &self.limits, handshake, activity).serve(open, deadline).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod connections;
 mod health;
+mod http2;
 mod names;
 mod retries;
 mod strict;

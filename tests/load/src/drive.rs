@@ -1,8 +1,7 @@
 //! The load: a closed loop over kept-alive connections on one thread, or a steady rate. Every answer's status and length
 //! are checked, and one that is not as expected ends the run.
 
-use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::process;
+use crate::stream::{self, Stream};
+use crate::websocket;
 
 /// The most that is read at once.
 const PIECE: usize = 256 << 10;
@@ -34,6 +35,8 @@ pub(crate) struct Request {
     pub(crate) status: u16,
     /// The length of the answer's body, where it is known.
     pub(crate) length: Option<u64>,
+    /// The connection goes on with WebSocket, and what is measured is a message of so many bytes that comes back.
+    pub(crate) message: u16,
 }
 
 /// One measurement.
@@ -120,6 +123,9 @@ pub(crate) fn hold(job: &Job) -> Result<()> {
 struct Load<'a> {
     job: &'a Job,
     bytes: Vec<u8>,
+    /// What a tunnel sends, and what has to come back; nothing where there is none.
+    message: Vec<u8>,
+    echo: Vec<u8>,
     tls: Option<Arc<rustls::ClientConfig>>,
     poll: Poll,
     events: Events,
@@ -143,19 +149,18 @@ struct Connection {
     head: Vec<u8>,
     /// Bytes of the answer's body that are still to come.
     body: Option<u64>,
-}
-
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<rustls::ClientConnection>, TcpStream),
+    /// It goes on with WebSocket.
+    tunnel: bool,
 }
 
 impl<'a> Load<'a> {
     fn new(job: &'a Job) -> Result<Self> {
-        let tls = job.tls.as_ref().map(client).transpose()?;
+        let tls = job.tls.as_ref().map(stream::client).transpose()?;
         let mut load = Self {
             job,
             bytes: job.request.bytes(),
+            message: websocket::message(job.request.message, true),
+            echo: websocket::message(job.request.message, false),
             tls,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
@@ -241,20 +246,26 @@ impl<'a> Load<'a> {
     fn start(&mut self, index: usize, since: Instant) -> Result<()> {
         let connection = &mut self.connections[index];
         (connection.since, connection.sent, connection.busy) = (since, 0, true);
-        connection.send(&self.bytes)
+        connection.send(if connection.tunnel { &self.message } else { &self.bytes })
     }
 
     fn ready(&mut self, index: usize) -> Result<()> {
         loop {
             let connection = &mut self.connections[index];
-            connection.send(&self.bytes)?;
+            connection.send(if connection.tunnel { &self.message } else { &self.bytes })?;
             let Some((read, emptied)) = connection.stream.read(&mut self.buffer)? else { return Ok(()) };
             if !connection.busy {
                 ensure!(read == 0, "bytes that belong to no answer");
                 bail!("the proxy closed a kept connection");
             }
             ensure!(read > 0, "the proxy closed a connection in the middle of an exchange");
-            if connection.take(&self.buffer[..read], &self.job.request)? {
+            let bytes = &self.buffer[..read];
+            let answered = match connection.tunnel {
+                true => connection.take_echo(bytes, &self.echo)?,
+                false => connection.take(bytes, &self.job.request)?,
+            };
+            if answered {
+                connection.tunnel = self.job.request.message > 0;
                 self.answered(index)?;
             }
             if emptied {
@@ -305,7 +316,15 @@ impl<'a> Load<'a> {
             }
             None => Stream::Plain(stream),
         };
-        Ok(Connection { stream, sent: 0, busy: false, since: Instant::now(), head: Vec::new(), body: None })
+        Ok(Connection {
+            stream,
+            sent: 0,
+            busy: false,
+            since: Instant::now(),
+            head: Vec::new(),
+            body: None,
+            tunnel: false,
+        })
     }
 }
 
@@ -319,6 +338,23 @@ impl Connection {
             }
         }
         self.stream.flush()
+    }
+
+    /// True when this ends the message.
+    fn take_echo(&mut self, bytes: &[u8], expected: &[u8]) -> Result<bool> {
+        // Most come whole.
+        let came = if self.head.is_empty() && bytes.len() == expected.len() {
+            bytes
+        } else {
+            self.head.extend_from_slice(bytes);
+            &self.head
+        };
+        ensure!(expected.starts_with(came), "a message that was not sent");
+        let whole = came.len() == expected.len();
+        if whole {
+            self.head.clear();
+        }
+        Ok(whole)
     }
 
     /// True when this ends the answer.
@@ -362,6 +398,11 @@ fn begin(bytes: &[u8], expected: &Request) -> Result<Option<u64>> {
         expected.status,
         String::from_utf8_lossy(&bytes[..bytes.len().min(2000)])
     );
+    if expected.message > 0 {
+        ensure!(websocket::is_agreed(&response), "{}: no agreement", expected.path);
+        ensure!(head == bytes.len(), "bytes behind an agreement");
+        return Ok(Some(0));
+    }
     let length = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
     let length = length.context("an answer without a content-length")?;
     let length: u64 = std::str::from_utf8(length.value)?.parse()?;
@@ -393,81 +434,6 @@ impl Request {
     }
 }
 
-impl Stream {
-    /// None where nothing is there yet; whether the socket is empty now.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, bool)>> {
-        match self {
-            Self::Plain(stream) => match stream.read(buffer) {
-                Ok(read) => Ok(Some((read, read < buffer.len()))),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-                Err(error) => Err(error.into()),
-            },
-            Self::Tls(session, stream) => loop {
-                match session.reader().read(buffer) {
-                    Ok(read) => return Ok(Some((read, false))),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error.into()),
-                }
-                match session.read_tls(stream) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                    Err(error) => return Err(error.into()),
-                }
-                session.process_new_packets()?;
-                while session.wants_write() {
-                    match session.write_tls(stream) {
-                        Ok(_) => {}
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-            },
-        }
-    }
-
-    /// None where the socket is full.
-    fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
-        let wrote = match self {
-            Self::Plain(stream) => stream.write(bytes),
-            Self::Tls(session, _) => session.writer().write(bytes).and_then(|wrote| match wrote {
-                0 => Err(ErrorKind::WouldBlock.into()),
-                wrote => Ok(wrote),
-            }),
-        };
-        match wrote {
-            Ok(wrote) => Ok(Some(wrote)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let Self::Tls(session, stream) = self else { return Ok(()) };
-        while session.wants_write() {
-            match session.write_tls(stream) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// TLS 1.3 without resumption, with the one key exchange that nginx and Tollgate both have.
-fn client(certificate: &PathBuf) -> Result<Arc<rustls::ClientConfig>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from(fs::read(certificate)?))?;
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok(Arc::new(config))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -475,7 +441,7 @@ mod tests {
     fn request(length: Option<u64>) -> Request {
         let (method, path) = ("POST".to_owned(), "/x/1k".to_owned());
         let headers = vec![("host".to_owned(), "h".to_owned())];
-        Request { method, path, headers, body: "ab".to_owned(), size: 0, status: 200, length }
+        Request { method, path, headers, body: "ab".to_owned(), size: 0, status: 200, length, message: 0 }
     }
 
     #[test]

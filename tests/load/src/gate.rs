@@ -194,6 +194,11 @@ idle-connections = 128
             "\n[route.{name}]\npath-prefix = \"/{name}\"\nchain = [{chain}]\nupstream = \"origin\"\nbody-size = \"{size}\""
         ));
     }
+    if size.all {
+        line(format_args!(
+            "\n[route.socket]\npath-prefix = \"/socket\"\nupstream = \"origin\"\nupgrade = [\"websocket\"]"
+        ));
+    }
     for route in 0..size.more {
         let own: Vec<String> = (0..10).map(|plugin| format!("\"more-{route}-{plugin}\"")).collect();
         for name in &own {

@@ -25,7 +25,9 @@ mod nginx;
 mod process;
 mod report;
 mod rows;
+mod stream;
 mod upstream;
+mod websocket;
 
 use std::process::ExitCode;
 

@@ -113,6 +113,12 @@ http {{
         ssl_certificate_key {path}/key.pem;
         ssl_protocols TLSv1.3;
         location /plain/ {{ proxy_pass http://origin; }}
+        location /socket/ {{
+            proxy_pass http://origin;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Host $host;
+        }}
         location /large/ {{
             proxy_pass http://origin;
             proxy_request_buffering off;

@@ -2,7 +2,8 @@
 
 use crate::drive::Request;
 use crate::keys::KEY;
-use crate::upstream::SIZES;
+use crate::upstream::{ECHO, SIZES};
+use crate::websocket;
 
 /// Whose time is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,16 @@ fn get(path: &str) -> Request {
     headers.extend((1..=5).map(|number| (format!("x-tenant-{number}"), format!("tenant-{number}"))));
     let last = path.rsplit('/').next().unwrap_or_default();
     let length = SIZES.iter().find(|(name, _)| *name == last).map(|(_, size)| *size as u64);
-    Request { method: "GET".into(), path: path.into(), headers, body: String::new(), size: 0, status: 200, length }
+    Request {
+        method: "GET".into(),
+        path: path.into(),
+        headers,
+        body: String::new(),
+        size: 0,
+        status: 200,
+        length,
+        message: 0,
+    }
 }
 
 fn post(path: &str, body: String) -> Request {
@@ -100,6 +110,20 @@ fn upload(path: &str, size: usize) -> Request {
     request.method = "POST".into();
     request.headers.push(("content-type".into(), "application/octet-stream".into()));
     request.size = size;
+    request
+}
+
+/// A connection that goes on with WebSocket, and messages of so many bytes that come back.
+fn echo(message: u16) -> Request {
+    let mut request = get(&format!("/socket/{ECHO}"));
+    let handshake = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", websocket::KEY),
+    ];
+    request.headers.extend(handshake.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    (request.status, request.message) = (101, message);
     request
 }
 
@@ -198,6 +222,8 @@ pub(crate) fn targets() -> Vec<Target> {
         target("nginx 10m up", Nginx, few, upload("/large/1k", ten)),
         target("10m up", Tollgate, few, upload("/large/1k", ten)),
         target("10m up chain", Tollgate, few, upload("/large-chain/1k", ten)),
+        target("nginx echo", Nginx, many, echo(128)),
+        target("echo", Tollgate, many, echo(128)),
         target("nginx steady", Nginx, Rate(2000), get("/five/1k")),
         target("steady", Tollgate, Rate(2000), get("/five/1k")),
     ]
@@ -226,6 +252,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("1 MiB up", "1m up chain", "nginx 1m up", Goal::Rate(1.2)),
         row("10 MiB up", "10m up chain", "nginx 10m up", Goal::Rate(1.2)),
         row("… with a chain, to none", "10m up chain", "10m up", Goal::Rate(0.97)),
+        row("WebSocket echo: a message of 128 bytes, over 64 tunnels", "echo", "nginx echo", Goal::Cost(1.0)),
         row("2,000 requests a second, five plugins: 99th percentile", "steady", "nginx steady", Goal::P99(1.0)),
     ]
 }

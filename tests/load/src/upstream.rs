@@ -1,6 +1,7 @@
 //! The upstream: answers as fast as one thread can, so that what is measured is the proxy.
 //!
-//! The last segment of a path says what the answer is: `1k`, `1m` or `10m`, in bytes of JSON.
+//! The last segment of a path says what the answer is: `1k`, `1m` or `10m`, in bytes of JSON; behind `echo` the connection
+//! goes on with WebSocket, and every message comes back.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -9,6 +10,12 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, bail};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+
+use crate::websocket;
+
+/// The last segment that stands for an echo, and the place of its answer behind those of [`SIZES`].
+pub(crate) const ECHO: &str = "echo";
+const AGREED: usize = SIZES.len();
 
 const LISTENER: Token = Token(usize::MAX);
 /// The most that is read at once.
@@ -29,11 +36,14 @@ struct Connection {
     answer: usize,
     sent: usize,
     sending: bool,
+    /// Messages that go back, once the connection goes on with WebSocket.
+    echo: Option<Vec<u8>>,
 }
 
 /// Serves until it is ended.
 pub(crate) fn run(address: SocketAddr) -> Result<()> {
-    let answers: Vec<Vec<u8>> = SIZES.iter().map(|(_, size)| answer(*size)).collect();
+    let mut answers: Vec<Vec<u8>> = SIZES.iter().map(|(_, size)| answer(*size)).collect();
+    answers.push(websocket::AGREED.to_vec());
     let mut poll = Poll::new()?;
     let mut listener =
         TcpListener::bind(address).with_context(|| format!("the upstream cannot listen on {address}"))?;
@@ -54,9 +64,7 @@ pub(crate) fn run(address: SocketAddr) -> Result<()> {
                     let token = Token(next);
                     next += 1;
                     poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-                    let connection =
-                        Connection { stream, head: Vec::new(), body: None, answer: 0, sent: 0, sending: false };
-                    connections.insert(token, connection);
+                    connections.insert(token, Connection::new(stream));
                 }
             } else if let Some(connection) = connections.get_mut(&event.token())
                 && !connection.ready(&answers, &mut buffer).unwrap_or(false)
@@ -68,6 +76,10 @@ pub(crate) fn run(address: SocketAddr) -> Result<()> {
 }
 
 impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, head: Vec::new(), body: None, answer: 0, sent: 0, sending: false, echo: None }
+    }
+
     /// Does what can be done now. False when the connection has ended.
     fn ready(&mut self, answers: &[Vec<u8>], buffer: &mut [u8]) -> Result<bool> {
         loop {
@@ -80,12 +92,26 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(error.into()),
             };
-            self.take(&buffer[..read])?;
+            if self.echo.is_some() {
+                self.talk(&buffer[..read])?;
+            } else {
+                self.take(&buffer[..read])?;
+            }
             if !self.sending && read < buffer.len() {
                 // A short read has emptied the socket.
                 return Ok(true);
             }
         }
+    }
+
+    /// Takes messages, and sends them back.
+    fn talk(&mut self, bytes: &[u8]) -> Result<()> {
+        self.head.extend_from_slice(bytes);
+        let mut back = self.echo.take().unwrap_or_default();
+        websocket::echo(&mut self.head, &mut back)?;
+        self.sending = !back.is_empty();
+        self.echo = Some(back);
+        Ok(())
     }
 
     /// Proxies send one request at a time over a connection, so that nothing follows a body.
@@ -130,7 +156,8 @@ impl Connection {
         };
         let path = request.path.unwrap_or_default();
         let last = path.rsplit_once('/').map_or(path, |(_, last)| last);
-        self.answer = SIZES.iter().position(|(name, _)| *name == last).context("a path that is not known")?;
+        let size = SIZES.iter().position(|(name, _)| *name == last);
+        self.answer = size.or((last == ECHO).then_some(AGREED)).context("a path that is not known")?;
         let mut length: u64 = 0;
         for field in request.headers.iter() {
             if field.name.eq_ignore_ascii_case("content-length") {
@@ -145,7 +172,7 @@ impl Connection {
 
     /// True when all has gone out.
     fn send(&mut self, answers: &[Vec<u8>]) -> Result<bool> {
-        let answer = &answers[self.answer];
+        let answer = self.echo.as_ref().unwrap_or(&answers[self.answer]);
         while self.sent < answer.len() {
             match self.stream.write(&answer[self.sent..]) {
                 Ok(sent) => self.sent += sent,
@@ -154,6 +181,12 @@ impl Connection {
             }
         }
         self.sending = false;
+        match &mut self.echo {
+            Some(back) => back.clear(),
+            None if self.answer == AGREED => self.echo = Some(Vec::new()),
+            None => return Ok(true),
+        }
+        self.sent = 0;
         Ok(true)
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{self, ResponseFuture, SendRequest};
-use h2::{Ping, RecvStream};
+use h2::{Ping, RecvStream, SendStream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -24,9 +24,9 @@ use super::sending::{Progress, Sending};
 use crate::body::{Body, BodyError};
 use crate::config::{Connections, UpstreamTimeouts};
 use crate::connect::Record;
-use crate::connect::exchange::{Failure, INTERIM, LIMITS, is_endless, may_pass};
+use crate::connect::exchange::{ASKING, Failure, Interims, LIMITS, is_endless, may_pass};
 use crate::connect::live::Live;
-use crate::connect::outbound::Outbound;
+use crate::connect::outbound::{EXPECTED, Outbound};
 use crate::connect::room::Counted;
 use crate::connect::target::{Target, Times};
 use crate::deadline::{Deadline, after};
@@ -76,7 +76,7 @@ impl Drop for Busy {
 }
 
 /// Why no head came.
-enum Fault {
+pub(super) enum Fault {
     Http(h2::Error),
     Interim,
     Switched,
@@ -156,45 +156,24 @@ impl Connection {
         times: Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failure> {
-        let reused = self.state.served.replace(self.state.served.get().saturating_add(1)) > 0;
-        self.state.busy.set(self.state.busy.get() + 1);
-        let busy = Busy(self.state.clone());
+        let (busy, reused) = self.begin();
         // HTTP/2 has one map of fields, ours among them.
         request.settle();
         let asked = request.request();
         let endless = matches!(asked.body(), Body::Stream(_)) && is_endless(asked.headers());
-        let head = head(asked, home.endpoint().tls);
-        let head = head.ok_or_else(|| Failure::last(Error::because(Reason::BadRequest, "no head of HTTP/2")))?;
-        let (mut response, stream) = match self.sender.clone().send_request(head, asked.body().is_end_stream()) {
-            Ok(sent) => sent,
-            Err(cause) => {
-                self.state.open.set(false);
-                let error = home.error(Reason::UpstreamReset, cause);
-                return Err(Failure { error, unsent: true, dead: true });
-            }
-        };
-        let progress = Progress::new();
+        let held = request.is_waited_for(asked.body());
+        let head = head(asked, home.endpoint().tls, held);
+        let (mut response, stream) = self.send(head, asked.body().is_end_stream(), home)?;
+        let progress = Progress::new(held);
         let (whole, upload) = Sending::begin(request.take_body(), stream, &progress);
-        let upload = upload.map(|sending| Upload(spawn_local(sending).abort_handle()));
+        let upload = upload.map(Upload::begin);
 
         let end = match times.head_by {
             _ if endless => times.call.map(|call| (call, Reason::TotalTimeout)),
             Some(head_by) if head_by < times.total => Some((head_by, Reason::UpstreamTimeout)),
             _ => Some((times.total, Reason::TotalTimeout)),
         };
-        let (mut deadline, mut interim) = (Deadline::new(), 0);
-        let outcome = poll_fn(|context| {
-            progress.wake(context);
-            if let Some(error) = progress.broken() {
-                return Poll::Ready(Err(Fault::Body(error)));
-            }
-            match poll_head(&mut response, &mut interim, context) {
-                Poll::Ready(outcome) => Poll::Ready(outcome),
-                Poll::Pending => late(&progress, timeouts, end.as_ref(), &mut deadline, context)
-                    .map(|reason| Err(Fault::Late(reason))),
-            }
-        })
-        .await;
+        let outcome = answered(&mut response, request, &progress, timeouts, end.as_ref()).await;
         match outcome {
             Ok(response) => {
                 record.head = Some(times.begun.elapsed());
@@ -209,22 +188,84 @@ impl Connection {
                 }
                 let total = if is_endless(&parts.headers) { times.call } else { Some(times.total) };
                 let length = length(&parts.headers);
+                // An answer before it asked for the body says that it does not want it.
+                let upload = upload.filter(|_| !progress.is_held());
                 let body = Arriving::new(body, length, (upload, progress), busy).within(timeouts.idle, total);
                 Ok(Response::from_parts(parts, Body::stream(body)))
             }
             Err(fault) => {
-                if matches!(&fault, Fault::Http(cause) if cause.is_go_away() || cause.is_io()) {
-                    self.state.open.set(false);
-                }
-                let unsent = matches!(&fault, Fault::Http(cause) if is_unseen(cause));
-                let dead = reused && matches!(&fault, Fault::Http(cause) if cause.is_io());
                 if let Some(body) = whole {
                     request.put_back(body);
                 }
-                Err(Failure { error: explain(home, fault), unsent, dead })
+                Err(self.failed(home, fault, reused))
             }
         }
     }
+
+    /// Counts a request that goes over it. Answers whether it is not the first.
+    pub(super) fn begin(&self) -> (Busy, bool) {
+        let reused = self.state.served.replace(self.state.served.get().saturating_add(1)) > 0;
+        self.state.busy.set(self.state.busy.get() + 1);
+        (Busy(self.state.clone()), reused)
+    }
+
+    /// Sends a head.
+    pub(super) fn send(
+        &self,
+        head: Option<Request<()>>,
+        whole: bool,
+        home: &Target,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+        let head = head.ok_or_else(|| Failure::last(Error::because(Reason::BadRequest, "no head of HTTP/2")))?;
+        self.sender.clone().send_request(head, whole).map_err(|cause| {
+            self.state.open.set(false);
+            let error = home.error(Reason::UpstreamReset, cause);
+            Failure { error, unsent: true, dead: true }
+        })
+    }
+
+    /// What a request came to that got no answer.
+    pub(super) fn failed(&self, home: &Target, fault: Fault, reused: bool) -> Failure {
+        if matches!(&fault, Fault::Http(cause) if cause.is_go_away() || cause.is_io()) {
+            self.state.open.set(false);
+        }
+        let unsent = matches!(&fault, Fault::Http(cause) if is_unseen(cause));
+        let dead = reused && matches!(&fault, Fault::Http(cause) if cause.is_io());
+        Failure { error: explain(home, fault), unsent, dead }
+    }
+
+    /// Whether the upstream lets a stream go on with another protocol (RFC 8441, section 3).
+    pub(super) fn takes_tunnels(&self) -> bool {
+        self.sender.is_extended_connect_protocol_enabled()
+    }
+}
+
+/// Waits for the head of the response.
+pub(super) async fn answered(
+    response: &mut ResponseFuture,
+    request: &Outbound<'_>,
+    progress: &Progress,
+    timeouts: &UpstreamTimeouts,
+    end: Option<&(Instant, Reason)>,
+) -> Result<Response<RecvStream>, Fault> {
+    let (mut deadline, mut asking, mut interims) = (Deadline::new(), Deadline::new(), Interims::default());
+    let begun = Instant::now();
+    poll_fn(|context| {
+        progress.wake(context);
+        if let Some(error) = progress.broken() {
+            return Poll::Ready(Err(Fault::Body(error)));
+        }
+        if progress.is_held() && asking.poll(context, after(begun, ASKING)).is_ready() {
+            progress.release();
+        }
+        match poll_head(response, &mut interims, request, progress, context) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => {
+                late(progress, timeouts, end, &mut deadline, context).map(|reason| Err(Fault::Late(reason)))
+            }
+        }
+    })
+    .await
 }
 
 impl Drop for Connection {
@@ -238,6 +279,12 @@ impl Drop for Connection {
 
 /// The task that sends the body of a request.
 pub(super) struct Upload(AbortHandle);
+
+impl Upload {
+    pub(super) fn begin(sending: impl Future<Output = ()> + 'static) -> Self {
+        Self(spawn_local(sending).abort_handle())
+    }
+}
 
 impl Drop for Upload {
     fn drop(&mut self) {
@@ -284,8 +331,11 @@ async fn drive(mut connection: client::Connection<Io, Bytes>, settled: oneshot::
 }
 
 /// The head as HTTP/2 has it: the host is a part of the target, and what speaks of the connection is left out.
-fn head(asked: &Request<Body>, tls: bool) -> Option<Request<()>> {
+pub(super) fn head(asked: &Request<Body>, tls: bool, held: bool) -> Option<Request<()>> {
     let mut headers = asked.headers().clone();
+    if held {
+        headers.insert(header::EXPECT, HeaderValue::from_bytes(EXPECTED).ok()?);
+    }
     let host = headers.remove(header::HOST)?;
     for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::CONTENT_LENGTH] {
         headers.remove(name);
@@ -312,22 +362,26 @@ fn head(asked: &Request<Body>, tls: bool) -> Option<Request<()>> {
 }
 
 /// The length of a body, which HTTP/2 checks while it comes.
-fn length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn poll_head(
     response: &mut ResponseFuture,
-    interim: &mut u32,
+    interims: &mut Interims,
+    request: &Outbound<'_>,
+    progress: &Progress,
     context: &mut Context<'_>,
 ) -> Poll<Result<Response<RecvStream>, Fault>> {
     while let Poll::Ready(Some(Ok(head))) = response.poll_informational(context) {
-        *interim += 1;
-        if *interim > INTERIM {
+        let bytes = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if interims.are_too_many(bytes) {
             return Poll::Ready(Err(Fault::Interim));
         }
-        if head.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Poll::Ready(Err(Fault::Switched));
+        match head.status() {
+            StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Err(Fault::Switched)),
+            StatusCode::CONTINUE => progress.release(),
+            status => request.hear(status, head.into_parts().0.headers),
         }
     }
     Pin::new(response).poll(context).map_err(Fault::Http)

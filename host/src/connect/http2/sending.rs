@@ -21,16 +21,22 @@ pub(super) struct Progress {
     at: Cell<Instant>,
     all: Cell<bool>,
     waiting: Cell<bool>,
+    /// The upstream has to ask for the body first; whoever would send it then.
+    held: Cell<bool>,
+    sender: RefCell<Option<Waker>>,
     broken: RefCell<Option<BodyError>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Progress {
-    pub(super) fn new() -> Rc<Self> {
+    /// `held`: the upstream has to ask for the body first.
+    pub(super) fn new(held: bool) -> Rc<Self> {
         Rc::new(Self {
             at: Cell::new(Instant::now()),
             all: Cell::new(false),
-            waiting: Cell::new(false),
+            waiting: Cell::new(held),
+            held: Cell::new(held),
+            sender: RefCell::default(),
             broken: RefCell::default(),
             waker: RefCell::default(),
         })
@@ -46,9 +52,27 @@ impl Progress {
         self.all.get()
     }
 
+    /// There is nothing to send.
+    pub(super) fn end(&self) {
+        self.all.set(true);
+    }
+
     /// Whether it is the client that is waited for.
     pub(super) fn waits_for_client(&self) -> bool {
         self.waiting.get()
+    }
+
+    /// Whether the upstream has yet to ask for the body.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get()
+    }
+
+    /// The upstream asked for the body, or did not in time.
+    pub(super) fn release(&self) {
+        self.held.set(false);
+        if let Some(sender) = self.sender.borrow_mut().take() {
+            sender.wake();
+        }
     }
 
     /// Why the request broke off. Answered once.
@@ -87,16 +111,15 @@ impl Sending {
         mut stream: SendStream<Bytes>,
         progress: &Rc<Progress>,
     ) -> (Option<Body>, Option<impl Future<Output = ()> + use<>>) {
-        let all = || progress.all.set(true);
         match body {
             Body::Empty => {
-                all();
+                progress.end();
                 (Some(Body::Empty), None)
             }
             Body::Full(bytes) => {
                 // It waits in the library for its windows. A stream that is closed already shows in the response.
                 let _ = stream.send_data(bytes.clone(), true);
-                all();
+                progress.end();
                 (Some(Body::Full(bytes)), None)
             }
             body => {
@@ -124,6 +147,10 @@ impl Sending {
             // An upstream that resets the stream may have answered before.
             if self.stream.poll_reset(context).is_ready() {
                 return Poll::Ready(Ok(()));
+            }
+            if self.progress.is_held() {
+                *self.progress.sender.borrow_mut() = Some(context.waker().clone());
+                return Poll::Pending;
             }
             if self.piece.is_empty() {
                 let next = Pin::new(&mut self.body).poll_frame(context);

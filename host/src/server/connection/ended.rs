@@ -36,7 +36,9 @@ pub(super) enum Ended {
     /// A handshake that failed, or a socket before it.
     Tls(std::io::Error),
     /// What the library for HTTP/2 says.
-    Http(hyper::Error),
+    Http(h2::Error),
+    /// The client does not answer a ping.
+    Ping,
 }
 
 impl Ended {
@@ -70,10 +72,8 @@ impl std::fmt::Display for Ended {
             Self::Broken { .. } => f.write_str("the body of a response ended early"),
             Self::Handshake => f.write_str("the TLS handshake took too long"),
             Self::Tls(error) => error.fmt(f),
-            Self::Http(error) => match std::error::Error::source(error) {
-                Some(cause) => write!(f, "{error}: {cause}"),
-                None => error.fmt(f),
-            },
+            Self::Http(error) => error.fmt(f),
+            Self::Ping => f.write_str("the client did not answer a ping"),
         }
     }
 }

@@ -12,7 +12,7 @@ use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::ended::Ended;
-use super::{Peer, Received};
+use super::{Interim, Peer, Received};
 use crate::body::Body;
 use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
@@ -109,7 +109,11 @@ where
             head.request.extensions_mut().insert(Offered);
             body = Body::begun(Begun::Coming(self.link.offer()));
         }
-        let response = self.carry(Received::Request(head.request.map(|()| body), head.kinds)).await?;
+        let interim = match asked.version {
+            Version::HTTP_11 => Interim::Http1(self.link.clone()),
+            _ => Interim::Nowhere,
+        };
+        let response = self.carry(Received::Request(head.request.map(|()| body), head.kinds, interim)).await?;
         let keep = self.answer(&asked, response).await?;
         self.link.finish();
         Ok(keep && self.discard().await?)

@@ -7,7 +7,10 @@ mod secure;
 mod whole;
 
 use std::cell::RefCell;
-use std::task::Context;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client as h2_client;
@@ -16,7 +19,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::Instant;
 
+use super::http2::RESETS;
 use super::*;
 use crate::error::Audience;
 use crate::server::seats::Seat;
@@ -66,7 +71,7 @@ impl Served {
             let carry = carry.clone();
             async move {
                 match received {
-                    Received::Request(request, _) => carry(request, peer).await,
+                    Received::Request(request, ..) => carry(request, peer).await,
                     Received::Refused(error) => error.response(&Audience::default(), "").map(Body::from),
                 }
             }

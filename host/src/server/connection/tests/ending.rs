@@ -214,3 +214,29 @@ fn there_are_never_more_connections_than_room() {
         assert!(TcpStream::connect(served.address).await.is_err());
     });
 }
+
+#[test]
+fn a_client_of_http2_that_does_not_answer_a_ping_is_gone() {
+    run(async {
+        // With a request under way, so that it is not for want of one.
+        let served = Served::new(|_, _| std::future::pending(), None);
+        let begun = Instant::now();
+        let mut silent = served.connect().await;
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        // GET, http, / and the authority x, as HPACK has them.
+        let head = [0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'x'];
+        silent.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &head].concat()).await.unwrap();
+        let mut read = Vec::new();
+        let _ = silent.read_to_end(&mut read).await;
+        assert_eq!(begun.elapsed().as_secs(), 40);
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0];
+        assert_eq!(read.windows(ping.len()).filter(|bytes| **bytes == ping).count(), 1);
+
+        // One that answers goes on, for as long as it likes.
+        let mut client = served.http2().await;
+        let (answer, _) = client.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(1000), answer).await.is_err());
+        let (answer, _) = client.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(1), answer).await.is_err(), "it takes requests");
+    });
+}
