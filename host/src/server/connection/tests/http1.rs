@@ -264,7 +264,7 @@ fn a_connection_that_waits_is_small() {
         let connections = Connections::new(carry, limits(), None, Drain::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let socket = || async { Socket::from(TcpStream::connect(address).await.unwrap()) };
+        let socket = || async { Socket::Tcp(TcpStream::connect(address).await.unwrap()) };
         let serving = size_of_val(&connections.serve(socket().await, address));
         let open = connections.drain.enter();
         let greeting = size_of_val(&connections.greet(socket().await, address, &open));
