@@ -347,6 +347,10 @@ fn check(granted: &Granted, asked: Asked<'_>) -> Result<(usize, Ask), Error> {
     if url.len() > LONGEST_URL {
         return Err(wrong("the URL is longer than 8 KiB"));
     }
+    // `Uri` takes bytes outside ASCII, which no target of a request may have (RFC 3986, section 2).
+    if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong("the URL has characters that have to be escaped"));
+    }
     if url.contains('#') {
         return Err(wrong("the URL has a fragment, which is never sent"));
     }

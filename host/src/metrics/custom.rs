@@ -199,8 +199,8 @@ impl Family {
     }
 
     fn change(&self, values: &[String], change: impl FnOnce(&mut Number) -> bool) {
-        let value = |at: usize| values.get(at).map_or("", |value| cut(value, LONGEST_VALUE));
-        let mut key: Box<[Box<str>]> = (0..self.labels.len()).map(|at| Box::from(value(at))).collect();
+        let value = |at: usize| values.get(at).map_or_else(Box::default, |value| printable(cut(value, LONGEST_VALUE)));
+        let mut key: Box<[Box<str>]> = (0..self.labels.len()).map(value).collect();
         let mut series = lock(&self.series);
         if !series.contains_key(&key) {
             // One more may come in between from another worker, in another metric; then there are some more in all.
@@ -226,6 +226,12 @@ impl Family {
             Kind::Histogram(bounds) => Number::Spread(vec![0; bounds.len() + 1], 0.0),
         }
     }
+}
+
+/// A value that every reader of the exposition takes. It can escape the end of a line, and no other control character.
+fn printable(value: &str) -> Box<str> {
+    let is_odd = |character: char| character.is_ascii_control() && character != '\n';
+    if value.contains(is_odd) { value.replace(is_odd, " ").into() } else { value.into() }
 }
 
 fn check_name(name: &str) -> Result<(), FamilyError> {
@@ -328,5 +334,16 @@ mod tests {
         assert_eq!(custom.dropped(), 5);
         level.set(&["ä".repeat(100)], 1);
         assert_eq!(level.series()[1].0[0].len(), 128);
+    }
+
+    #[test]
+    fn values_of_labels_have_no_control_characters() {
+        let custom = Custom::default();
+        let family = custom.open("a", "", &labels(&["of"]), Kind::Counter).unwrap();
+        family.count(&["a\0b\rc\u{1b}d\ne\u{7f}".to_owned()], 1);
+        family.count(&["a b c d\ne ".to_owned()], 1);
+        let series = family.series();
+        assert_eq!(series.len(), 1, "{series:?}");
+        assert_eq!(*series[0].0[0], *"a b c d\ne ");
     }
 }

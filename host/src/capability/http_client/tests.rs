@@ -52,6 +52,8 @@ fn what_is_no_request_is_refused() {
         ("GET", "https://idp.example.com@evil.test/"),
         ("GET", "https://idp.example.com/#a"),
         ("GET", "https://idp.example.com/a b"),
+        ("GET", "https://idp.example.com/ä"),
+        ("GET", "https://idp.example.com/?ä"),
         ("GET", "https://idp.example.com/\r\nhost: evil"),
         ("GET", "https://idp.example.com:99999/"),
         ("GET", "https://idp.example.com:0/"),
