@@ -19,6 +19,8 @@ mod inspect;
 mod cases;
 // Plugins that ask servers of their own.
 mod asking;
+// Components of the standard's HTTP worlds, which know nothing of us.
+mod wasi_http;
 // Capabilities that every plugin has.
 mod capabilities;
 // Components that come, change, break and go while requests run.

@@ -8,6 +8,7 @@ mod component;
 mod convert;
 mod difference;
 mod engine;
+mod http;
 mod image;
 mod inspect;
 mod instance;
@@ -31,6 +32,8 @@ pub(crate) use convert::{
 };
 pub use difference::difference;
 pub use engine::Engine;
+pub use http::World;
+pub(crate) use http::{Asked, GuestBody, Next, Running, Step, WasiBody, check_request, check_response, guest_body};
 pub use inspect::Inspection;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
@@ -134,6 +137,15 @@ impl Plugin {
         component.check_grants(&spec.grant)?;
         component.check_pin(spec)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
+        if let Some(world) = component.world() {
+            // What is made up is made up for hooks.
+            if scene.http.is_some() || scene.played.is_some() {
+                return Err(LoadError::NoPlugin(world));
+            }
+            http::check_settings(world, spec)?;
+            http::on_trial(&plugin).await?;
+            return Ok(plugin);
+        }
         let (image, told) = match plugin.isolation {
             // One configuration for many calls.
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),

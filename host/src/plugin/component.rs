@@ -10,6 +10,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use super::engine::Engine;
+use super::http::{self, World};
 use super::state::State;
 use super::wasi;
 use crate::bindings::{CHUNKS, HOOKS};
@@ -88,6 +89,19 @@ pub struct Component {
     pub waits: bool,
     /// The file.
     pub(super) bytes: Bytes,
+    pub(super) code: Code,
+}
+
+/// What a component is made for.
+pub(super) enum Code {
+    /// The contract of this host.
+    Plugin(Exports),
+    /// A world of the standard's.
+    Http(http::Code),
+}
+
+/// What a plugin exports.
+pub(super) struct Exports {
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
     pub(super) schema: Option<ComponentExportIndex>,
@@ -106,6 +120,9 @@ impl Component {
     /// of the contract.
     pub fn compile(engine: &Engine, name: &str, origin: Origin, bytes: Bytes) -> Result<Self, LoadError> {
         check_preamble(&bytes)?;
+        if let Some(world) = World::of(&bytes) {
+            return Self::compile_http(engine, name, origin, bytes, world);
+        }
         let compiled = wasmtime::component::Component::from_binary(&engine.wasmtime, &bytes)
             .map_err(|error| LoadError::Invalid(one_line(&error)))?;
         let mut imports = Vec::new();
@@ -133,20 +150,52 @@ impl Component {
             sha256: hex(&Sha256::digest(&bytes)),
             size: bytes.len(),
             waits,
-            configure,
-            schema: function("schema"),
-            wants: of_chunks("wants"),
-            hooks: Hook::ALL
-                .map(|hook| if hook.streams() { of_chunks(hook.as_str()) } else { function(hook.as_str()) }),
+            code: Code::Plugin(Exports {
+                pre,
+                configure,
+                schema: function("schema"),
+                wants: of_chunks("wants"),
+                hooks: Hook::ALL
+                    .map(|hook| if hook.streams() { of_chunks(hook.as_str()) } else { function(hook.as_str()) }),
+            }),
             imports,
-            pre,
             bytes,
         })
     }
 
+    /// One of a world of the standard's.
+    fn compile_http(
+        engine: &Engine,
+        name: &str,
+        origin: Origin,
+        bytes: Bytes,
+        world: World,
+    ) -> Result<Self, LoadError> {
+        let (code, imports) = http::compile(engine, world, &bytes)?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let (name, size) = (name.into(), bytes.len());
+        Ok(Self { name, origin, sha256, size, imports, waits: true, bytes, code: Code::Http(code) })
+    }
+
+    /// The world of the standard's that it is made for; none for a plugin.
+    pub(crate) fn world(&self) -> Option<World> {
+        match &self.code {
+            Code::Plugin(_) => None,
+            Code::Http(code) => Some(code.world),
+        }
+    }
+
     /// Whether it exports a hook.
-    pub fn exports(&self, hook: Hook) -> bool {
-        self.hooks[hook as usize].is_some()
+    pub fn has(&self, hook: Hook) -> bool {
+        self.exports().is_ok_and(|exports| exports.hooks[hook as usize].is_some())
+    }
+
+    /// What it exports as a plugin.
+    pub(super) fn exports(&self) -> Result<&Exports, LoadError> {
+        match &self.code {
+            Code::Plugin(exports) => Ok(exports),
+            Code::Http(code) => Err(LoadError::NoPlugin(code.world)),
+        }
     }
 
     /// The capabilities that it imports, by name.
@@ -214,6 +263,10 @@ pub enum LoadError {
     NoHooks,
     /// It exports hooks without `configure`.
     NoConfigure,
+    /// It is of a world of the standard's, which has no hooks.
+    NoPlugin(World),
+    /// It is of a world of the standard's, and a setting that says something of hooks has no meaning for it.
+    NoSetting(World, &'static str),
     /// An export has another shape than the contract's.
     Signature(&'static str, String),
     /// It imports capabilities that the configuration does not grant, and the line that does.
@@ -228,6 +281,8 @@ pub enum LoadError {
     Roots(String),
     /// The cases beside it do not pass, or could not be run.
     Cases(String),
+    /// It is in a place where it cannot be, and why.
+    Misplaced(String),
     /// The configuration requires another one.
     Pinned {
         /// The digest that is required, as hexadecimal digits.
@@ -258,6 +313,8 @@ impl fmt::Display for LoadError {
             }
             Self::Link(why) => write!(f, "does not fit the host: {why}"),
             Self::NoHooks => write!(f, "exports no `{HOOKS}`: it is a component, but not a plugin"),
+            Self::NoPlugin(world) => write!(f, "is {world}: it has no hooks that could be called"),
+            Self::NoSetting(world, setting) => write!(f, "is {world}, for which `{setting}` means nothing"),
             Self::NoConfigure => write!(f, "`{HOOKS}` without the function `configure`"),
             Self::Signature(hook, why) => write!(f, "`{hook}` has another signature than the contract's: {why}"),
             Self::NotGranted(names, line) => {
@@ -279,6 +336,7 @@ impl fmt::Display for LoadError {
             Self::Interest(why) => write!(f, "declares an interest that cannot be: {why}"),
             Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
             Self::Roots(why) => write!(f, "cannot verify the origins that it is granted: {why}"),
+            Self::Misplaced(why) => write!(f, "does not fit into its place: {why}"),
             Self::Cases(why) => write!(f, "does not pass its cases: {why}"),
             Self::Pinned { required, found } => {
                 write!(f, "has the digest sha256:{found}, and the configuration requires sha256:{required}")
@@ -293,7 +351,8 @@ impl std::error::Error for LoadError {}
 
 /// The capability that an import of the contract belongs to; none for WASI and for the shared nouns.
 fn capability(import: &str) -> Option<&str> {
-    let name = import.strip_prefix(CONTRACT)?.split('@').next()?;
+    let Some(name) = import.strip_prefix(CONTRACT) else { return http::client(import) };
+    let name = name.split('@').next()?;
     (!matches!(name, "http" | "hooks" | "chunks")).then_some(name)
 }
 
@@ -301,7 +360,7 @@ fn capability(import: &str) -> Option<&str> {
 fn grantable(capability: &str) -> Option<&'static str> {
     match capability {
         "kv" => Some("kv = [\"NAME\"]"),
-        "http-client" => Some("http = [\"https://HOST\"]"),
+        "http-client" | http::CLIENT | http::OLD_CLIENT => Some("http = [\"https://HOST\"]"),
         _ => None,
     }
 }
@@ -310,7 +369,7 @@ fn grantable(capability: &str) -> Option<&'static str> {
 fn granted(capability: &str, grant: &Grant) -> bool {
     match capability {
         "kv" => !grant.kv.is_empty(),
-        "http-client" => !grant.http.is_empty(),
+        "http-client" | http::CLIENT | http::OLD_CLIENT => !grant.http.is_empty(),
         _ => true,
     }
 }
@@ -336,13 +395,15 @@ fn check_import(import: &str) -> Result<(), LoadError> {
             _ => Err(LoadError::Import(import.to_owned())),
         };
     }
-    let linked = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
-    if linked.iter().any(|package| import.starts_with(package)) {
+    if LINKED.iter().any(|package| import.starts_with(package)) {
         Ok(())
     } else {
         Err(LoadError::Import(import.to_owned()))
     }
 }
+
+/// What every guest may import of WASI.
+pub(super) const LINKED: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
 
 fn no_hooks(compiled: &wasmtime::component::Component, engine: &wasmtime::Engine) -> LoadError {
     let hooks = format!("{CONTRACT}hooks@");

@@ -81,7 +81,7 @@ impl Sight {
             (Hook::ResponseChunk, response_chunks != Chunks::Unseen),
         ];
         for (hook, wanted) in wanted {
-            if wanted && !component.exports(hook) {
+            if wanted && !component.has(hook) {
                 return Err(format!("it wants `{}`, which it does not export", hook.as_str()));
             }
         }

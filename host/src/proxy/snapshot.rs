@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::upgrade;
+use super::{service, upgrade};
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::connect::dns::Resolver;
 use crate::headers::Via;
@@ -109,6 +109,7 @@ impl Snapshot {
             }
         }
         problems.extend(upgrade::waiting(&config, &plugins));
+        problems.extend(service::misplaced(&config, &plugins));
         if !problems.is_empty() {
             return Err(problems.into_iter().collect());
         }
