@@ -129,7 +129,7 @@ pub enum Hook {
     RequestChunk,
     /// `on-response-chunk`
     ResponseChunk,
-    /// `handle` of the standard's HTTP worlds: up to the head of what it says.
+    /// `handle` of the standard's HTTP worlds, up to the head of its answer, without what is behind a middleware.
     Handle,
 }
 

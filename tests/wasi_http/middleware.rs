@@ -63,6 +63,8 @@ fn it_changes_heads_and_bodies_of_both_directions() {
         assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
     }
     ends(&proxy);
+    let calls = "tollgate_plugin_calls_total{plugin=\"around\",route=\"all\",hook=\"handle\"} 3\n";
+    assert!(proxy.admin("/metrics").text().contains(calls), "one for each request");
 }
 
 #[test]

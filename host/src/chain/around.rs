@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -35,6 +35,8 @@ struct Inside {
     running: Running,
     next: Next,
     method: Method,
+    /// How long it took to call that.
+    took: Duration,
 }
 
 /// What a middleware does with a request.
@@ -54,10 +56,14 @@ impl Pass<'_> {
         let link = self.link(index);
         let begun = Instant::now();
         let outcome = self.ask(index, head, body).await;
-        link.metrics.called(metrics::Hook::Handle, begun.elapsed());
+        let took = begun.elapsed();
+        // One that goes on is counted when it has answered: it is one call.
+        if !matches!(outcome, Ok(Does::Continues(_))) {
+            link.metrics.called(metrics::Hook::Handle, took);
+        }
         match outcome {
             Ok(Does::Continues(inside)) => {
-                self.around.0.push(inside);
+                self.around.0.push(Inside { took, ..inside });
                 Ok(None)
             }
             Ok(Does::Answers(response)) => {
@@ -87,7 +93,7 @@ impl Pass<'_> {
                 return match check_request(now, head, self.chain.encoded_slash) {
                     Ok(()) => {
                         *body = guest_body(changed);
-                        Ok(Does::Continues(Inside { index, running, next, method }))
+                        Ok(Does::Continues(Inside { index, running, next, method, took: Duration::ZERO }))
                     }
                     Err(refused) => Err(End { failure: refused.into(), running: Some(running) }),
                 };
@@ -109,7 +115,7 @@ impl Pass<'_> {
         let Some(inside) = self.around.0.pop_if(|inside| inside.index == index) else { return Ok(None) };
         let link = self.link(index);
         let begun = Instant::now();
-        let Inside { mut running, next, method, .. } = inside;
+        let Inside { mut running, next, method, took, .. } = inside;
         running.give(next, head, body);
         let outcome = match running.step().await {
             Ok(Step::Answers(response)) => {
@@ -120,7 +126,7 @@ impl Pass<'_> {
             Ok(Step::Asks(..)) => Err(End { failure: refuses("it asks again"), running: Some(running) }),
             Err(failure) => Err(End { failure, running: Some(running) }),
         };
-        link.metrics.called(metrics::Hook::Handle, begun.elapsed());
+        link.metrics.called(metrics::Hook::Handle, took + begun.elapsed());
         match outcome {
             Ok(response) => Ok(Some(response)),
             Err(end) => self.give_up(link, end, body).map(|()| None),

@@ -9,15 +9,10 @@ use bindings::{wit_future, wit_stream};
 use http_guests::misbehave;
 use wit_bindgen::{FutureReader, StreamReader, StreamResult};
 
-#[allow(missing_docs, unsafe_code, unused_qualifications, reason = "generated code")]
-#[allow(clippy::allow_attributes_without_reason, clippy::unwrap_used, reason = "generated code")]
-mod bindings {
-    wit_bindgen::generate!({ path: "wit", world: "middleware", generate_all });
+#[path = "bindings/middleware.rs"]
+mod bindings;
 
-    use super::Middleware;
-
-    export!(Middleware with_types_in self);
-}
+bindings::export!(Middleware with_types_in bindings);
 
 struct Middleware;
 

@@ -6,7 +6,6 @@ use wasip2::http::types::{
     ErrorCode, Fields, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingRequest, OutgoingResponse,
     ResponseOutparam, Scheme,
 };
-use wasip2::io::streams::StreamError;
 
 wasip2::http::proxy::export!(Asks);
 
@@ -45,11 +44,8 @@ fn pass(answer: &IncomingResponse, out: ResponseOutparam) {
     let stream = body.write().expect("it is asked for once");
     let incoming = answer.consume().expect("it is taken once");
     let from = incoming.stream().expect("it is asked for once");
-    loop {
-        match from.blocking_read(4096) {
-            Ok(bytes) => stream.blocking_write_and_flush(&bytes).expect("somebody reads"),
-            Err(StreamError::Closed | StreamError::LastOperationFailed(_)) => break,
-        }
+    while let Ok(bytes) = from.blocking_read(4096) {
+        stream.blocking_write_and_flush(&bytes).expect("somebody reads");
     }
     drop(stream);
     OutgoingBody::finish(body, None).expect("a body of any length");

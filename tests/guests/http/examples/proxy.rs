@@ -7,7 +7,7 @@ use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
     Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam, Scheme,
 };
-use wasip2::io::streams::{InputStream, OutputStream, StreamError};
+use wasip2::io::streams::{InputStream, OutputStream};
 
 wasip2::http::proxy::export!(Proxy);
 
@@ -103,11 +103,8 @@ fn echo(request: &IncomingRequest, out: ResponseOutparam) {
 }
 
 fn pass(from: &InputStream, to: &OutputStream) {
-    loop {
-        match from.blocking_read(4096) {
-            Ok(bytes) => write(to, &bytes),
-            Err(StreamError::Closed | StreamError::LastOperationFailed(_)) => return,
-        }
+    while let Ok(bytes) = from.blocking_read(4096) {
+        write(to, &bytes);
     }
 }
 

@@ -7,15 +7,10 @@ use bindings::wasi::http::client::send;
 use bindings::wasi::http::types::{ErrorCode, Fields, Request, Response, Scheme};
 use bindings::{wit_future, wit_stream};
 
-#[allow(missing_docs, unsafe_code, unused_qualifications, reason = "generated code")]
-#[allow(clippy::allow_attributes_without_reason, clippy::unwrap_used, reason = "generated code")]
-mod bindings {
-    wit_bindgen::generate!({ path: "wit", world: "service", generate_all });
+#[path = "bindings/service.rs"]
+mod bindings;
 
-    use super::Asks;
-
-    export!(Asks with_types_in self);
-}
+bindings::export!(Asks with_types_in bindings);
 
 struct Asks;
 

@@ -10,15 +10,10 @@ use bindings::{wit_future, wit_stream};
 use http_guests::{misbehave, number};
 use wit_bindgen::{FutureReader, StreamReader, StreamResult};
 
-#[allow(missing_docs, unsafe_code, unused_qualifications, reason = "generated code")]
-#[allow(clippy::allow_attributes_without_reason, clippy::unwrap_used, reason = "generated code")]
-mod bindings {
-    wit_bindgen::generate!({ path: "wit", world: "service", generate_all });
+#[path = "bindings/service.rs"]
+mod bindings;
 
-    use super::Service;
-
-    export!(Service with_types_in self);
-}
+bindings::export!(Service with_types_in bindings);
 
 struct Service;
 
