@@ -214,10 +214,10 @@ fn a_service_that_misbehaves_costs_one_request() {
             }
             is_open(&proxy);
         }
-        if component == "proxy" {
-            let silent = proxy.get("/silent");
-            assert_eq!((silent.status(), silent.code().as_str()), (502, "service-failed:end"));
-        }
+        // One that says nothing at all, and one that takes what is the engine's until there is no more.
+        let own = if component == "proxy" { "/silent" } else { "/hoard" };
+        let refused = proxy.get(own);
+        assert_eq!((refused.status(), refused.code().as_str()), (502, "service-failed:end"), "{refused:?}");
         for kind in ["trap", "timeout", "memory", "output"] {
             let line = format!("tollgate_plugin_errors_total{{plugin=\"end\",route=\"end\",kind=\"{kind}\"}} 0");
             assert!(!metric(&proxy, &line), "{component}: no {kind} is counted");

@@ -4,6 +4,7 @@
 //! configuration makes of it: checked against its grants, configured once on trial, its interest known. Both exist once
 //! for the process and are shared by all workers; each worker has its own [`Pool`] of instances.
 
+pub mod answers;
 mod component;
 mod convert;
 mod difference;
@@ -17,6 +18,8 @@ mod library;
 mod pool;
 mod recorded;
 mod state;
+mod trust;
+mod version;
 mod wasi;
 
 use std::fmt;
@@ -25,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+pub(crate) use component::LARGEST_COMPONENT;
 pub use component::{Component, Hook, LoadError, Origin};
 pub(crate) use convert::{
     Applied, Attributes, Head, Refusal, Refused, describe_new_body, edit_request, edit_response, fields, fields_in,
@@ -33,7 +37,7 @@ pub(crate) use convert::{
 pub use difference::difference;
 pub use engine::Engine;
 pub use http::World;
-pub(crate) use http::{Asked, GuestBody, Next, Running, Step, WasiBody, check_request, check_response, guest_body};
+pub(crate) use http::{Asked, Checked, GuestBody, Next, Running, Step, check_request, check_response, guest_body};
 pub use inspect::Inspection;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
@@ -134,8 +138,8 @@ impl Plugin {
         stores: &Stores,
         scene: &Scene,
     ) -> Result<Self, LoadError> {
+        component.check_required(spec)?;
         component.check_grants(&spec.grant)?;
-        component.check_pin(spec)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
         if let Some(world) = component.world() {
             // What is made up is made up for hooks.
@@ -151,7 +155,8 @@ impl Plugin {
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
             Isolation::Request => image::take(&plugin).await?,
         };
-        plugin.sight = Sight::new(told.interest, told.wants, component).map_err(LoadError::Interest)?;
+        plugin.sight =
+            Sight::new(told.interest, told.wants, |hook| component.has(hook)).map_err(LoadError::Interest)?;
         plugin.image = image;
         Ok(plugin)
     }
@@ -199,7 +204,7 @@ impl Plugin {
             && self.limits == spec.limits
             && self.isolation == spec.isolation
             && self.on_failure == spec.on_failure
-            && component.check_pin(spec).is_ok()
+            && component.check_required(spec).is_ok()
             && self.grounds.http.is_current()
     }
 

@@ -140,6 +140,8 @@ fn one_that_misbehaves_costs_one_request() {
         ("spin", "plugin-timeout:around"),
         ("sleep", "plugin-timeout:around"),
         ("refuse", "plugin-failed:around"),
+        ("strange", "plugin-failed:around"),
+        ("strange-after", "plugin-failed:around"),
         ("trap-after", "plugin-failed:around"),
         ("spin-after", "plugin-timeout:around"),
         ("sleep-after", "plugin-timeout:around"),

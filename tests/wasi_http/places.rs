@@ -36,6 +36,8 @@ fn a_middleware_stands_in_the_middle() {
     let why = why(AT_THE_END, "middleware", "");
     assert!(why.contains("`one` is a wasi:http/middleware 0.3 component, which needs something behind it"), "{why}");
     assert!(why.contains("chain = [\"one\"]"), "{why}");
+    let upgrades = "route.r = { path = \"/\", chain = [\"one\"], upstream = \"o\", upgrade = [\"websocket\"] }";
+    assert!(self::why(upgrades, "middleware", "").contains("goes on with another protocol"));
 }
 
 #[test]

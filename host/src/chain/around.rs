@@ -20,7 +20,7 @@ use crate::config::OnFailure;
 use crate::error::{Error, Reason};
 use crate::metrics;
 use crate::plugin::{
-    Asked, Failure, FailureKind, GuestBody, Next, Running, Step, WasiBody, check_request, check_response, guest_body,
+    Asked, Checked, Failure, FailureKind, GuestBody, Next, Running, Step, check_request, check_response, guest_body,
 };
 use crate::request_id::RequestId;
 
@@ -81,27 +81,34 @@ impl Pass<'_> {
     async fn ask(&self, index: usize, head: &mut request::Parts, body: &mut Body) -> Result<Does, End> {
         let link = self.link(index);
         let asked = Asked { scheme: self.caller.scheme, authority: &self.caller.authority };
-        let mut running = Running::begin(&link.pool, head, &asked, body).await.map_err(End::early)?;
-        let step = match running.step().await {
-            Ok(step) => step,
-            Err(failure) => return Err(End { failure, running: Some(running) }),
+        let mut running = match Running::begin(&link.pool, head, &asked, body).await {
+            Ok(running) => running,
+            Err(failure) => return Err(End { failure, running: None }),
         };
-        let outcome = match step {
-            Step::Asks(request, next) => {
+        let failure = match running.step().await {
+            Ok(Step::Asks(request, next)) => {
                 let method = head.method.clone();
                 let (now, changed) = request.into_parts();
-                return match check_request(now, head, self.chain.encoded_slash) {
+                match check_request(now, head, self.chain.encoded_slash) {
                     Ok(()) => {
                         *body = guest_body(changed);
-                        Ok(Does::Continues(Inside { index, running, next, method, took: Duration::ZERO }))
+                        let took = Duration::ZERO;
+                        return Ok(Does::Continues(Inside { index, running, next, method, took }));
                     }
-                    Err(refused) => Err(End { failure: refused.into(), running: Some(running) }),
-                };
+                    Err(refused) => refused.into(),
+                }
             }
-            Step::Answers(response) => reply(link, running, response, &head.method, &self.caller.request_id, false),
-            Step::Refuses(why) => return Err(End { failure: refuses(&why), running: Some(running) }),
+            Ok(Step::Answers(response)) => match check_response(response) {
+                Ok(checked) => {
+                    let id = &self.caller.request_id;
+                    return Ok(Does::Answers(reply(link, running, checked, &head.method, id, false)));
+                }
+                Err(refused) => refused.into(),
+            },
+            Ok(Step::Refuses(why)) => refuses(&why),
+            Err(failure) => failure,
         };
-        outcome.map(Does::Answers).map_err(End::early)
+        Err(End { failure, running: Some(running) })
     }
 
     /// Gives a middleware the response of the rest of its chain, and takes what it makes of it.
@@ -117,19 +124,17 @@ impl Pass<'_> {
         let begun = Instant::now();
         let Inside { mut running, next, method, took, .. } = inside;
         running.give(next, head, body);
-        let outcome = match running.step().await {
-            Ok(Step::Answers(response)) => {
-                reply(link, running, response, &method, &self.caller.request_id, false).map_err(End::early)
-            }
-            Ok(Step::Refuses(why)) => Err(End { failure: refuses(&why), running: Some(running) }),
+        let answer = match running.step().await {
+            Ok(Step::Answers(response)) => check_response(response).map_err(Failure::from),
+            Ok(Step::Refuses(why)) => Err(refuses(&why)),
             // The engine lets nobody ask twice.
-            Ok(Step::Asks(..)) => Err(End { failure: refuses("it asks again"), running: Some(running) }),
-            Err(failure) => Err(End { failure, running: Some(running) }),
+            Ok(Step::Asks(..)) => Err(refuses("it asks again")),
+            Err(failure) => Err(failure),
         };
         link.metrics.called(metrics::Hook::Handle, took + begun.elapsed());
-        match outcome {
-            Ok(response) => Ok(Some(response)),
-            Err(end) => self.give_up(link, end, body).map(|()| None),
+        match answer {
+            Ok(checked) => Ok(Some(reply(link, running, checked, &method, &self.caller.request_id, false))),
+            Err(failure) => self.give_up(link, End { failure, running: Some(running) }, body).map(|()| None),
         }
     }
 
@@ -178,12 +183,6 @@ struct End {
     running: Option<Running>,
 }
 
-impl End {
-    fn early(failure: Failure) -> Self {
-        Self { failure, running: None }
-    }
-}
-
 impl Around {
     /// Waits until one of them answers without waiting for the rest of its chain. What is in it is given up, and the
     /// response goes on from there: the number of links that it has still to pass.
@@ -209,7 +208,9 @@ impl Link {
         let begun = Instant::now();
         let outcome = match Running::begin(&self.pool, &head, &asked, &mut body).await {
             Ok(mut running) => match running.step().await {
-                Ok(Step::Answers(response)) => reply(self, running, response, &head.method, &caller.request_id, true),
+                Ok(Step::Answers(response)) => check_response(response)
+                    .map(|checked| reply(self, running, checked, &head.method, &caller.request_id, true))
+                    .map_err(Failure::from),
                 Ok(Step::Refuses(why)) => Err(refuses(&why)),
                 Ok(Step::Asks(..)) => Err(refuses("it calls what comes behind it, and nothing does")),
                 Err(failure) => match running.broken_body() {
@@ -247,12 +248,11 @@ fn refuses(why: &str) -> Failure {
 fn reply(
     link: &Link,
     running: Running,
-    response: Response<WasiBody>,
+    (mut head, body, length): Checked,
     method: &Method,
     request_id: &RequestId,
     is_service: bool,
-) -> Result<Response<Body>, Failure> {
-    let (mut head, body, length) = check_response(response)?;
+) -> Response<Body> {
     if head.status == StatusCode::NO_CONTENT {
         head.headers.remove(CONTENT_LENGTH);
     }
@@ -260,12 +260,12 @@ fn reply(
     let has_none = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if has_none || length == Some(0) || *method == Method::HEAD {
         running.ends();
-        return Ok(Response::from_parts(head, Body::Empty));
+        return Response::from_parts(head, Body::Empty);
     }
     let link = Link { pool: link.pool.clone(), metrics: link.metrics.clone(), canary: None, tap: None };
     let body = running.answering(body, length);
     let body = Body::stream(Reply { body, link, request_id: request_id.clone(), is_service });
-    Ok(Response::from_parts(head, body))
+    Response::from_parts(head, body)
 }
 
 /// The body of a component's answer.

@@ -24,11 +24,10 @@ use super::component::{LINKED, LoadError, one_line};
 use super::engine::{Engine, Pace, Ticker, settings};
 use super::wasi;
 use crate::config::PluginSpec;
-pub(crate) use convert::{Asked, body as guest_body, check_request, check_response};
+pub(crate) use convert::{Asked, Checked, body as guest_body, check_request, check_response};
 pub(in crate::plugin) use running::on_trial;
 pub(crate) use running::{GuestBody, Next, Running, Step};
 use state::State;
-pub(crate) use wasmtime_wasi_http::WasiBody;
 pub use world::World;
 
 /// What sends requests in WASI 0.3, and in 0.2.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Response;
 
 use super::Route;
+use super::order::at_link;
 use super::record::Entry;
 use crate::body::Body;
 use crate::chain::{Caller, Link};
@@ -50,23 +51,28 @@ pub(super) async fn answer(
 pub(crate) fn misplaced(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for route in &config.routes {
-        let mut report = |key: &str, message: String, help: String| {
-            let problem = Problem::error(format!("route `{}`: {message}", route.name)).help(help);
+        let problem =
+            |message: String, help: String| Problem::error(format!("route `{}`: {message}", route.name)).help(help);
+        for (at, name) in route.chain.iter().enumerate() {
+            let Some(world) = plugins.get(name).and_then(|plugin| plugin.component().world()) else { continue };
+            if !world.answers() && !route.upgrade.is_empty() {
+                let message = format!("`{name}` is {world}, which cannot pass on what goes on with another protocol");
+                let help = "write a route of its own for what upgrades".to_owned();
+                problems.push(at_link(problem(message, help), route, at));
+            }
+            if world.answers() {
+                let message = format!("`{name}` is {world}, which answers by itself and calls nothing behind it");
+                let help = format!("take it out of the chain, and write service = \"{name}\" in place of the upstream");
+                problems.push(at_link(problem(message, help), route, at));
+            }
+        }
+        let mut report = |message: String, help: String| {
+            let problem = problem(message, help);
             problems.push(match &route.place {
-                Some(place) => problem.at(place.clone(), format!("route.{}.{key}", route.name)),
+                Some(place) => problem.at(place.clone(), format!("route.{}.service", route.name)),
                 None => problem,
             });
         };
-        for name in &route.chain {
-            let world = plugins.get(name).and_then(|plugin| plugin.component().world());
-            if let Some(world) = world.filter(|world| world.answers()) {
-                report(
-                    "chain",
-                    format!("`{name}` is {world}, which answers by itself and calls nothing behind it"),
-                    format!("take it out of the chain, and write service = \"{name}\" in place of the upstream"),
-                );
-            }
-        }
         let Some(name) = route.end.service() else { continue };
         let Some(plugin) = plugins.get(name) else { continue };
         let chain = format!("put it into the chain of a route that has an upstream or a service: chain = [\"{name}\"]");
@@ -74,18 +80,18 @@ pub(crate) fn misplaced(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>
             Some(world) if world.answers() => {}
             Some(world) => {
                 let message = format!("`{name}` is {world}, which needs something behind it to call");
-                report("service", message, chain);
+                report(message, chain);
             }
-            None => report("service", format!("`{name}` is a plugin with hooks, which answers no requests"), chain),
+            None => report(format!("`{name}` is a plugin with hooks, which answers no requests"), chain),
         }
         let spec = config.plugin.get(name);
         if plugin.on_failure == OnFailure::Open {
             let message = format!("`{name}` answers itself, so nobody can when it fails");
-            report("service", message, "remove on-failure = \"open\"".to_owned());
+            report(message, "remove on-failure = \"open\"".to_owned());
         }
         if spec.is_some_and(|spec| spec.rollout.is_some()) {
             let message = format!("`{name}` answers itself, and a new version of it has all requests at once");
-            report("service", message, "remove rollout".to_owned());
+            report(message, "remove rollout".to_owned());
         }
     }
     problems

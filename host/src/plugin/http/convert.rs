@@ -74,8 +74,11 @@ pub(crate) fn check_request(
     Ok(())
 }
 
-/// A response of a guest, checked: its head, and how long its body is where the head says so.
-pub(crate) fn check_response(now: Response<WasiBody>) -> Result<(response::Parts, WasiBody, Option<u64>), Refused> {
+/// A response that is checked: its head, its body, and how long that is where the head says so.
+pub(crate) type Checked = (response::Parts, WasiBody, Option<u64>);
+
+/// Checks a response of a guest.
+pub(crate) fn check_response(now: Response<WasiBody>) -> Result<Checked, Refused> {
     let (mut head, body) = now.into_parts();
     status(head.status.as_u16())?;
     remove_where(&mut head.headers, |name| *name != CONTENT_LENGTH && !may_plugin_set(name));

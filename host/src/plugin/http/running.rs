@@ -35,6 +35,9 @@ use crate::plugin::instance::{Failure, FailureKind, failure, host_memory};
 use crate::plugin::pool::Pool;
 use crate::plugin::{Plugin, pool};
 
+/// Calls, streams and futures of one instance at once, which are the engine's to keep.
+const MAX_AT_ONCE: usize = 4096;
+
 /// What comes out of an instance.
 pub(crate) enum Step {
     /// A middleware calls the rest of its chain, and waits.
@@ -383,6 +386,9 @@ fn store(plugin: &Plugin, code: &Code, turn: &Arc<Turn>, next: Option<mpsc::Unbo
     };
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(host_memory(plugin));
+    if let Some(table) = store.concurrent_resource_table() {
+        table.set_max_capacity(MAX_AT_ONCE);
+    }
     store.set_epoch_deadline(1);
     let turn = turn.clone();
     store.epoch_deadline_callback(move |_| Ok(turn.tick()));

@@ -12,15 +12,13 @@ use wit_bindgen::{FutureReader, StreamReader, StreamResult};
 #[path = "bindings/middleware.rs"]
 mod bindings;
 
-bindings::export!(Middleware with_types_in bindings);
-
-struct Middleware;
+struct Component;
 
 const HOUR: u64 = 3_600_000_000_000;
 
 type End = FutureReader<Result<Option<Trailers>, ErrorCode>>;
 
-impl bindings::exports::wasi::http::handler::Guest for Middleware {
+impl bindings::exports::wasi::http::handler::Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let how = request.get_headers().get("x-do").pop().unwrap_or_default();
         let how = String::from_utf8_lossy(&how).into_owned();
@@ -28,6 +26,7 @@ impl bindings::exports::wasi::http::handler::Guest for Middleware {
             "pass" => return next(request).await,
             "answer" => return Ok(say(418, "short and stout")),
             "refuse" => return Err(ErrorCode::HttpRequestDenied),
+            "strange" => return Ok(say(103, "no answer")),
             "sleep" => wait_for(HOUR).await,
             "path" => request.set_path_with_query(Some("/elsewhere?by=middleware")).expect("a path"),
             other => misbehave(other),
@@ -42,6 +41,7 @@ impl bindings::exports::wasi::http::handler::Guest for Middleware {
                 request.set_path_with_query(Some("/again")).expect("a path");
                 return Ok(say(200, &format!("{:?}", next(request).await.map(|_| "answered twice"))));
             }
+            "strange-after" => return Ok(say(103, "no answer")),
             other => misbehave(other.strip_suffix("-after").unwrap_or_default()),
         }
         Ok(shown(response))

@@ -10,11 +10,9 @@ use bindings::{wit_future, wit_stream};
 #[path = "bindings/service.rs"]
 mod bindings;
 
-bindings::export!(Asks with_types_in bindings);
+struct Component;
 
-struct Asks;
-
-impl bindings::exports::wasi::http::handler::Guest for Asks {
+impl bindings::exports::wasi::http::handler::Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let path = request.get_path_with_query().unwrap_or_default();
         let url = path.split_once('?').map(|(_, url)| url).unwrap_or_default();

@@ -13,9 +13,7 @@ use wit_bindgen::{FutureReader, StreamReader, StreamResult};
 #[path = "bindings/service.rs"]
 mod bindings;
 
-bindings::export!(Service with_types_in bindings);
-
-struct Service;
+struct Component;
 
 static REQUESTS: AtomicU32 = AtomicU32::new(0);
 
@@ -23,7 +21,7 @@ const HOUR: u64 = 3_600_000_000_000;
 
 type End = FutureReader<Result<Option<Trailers>, ErrorCode>>;
 
-impl bindings::exports::wasi::http::handler::Guest for Service {
+impl bindings::exports::wasi::http::handler::Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let path = request.get_path_with_query().unwrap_or_default();
         Ok(match path.split('/').nth(1).unwrap_or_default() {
@@ -44,6 +42,9 @@ impl bindings::exports::wasi::http::handler::Guest for Service {
             }
             "echo" => echo(request),
             "zeros" => zeros(number(&path)),
+            "hoard" => loop {
+                std::mem::forget(wit_stream::new::<u8>());
+            },
             "half" => half(path.rsplit('/').next().unwrap_or_default().to_owned()),
             other => {
                 misbehave(other);

@@ -3,3 +3,7 @@
 #![allow(clippy::allow_attributes_without_reason, clippy::unwrap_used, reason = "generated code")]
 
 wit_bindgen::generate!({ path: "wit", world: "middleware", generate_all });
+
+use super::Component;
+
+export!(Component with_types_in self);
