@@ -14,6 +14,7 @@ fn main() {
     }
     let target = out.join("guests");
     build(&workspace, &target, &["-p", "guests", "--examples"]);
+    build(&workspace, &target, &["-p", "http-guests", "--examples"]);
     build(&workspace, &target, &["-p", "hello-plugin", "-p", "introspect"]);
     println!("cargo::rustc-env=GUESTS={}", target.join(TARGET).join("plugin").display());
     // Where `make setup-test` puts what Python's peers need: beside what cargo builds.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tollgate::minisign::{Message as Signed, SecretKey};
 use tollgate::server::{Options, Server};
 
-use crate::harness::{Client, Identity, Message, Origin, Proxy, answer, drop_in, handshake, hello};
+use crate::harness::{Client, Identity, Message, Origin, Proxy, answer, drop_in, guest, handshake, hello};
 use crate::main_job::{self, KEY};
 use crate::registry::{self, sha256};
 
@@ -274,6 +274,20 @@ fn upstreams_and_protocols() {
         let config = format!("{routes}{example}");
         Proxy::try_start(&config, &[]).unwrap_or_else(|why| panic!("{why} in:\n{config}"));
     }
+}
+
+/// With the tests' own guests in place of the components that the page names.
+#[test]
+fn components_of_the_standard() {
+    let page = examples("docs/wasi-http.md");
+    let [example] = &page[..] else { panic!("one example: {page:?}") };
+    let example = example.replace("time = \"100ms\"", "time = \"5s\"");
+    let example = example.replace("component = \"compress\"", "component = \"compress\"\nlimits.time = \"5s\"");
+    let components = [("shop", guest("service-asks")), ("compress", guest("middleware"))];
+    let proxy = Proxy::try_start(&example, &components).unwrap_or_else(|why| panic!("{why}"));
+    let told = ask(&proxy, "GET", "/shop?http://127.0.0.1:1/", &[], "");
+    assert_eq!((told.status(), told.header("x-middleware")), (200, Some("response")), "{told:?}");
+    assert!(told.text().contains("HTTPREQUESTDENIED"), "{told:?}");
 }
 
 #[test]

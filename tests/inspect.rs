@@ -26,3 +26,21 @@ fn the_line_that_grants_what_it_imports() {
     let streams = inspect("pieces").expect("it loads").hooks;
     assert!(["on-request-chunk", "on-response-chunk"].iter().all(|hook| streams.contains(hook)), "{streams:?}");
 }
+
+#[test]
+fn what_knows_nothing_of_us_is_told_by_its_world() {
+    for (name, world, place) in [
+        ("proxy", "wasi:http/proxy 0.2", "service = \"NAME\""),
+        ("service", "wasi:http/service 0.3", "service = \"NAME\""),
+        ("middleware", "wasi:http/middleware 0.3", "chain = [\"NAME\"]"),
+    ] {
+        let told = inspect(name).expect("it can be inspected");
+        assert_eq!((told.world, told.contract, told.grant.as_deref()), (Some(world), None, None), "{told:?}");
+        assert!(told.to_string().starts_with(&format!("a {world} component")), "{told}");
+        assert!(told.to_string().contains(place), "{told}");
+    }
+    for name in ["proxy-asks", "service-asks"] {
+        let told = inspect(name).expect("it can be inspected without a grant");
+        assert_eq!(told.grant.as_deref(), Some("grant = { http = [\"https://HOST\"] }"), "{told:?}");
+    }
+}

@@ -21,6 +21,8 @@ mod published;
 mod cases;
 // Plugins that ask servers of their own.
 mod asking;
+// Components of the standard's HTTP worlds, which know nothing of us.
+mod wasi_http;
 // Capabilities that every plugin has.
 mod capabilities;
 // Components that come, change, break and go while requests run.

@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::config::{ListenerLimits, Mirror, Part, Split};
 use crate::error::Audience;
 use crate::metrics;
+use crate::plugin::World;
 use crate::server::connection::{Connections, Received};
 use crate::server::drain::Drain;
 use crate::server::seats::Seat;
@@ -201,7 +202,8 @@ fn state(view: &View) -> Value {
         json!({
             "name": route.name,
             "chain": route.chain,
-            "upstream": route.upstream,
+            "upstream": route.end.upstream(),
+            "service": route.end.service(),
             "split": route.split.iter().map(split).collect::<Vec<_>>(),
             "mirror": route.mirror.as_ref().map(mirror),
         })
@@ -214,6 +216,7 @@ fn state(view: &View) -> Value {
             "sha256": component.sha256,
             "imports": component.imports,
             "waits": component.waits,
+            "world": component.world().map(World::as_str),
             "trial": state.snapshot.trials.get(&*plugin.name).map(|trial| trial.report(config, &view.metrics)),
         })
     });

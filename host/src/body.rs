@@ -5,6 +5,7 @@
 
 mod pace;
 mod stream;
+mod ticket;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::http1::incoming::Begun;
 use crate::http2;
 
 pub use stream::Stream;
+pub use ticket::Ticket;
 
 /// The body of a request or a response.
 #[derive(Debug, Default)]

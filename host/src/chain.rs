@@ -1,6 +1,7 @@
 //! Chain and Pass: hooks in order, and back in reverse.
 
 mod again;
+mod around;
 mod canary;
 mod chunks;
 
@@ -29,6 +30,7 @@ use crate::proxy_protocol::Source;
 use crate::recording::{Call, Recordings, Tap};
 use crate::request_id::RequestId;
 
+use around::Around;
 pub use canary::Canary;
 
 /// The ordered plugins of a route, with this worker's instances.
@@ -69,6 +71,8 @@ pub struct Pass<'a> {
     /// For each link, whether the new version has its place. Empty where no plugin of the chain has two.
     canaries: Vec<bool>,
     recordings: Recordings,
+    /// The middlewares that wait for an answer.
+    around: Around,
 }
 
 /// Who asks, for what, and in which form an error is written.
@@ -134,6 +138,7 @@ impl Chain {
             refused: None,
             canaries: Vec::new(),
             recordings: Recordings::default(),
+            around: Around::default(),
         }
     }
 }
@@ -233,6 +238,11 @@ impl<'a> Pass<'a> {
         watch: &mut Watch,
     ) -> Result<Option<Response<Body>>, Error> {
         let link = self.link(index);
+        if link.pool.plugin.component.world().is_some() {
+            let outcome = Box::pin(head.pass_around(self, index, body)).await;
+            *watch = Watch::start();
+            return outcome;
+        }
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap, mut chunks) = S::wanted(sight);
         if calls {
@@ -456,6 +466,14 @@ trait Side {
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused>;
 
+    /// Goes through a middleware.
+    async fn pass_around(
+        &mut self,
+        pass: &mut Pass<'_>,
+        index: usize,
+        body: &mut Body,
+    ) -> Result<Option<Response<Body>>, Error>;
+
     fn headers(&mut self) -> &mut HeaderMap;
 
     /// A body longer than a plugin takes.
@@ -505,6 +523,15 @@ impl Side for request::Parts {
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
         edit_request(edits, &link.pool.plugin.sight, self, &mut pass.attributes, pass.chain.encoded_slash)
+    }
+
+    async fn pass_around(
+        &mut self,
+        pass: &mut Pass<'_>,
+        index: usize,
+        body: &mut Body,
+    ) -> Result<Option<Response<Body>>, Error> {
+        pass.enter(index, self, body).await
     }
 
     fn headers(&mut self) -> &mut HeaderMap {
@@ -561,6 +588,15 @@ impl Side for response::Parts {
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
         edit_response(edits, &link.pool.plugin.sight, self, &mut pass.attributes)
+    }
+
+    async fn pass_around(
+        &mut self,
+        pass: &mut Pass<'_>,
+        index: usize,
+        body: &mut Body,
+    ) -> Result<Option<Response<Body>>, Error> {
+        pass.leave(index, self, body).await
     }
 
     fn headers(&mut self) -> &mut HeaderMap {

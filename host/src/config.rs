@@ -669,7 +669,10 @@ pub enum Isolation {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PluginLimits {
     /// The time of one call, including what it waits for. Default 10 ms; ten times that in `configure`, and at least 1 s.
+    /// Of a `wasi:http` component, what it computes at a stretch.
     pub time: Duration,
+    /// How long a `wasi:http` component may take to answer, and between two pieces of its answer. Default 15 s.
+    pub answer: Duration,
     /// The linear memory of an instance, in bytes. Default 16 MiB.
     pub memory: usize,
     /// The elements of all tables of an instance. Default 20,000.
@@ -684,6 +687,7 @@ impl Default for PluginLimits {
     fn default() -> Self {
         Self {
             time: Duration::from_millis(10),
+            answer: Duration::from_secs(15),
             memory: 16 << 20,
             table: 20_000,
             instances: NonZeroU32::MIN.saturating_add(63),
@@ -720,7 +724,7 @@ impl HttpOrigin {
     }
 }
 
-/// A match, a chain, an upstream.
+/// A match, a chain, and what answers behind it.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// As in `[route.NAME]`.
@@ -735,8 +739,8 @@ pub struct Route {
     pub chain: Vec<String>,
     /// Where each of them stands in the file.
     pub chain_places: Vec<Place>,
-    /// The name of the upstream.
-    pub upstream: String,
+    /// What answers behind the chain.
+    pub end: End,
     /// Parts of the requests that go to other upstreams. Together at most all of them.
     pub split: Vec<Split>,
     /// What keeps a client on its side of a split. None: each request is drawn by itself.
@@ -757,7 +761,41 @@ impl Route {
     /// The names of all upstreams that its requests, or copies of them, may go to.
     pub fn upstreams(&self) -> impl Iterator<Item = &String> {
         let others = self.split.iter().map(|split| &split.upstream);
-        std::iter::once(&self.upstream).chain(others).chain(self.mirror.iter().map(|mirror| &mirror.upstream))
+        self.end.upstream().into_iter().chain(others).chain(self.mirror.iter().map(|mirror| &mirror.upstream))
+    }
+
+    /// The names of all plugins that its requests meet.
+    pub fn plugins(&self) -> impl Iterator<Item = &String> {
+        self.chain.iter().chain(self.end.service())
+    }
+}
+
+/// What answers behind the chain of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The upstream of this name.
+    Upstream(String),
+    /// The plugin of this name, in the place of an upstream.
+    Service(String),
+}
+
+impl End {
+    /// The name of the upstream, where it is one.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&String> {
+        match self {
+            Self::Upstream(name) => Some(name),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// The name of the plugin, where it is one.
+    #[must_use]
+    pub fn service(&self) -> Option<&String> {
+        match self {
+            Self::Upstream(_) => None,
+            Self::Service(name) => Some(name),
+        }
     }
 }
 

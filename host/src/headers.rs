@@ -56,7 +56,7 @@ pub fn clean(headers: &mut HeaderMap, kinds: Kinds, peer_is_trusted: bool, polic
 
 /// Meant for the next hop alone (RFC 9110, section 7.6.1), whether or not `Connection` names them. `Trailer` is among
 /// them since trailers end here too, and `HTTP2-Settings` and the fields of proxy authentication since they speak to us.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

@@ -129,6 +129,8 @@ pub enum Hook {
     RequestChunk,
     /// `on-response-chunk`
     ResponseChunk,
+    /// `handle` of the standard's HTTP worlds, up to the head of its answer, without what is behind a middleware.
+    Handle,
 }
 
 /// The kinds of failures of plugins that are counted apart.
@@ -413,8 +415,15 @@ impl UpstreamMetrics {
 
 impl Hook {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::RequestBody, Self::Response, Self::ResponseBody, Self::RequestChunk, Self::ResponseChunk];
+    pub const ALL: [Self; 7] = [
+        Self::Request,
+        Self::RequestBody,
+        Self::Response,
+        Self::ResponseBody,
+        Self::RequestChunk,
+        Self::ResponseChunk,
+        Self::Handle,
+    ];
 
     /// The word in labels.
     pub const fn as_str(self) -> &'static str {
@@ -425,6 +434,7 @@ impl Hook {
             Self::ResponseBody => "on-response-body",
             Self::RequestChunk => "on-request-chunk",
             Self::ResponseChunk => "on-response-chunk",
+            Self::Handle => "handle",
         }
     }
 }

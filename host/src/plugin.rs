@@ -9,6 +9,7 @@ mod component;
 mod convert;
 mod difference;
 mod engine;
+mod http;
 mod image;
 mod inspect;
 mod instance;
@@ -35,6 +36,8 @@ pub(crate) use convert::{
 };
 pub use difference::difference;
 pub use engine::Engine;
+pub use http::World;
+pub(crate) use http::{Asked, Checked, GuestBody, Next, Running, Step, check_request, check_response, guest_body};
 pub use inspect::Inspection;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
@@ -138,13 +141,22 @@ impl Plugin {
         component.check_required(spec)?;
         component.check_grants(&spec.grant)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
+        if let Some(world) = component.world() {
+            // What is made up is made up for hooks.
+            if scene.http.is_some() || scene.played.is_some() {
+                return Err(LoadError::NoPlugin(world));
+            }
+            http::check_settings(world, spec)?;
+            http::on_trial(&plugin).await?;
+            return Ok(plugin);
+        }
         let (image, told) = match plugin.isolation {
             // One configuration for many calls.
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
             Isolation::Request => image::take(&plugin).await?,
         };
         plugin.sight =
-            Sight::new(told.interest, told.wants, |hook| component.exports(hook)).map_err(LoadError::Interest)?;
+            Sight::new(told.interest, told.wants, |hook| component.has(hook)).map_err(LoadError::Interest)?;
         plugin.image = image;
         Ok(plugin)
     }

@@ -6,6 +6,7 @@ mod grpc;
 mod mirror;
 mod order;
 mod record;
+mod service;
 mod snapshot;
 mod trial;
 mod upgrade;
@@ -44,6 +45,7 @@ use crate::upstream::{Asking, Prepared, Record, Upstream};
 use destination::{Destination, Destinations};
 use mirror::Mirror;
 use record::{Closing, Counted, Entry};
+pub(crate) use service::misplaced;
 pub use snapshot::{Foundation, Snapshot};
 pub(crate) use trial::Verdict;
 use upgrade::Upgrade;
@@ -63,13 +65,29 @@ pub(crate) struct Proxy {
 struct Route {
     name: String,
     chain: Chain,
-    destinations: Destinations,
+    behind: Behind,
     mirror: Option<Rc<Mirror>>,
     metrics: Arc<RouteMetrics>,
     body_size: Option<u64>,
     rewrite: Option<Rewrite>,
     /// Protocols that connections may go on with.
     upgrade: Vec<String>,
+}
+
+/// What answers behind the chain of a route.
+enum Behind {
+    Upstreams(Destinations),
+    Service(Link),
+}
+
+impl Route {
+    /// The upstream that gets what no split does; none where a service answers.
+    fn main(&self) -> Option<&Destination> {
+        match &self.behind {
+            Behind::Upstreams(destinations) => Some(destinations.main()),
+            Behind::Service(_) => None,
+        }
+    }
 }
 
 impl Proxy {
@@ -117,11 +135,14 @@ impl Proxy {
             Rc::new(Route {
                 name: route.name.clone(),
                 chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
-                destinations: Destinations::new(
-                    to(&route.upstream),
-                    route.split.iter().map(|split| (split.part, to(&split.upstream))).collect(),
-                    route.split_by.clone(),
-                ),
+                behind: match &route.end {
+                    config::End::Service(name) => Behind::Service(one(name)),
+                    config::End::Upstream(name) => Behind::Upstreams(Destinations::new(
+                        to(name),
+                        route.split.iter().map(|split| (split.part, to(&split.upstream))).collect(),
+                        route.split_by.clone(),
+                    )),
+                },
                 mirror: route.mirror.as_ref().map(|it| Mirror::new(it, to(&it.upstream), metrics.clone())),
                 metrics,
                 body_size: route.body_size,
@@ -263,7 +284,11 @@ impl Proxy {
     ) -> Response<Body> {
         let answer = match (pass.on_request(request).await, only_chain) {
             (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
-            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, onward, entry).await,
+            (Ok(Flow::Continue(request)), None) => {
+                let sent = pass.unless_answered(async |caller| self.send(route, caller, request, onward, entry).await);
+                // In the place of what a middleware has answered already.
+                sent.await.unwrap_or_else(|| Ok(Response::new(Body::Empty)))
+            }
             (Ok(Flow::Respond(response)), _) => Ok(response),
             (Err(error), _) => Err(error),
         };
@@ -276,8 +301,9 @@ impl Proxy {
             _ => pass.on_response(response).await,
         };
         let leaks = self.snapshot.hidden.apply(response.headers_mut(), public(&pass.caller));
-        if leaks > 0 {
-            let destination = entry.destination.as_deref().unwrap_or(route.destinations.main());
+        if leaks > 0
+            && let Some(destination) = entry.destination.as_deref().or_else(|| route.main())
+        {
             destination.metrics.leaks.inc_by(leaks as u64);
         }
         // What we answered ourselves came no way.
@@ -301,14 +327,20 @@ impl Proxy {
         let Caller { client, source, scheme, authority, request_id, .. } = caller;
         let forwarded = Forwarded { client, scheme: *scheme, authority, request_id };
         let mut request = Outbound::new(request).forwarded(forwarded);
-        if route.mirror.is_some() || route.destinations.are_several() {
-            // Those look at all of its headers.
-            request.settle();
-        }
         let secure = client.scheme.unwrap_or(*scheme) == Scheme::Https;
         let begun = Instant::now();
         let asking = Asking { client: client.ip, source: *source, secure, begun };
-        let destination = route.destinations.of(request.request(), asking);
+        let destinations = match &route.behind {
+            Behind::Upstreams(destinations) => destinations,
+            Behind::Service(service) => {
+                return Box::pin(service::answer(service, route, caller, request, asking, entry)).await;
+            }
+        };
+        if route.mirror.is_some() || destinations.are_several() {
+            // Those look at all of its headers.
+            request.settle();
+        }
+        let destination = destinations.of(request.request(), asking);
         let upstream = &destination.upstream;
         entry.destination = Some(destination.clone());
         // In place of the client's, which says the same in another form, or of none where the target had it.

@@ -69,8 +69,9 @@ fn accepted(text: &str, config: &Config) {
 
     assert!(!config.listeners.is_empty() && !config.routes.is_empty());
     for route in &config.routes {
-        assert!(config.upstreams.iter().any(|upstream| upstream.name == route.upstream), "{}", route.upstream);
-        assert!(route.chain.iter().all(|name| config.plugin.contains_key(name)), "{:?}", route.chain);
+        let upstream = |name: &String| config.upstreams.iter().any(|upstream| upstream.name == *name);
+        assert!(route.upstreams().all(upstream), "{:?}", route.end);
+        assert!(route.plugins().all(|name| config.plugin.contains_key(name)), "{:?}", route.chain);
     }
     for upstream in &config.upstreams {
         assert!(!upstream.endpoints.is_empty() && upstream.endpoints().all(|endpoint| endpoint.port != 0));

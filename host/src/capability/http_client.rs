@@ -6,6 +6,7 @@
 
 mod address;
 mod guest;
+mod stream;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap};
 use http::uri::PathAndQuery;
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use tokio::net::lookup_host;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -33,6 +34,7 @@ use crate::pem::PemError;
 pub(crate) use address::is_public;
 pub(crate) use guest::{Calls, Guest, link};
 pub use guest::{Pending, PendingHandle};
+pub(crate) use stream::{Patience, begin};
 
 /// The longest body, of a request and of an answer, in bytes.
 pub const LONGEST_BODY: usize = 1 << 20;
@@ -254,32 +256,47 @@ impl Outgoing {
     }
 
     async fn exchange(&self, origin: &Origin, ask: Ask) -> Result<Answer, Error> {
-        let Ask { method, target, headers, body, time, longest, .. } = ask;
-        let mut request = Request::new(Body::from(body));
-        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
-        request.headers_mut().insert(HOST, origin.granted.endpoint.authority.clone());
+        let (time, longest) = (ask.time, ask.longest);
         let timeouts =
             UpstreamTimeouts { connect: time, tls: time, response_header: time, idle: time, total: time, once: None };
-        let begun = Instant::now();
-        let times = Times { begun, total: after(begun, time), head_by: None, call: None };
-        let mut request = Outbound::new(request);
-        let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
-        for address in self.resolve(&origin.granted).await? {
-            let target = self.target(origin, address);
-            outcome = target.send(&mut request, &timeouts, times, &mut Record::default()).await;
-            // What may have been seen by one server is not told to another.
-            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || !request.is_whole() {
-                break;
-            }
-        }
-        let (mut head, body) = outcome.map_err(|failed| error_of(&failed.error))?.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers, Direction::Response);
+        let body = Body::from(ask.body.clone());
+        let total = after(Instant::now(), time);
+        let (mut head, body) = self.open(origin, ask, body, &timeouts, total).await?.into_parts();
         head.headers.remove(CONTENT_LENGTH);
         let body = body.collect(longest).await.map_err(|error| match error {
             BodyError::TooLarge => Error::TooLarge,
             error => error_of(&Failure::new(error.of_response())),
         })?;
         Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Sends a request with this body, and waits for the head of the answer; its body comes as it is read.
+    async fn open(
+        &self,
+        origin: &Origin,
+        ask: Ask,
+        body: Body,
+        timeouts: &UpstreamTimeouts,
+        total: Instant,
+    ) -> Result<Response<Body>, Error> {
+        let Ask { method, target, headers, .. } = ask;
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
+        request.headers_mut().insert(HOST, origin.granted.endpoint.authority.clone());
+        let times = Times { begun: Instant::now(), total, head_by: None, call: None };
+        let mut request = Outbound::new(request);
+        let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
+        for address in self.resolve(&origin.granted).await? {
+            let target = self.target(origin, address);
+            outcome = target.send(&mut request, timeouts, times, &mut Record::default()).await;
+            // What may have been seen by one server is not told to another.
+            if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || !request.is_whole() {
+                break;
+            }
+        }
+        let mut response = outcome.map_err(|failed| error_of(&failed.error))?;
+        headers::strip_hop_by_hop(response.headers_mut(), Direction::Response);
+        Ok(response)
     }
 
     /// The addresses of an origin that may be dialled. Once: what is here is what is dialled.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::{failed, refused};
 use crate::authority::{Authority, Scheme};
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, End, Problems};
 use crate::path;
 use crate::router::{Asked, Router};
 use crate::server::StartError;
@@ -79,7 +79,11 @@ pub(super) fn explain(path: &Path, method: &Method, url: &Uri, fields: &[String]
     match router.find(asked) {
         Ok(route) => {
             let chain = if route.chain.is_empty() { "no plugin".to_owned() } else { route.chain.join(" → ") };
-            println!("route `{}`: {chain} → upstream `{}`", route.name, route.upstream);
+            let end = match &route.end {
+                End::Upstream(name) => format!("upstream `{name}`"),
+                End::Service(name) => format!("service `{name}`"),
+            };
+            println!("route `{}`: {chain} → {end}", route.name);
             ExitCode::SUCCESS
         }
         Err(none) => {

@@ -35,7 +35,7 @@ pub(super) fn plugins(path: Option<PathBuf>, json: bool) -> ExitCode {
             "size": report.size,
             "sha256": component.as_ref().map(|one| one.sha256.clone()),
             "hooks": component.as_ref().map(|one| {
-                hooks.iter().filter(|hook| one.exports(**hook)).map(|hook| hook.as_str()).collect::<Vec<_>>()
+                hooks.iter().filter(|hook| one.has(**hook)).map(|hook| hook.as_str()).collect::<Vec<_>>()
             }),
             "imports": component.as_ref().map(|one| one.imports.clone()),
             "problem": report.problem,

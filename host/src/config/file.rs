@@ -529,8 +529,11 @@ table! {
     "a table of limits" "{ time = \"10ms\", memory = \"16MiB\" }"
     pub(crate) struct PluginLimits {
         /// The time of one call, including what it waits for; ten times that, and at least 1s, while it is configured.
-        /// Up to 1m. Default `"10ms"`.
+        /// Up to 1m. Of a `wasi:http` component, the time that it computes without waiting for anything. Default `"10ms"`.
         "time" time: Duration,
+        /// The time that a `wasi:http` component takes to answer, and between two pieces of its answer, whatever it waits
+        /// for; what it waits for the client does not count. Up to 1h. Default `"15s"`.
+        "answer" answer: Duration,
         /// The linear memory of one instance, 64KiB to 4GiB. Default `"16MiB"`.
         "memory" memory: Size,
         /// The elements of all tables of one instance. Default 20000.
@@ -568,7 +571,7 @@ table! {
 }
 
 table! {
-    /// `[route.NAME]`: a match, a chain, an upstream. One of `path`, `path-prefix` and `path-regex` is required.
+    /// `[route.NAME]`: a match, a chain, and what answers behind it. One of `path`, `path-prefix` and `path-regex` is required.
     "a route" "{ path = \"/v1/search\", upstream = \"search\" }"
     pub(crate) struct Route {
         /// Exactly this path, in canonical form and without a query.
@@ -589,8 +592,11 @@ table! {
         "priority" priority: Priority,
         /// Names of plugins: in this order on requests, in reverse on responses. Default: none.
         "chain" chain: Vec<At<Reference>>,
-        /// The name of the upstream. Required.
+        /// The name of the upstream. Required, unless there is a `service`.
         "upstream" upstream: Reference,
+        /// The name of a plugin that answers in the place of an upstream: its component is a `wasi:http/proxy` or a
+        /// `wasi:http/service`.
+        "service" service: Reference,
         /// Parts of the requests that go to other upstreams: one table, or several.
         "split" split: OneOrMore<Split>,
         /// What keeps a client on its side of a split: `"address"` of the client, `"path"`, `"header:NAME"` or

@@ -63,7 +63,7 @@ pub(crate) fn unused(
         }
     }
     for plugin in plugins {
-        if !routes.iter().any(|route| route.chain.contains(&plugin.value.name)) {
+        if !routes.iter().any(|route| route.plugins().any(|name| *name == plugin.value.name)) {
             reader.report(reader.warning(plugin, format!("no route uses the plugin {:?}", plugin.value.name)));
         }
     }

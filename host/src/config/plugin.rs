@@ -85,6 +85,7 @@ pub(crate) fn limits(
     let instances = default.instances.get() as usize;
     PluginLimits {
         time: time(reader, limits.time, default.time, 60 * SECOND),
+        answer: time(reader, limits.answer, default.answer, 3600 * SECOND),
         memory: size(reader, limits.memory, default.memory as u64, 64 << 10..=4 << 30),
         table: count(reader, limits.table, default.table, 1..=10_000_000).0,
         instances: count_u32(reader, limits.instances, instances, 1..=1_000_000),

@@ -15,7 +15,7 @@ use super::pattern::{self, Budget, Intersection, Texts};
 use super::place::Place;
 use super::reader::{At, Entry, Reader};
 use super::value::{BodySize, EncodedSlash, Fields, MethodName, Path, Priority, ProtocolName, Reference};
-use super::{HostMatch, Match, PathMatch, Route, ValueMatch};
+use super::{End, HostMatch, Match, PathMatch, Route, ValueMatch};
 
 /// The names that a route may use.
 pub(crate) struct Known<'k> {
@@ -31,17 +31,17 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
     let place = reader.source().place(&at.span);
     let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
+    if let Entry::Is(service) = &written.service {
+        alone(service, &written, reader);
+    }
     let keep = written.encoded_slash.or(EncodedSlash(false)).0;
     let path = path_match(written.path, written.path_prefix, written.path_regex, keep, &here, reader);
     let methods = methods(written.methods, reader);
     let headers = headers(written.headers, reader);
     let query = written.query.or(Fields::default()).0.into_iter().map(|(name, value)| (name.value, value)).collect();
     let (chain, chain_places) = chain(written.chain, known, reader);
-    let upstream = reader.require(written.upstream, "upstream", &here);
-    if let Some(upstream) = &upstream {
-        check_name(upstream, "upstream", known.upstreams, reader);
-    }
-    let split = split::split(written.split, upstream.as_ref(), known, reader);
+    let end = end(written.upstream, written.service, &here, known, reader);
+    let split = split::split(written.split, end.as_ref().and_then(End::upstream), known, reader);
     let split_by = split::by(written.split_by, &split, reader);
     let mirror = split::mirror(written.mirror, known, reader);
     let path = path?;
@@ -54,7 +54,7 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         priority: written.priority.or(Priority(0)).0,
         chain,
         chain_places,
-        upstream: upstream?.value.0,
+        end: end?,
         split,
         split_by,
         mirror,
@@ -63,6 +63,36 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         upgrade: upgrade(written.upgrade, reader),
         streaming: written.streaming.or(false),
     })
+}
+
+/// What answers behind the chain.
+fn end(
+    upstream: Entry<Reference>,
+    service: Entry<Reference>,
+    route: &At<()>,
+    known: &Known<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<End> {
+    if let Entry::Is(service) = service {
+        check_name(&service, "plugin", known.plugins, reader);
+        return Some(End::Service(service.value.0));
+    }
+    let upstream = reader.require(upstream, "upstream", route)?;
+    check_name(&upstream, "upstream", known.upstreams, reader);
+    Some(End::Upstream(upstream.value.0))
+}
+
+/// Where a service answers there is nothing that only upstreams have.
+fn alone(service: &At<Reference>, written: &file::Route, reader: &mut Reader<'_>) {
+    let others = [
+        ("upstream", !written.upstream.is_absent()),
+        ("split", !written.split.is_absent()),
+        ("upgrade", !written.upgrade.is_absent()),
+    ];
+    for (other, _) in others.into_iter().filter(|(_, given)| *given) {
+        let problem = reader.problem(service, format!("a route has {other} or service, not both"));
+        reader.report(problem.help(format!("remove one of the two: a service answers by itself, without {other}")));
+    }
 }
 
 fn path_match(

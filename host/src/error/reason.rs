@@ -65,6 +65,13 @@ pub enum Reason {
     /// The response body is longer than the plugin's cap.
     PluginResponseTooLarge(Arc<str>),
 
+    /// A component that answers in the place of an upstream trapped, or answered what is not allowed.
+    ServiceFailed(Arc<str>),
+    /// It took longer than its limits.
+    ServiceTimeout(Arc<str>),
+    /// No instance of it became free in time.
+    ServiceOverload(Arc<str>),
+
     /// The name of the endpoint could not be resolved.
     UpstreamResolve,
     /// No connection to the endpoint.
@@ -137,6 +144,9 @@ impl Reason {
         "plugin-refused",
         "plugin-body-too-large",
         "plugin-response-too-large",
+        "service-failed",
+        "service-timeout",
+        "service-overload",
         "upstream-resolve",
         "upstream-connect",
         "upstream-connect-timeout",
@@ -170,7 +180,10 @@ impl Reason {
             | Self::PluginOverload(name)
             | Self::PluginRefused(name)
             | Self::PluginBodyTooLarge(name)
-            | Self::PluginResponseTooLarge(name) => Some(name),
+            | Self::PluginResponseTooLarge(name)
+            | Self::ServiceFailed(name)
+            | Self::ServiceTimeout(name)
+            | Self::ServiceOverload(name) => Some(name),
             _ => None,
         }
     }
@@ -210,7 +223,9 @@ impl Reason {
     /// again within it; a process that drains is replaced more slowly.
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            Self::PluginOverload(_) | Self::Overload | Self::UpstreamUnavailable => Some(HeaderValue::from_static("1")),
+            Self::PluginOverload(_) | Self::ServiceOverload(_) | Self::Overload | Self::UpstreamUnavailable => {
+                Some(HeaderValue::from_static("1"))
+            }
             Self::Draining => Some(HeaderValue::from_static("5")),
             _ => None,
         }
@@ -282,6 +297,11 @@ impl Reason {
             }
             Self::PluginResponseTooLarge(_) => {
                 ("plugin-response-too-large", S::BAD_GATEWAY, "The response is too large to be checked.")
+            }
+            Self::ServiceFailed(_) => ("service-failed", S::BAD_GATEWAY, "The service failed to answer the request."),
+            Self::ServiceTimeout(_) => ("service-timeout", S::GATEWAY_TIMEOUT, "The service did not answer in time."),
+            Self::ServiceOverload(_) => {
+                ("service-overload", S::SERVICE_UNAVAILABLE, "The service has too much to do. Try again later.")
             }
             Self::UpstreamResolve => ("upstream-resolve", S::BAD_GATEWAY, "The service could not be reached."),
             Self::UpstreamConnect => ("upstream-connect", S::BAD_GATEWAY, "The service could not be reached."),

@@ -10,6 +10,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use super::engine::Engine;
+use super::http::{self, World};
 use super::state::State;
 use super::trust::{self, Evidence};
 use super::{version, wasi};
@@ -89,6 +90,19 @@ pub struct Component {
     /// The file.
     pub(super) bytes: Bytes,
     pub(super) evidence: Evidence,
+    pub(super) code: Code,
+}
+
+/// What a component is made for.
+pub(super) enum Code {
+    /// The contract of this host.
+    Plugin(Exports),
+    /// A world of the standard's.
+    Http(http::Code),
+}
+
+/// What a plugin exports.
+pub(super) struct Exports {
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
     pub(super) schema: Option<ComponentExportIndex>,
@@ -107,6 +121,9 @@ impl Component {
     /// of the contract.
     pub fn compile(engine: &Engine, name: &str, origin: Origin, bytes: Bytes) -> Result<Self, LoadError> {
         check_preamble(&bytes)?;
+        if let Some(world) = World::of(&bytes) {
+            return Self::compile_http(engine, name, origin, bytes, world);
+        }
         let compiled = wasmtime::component::Component::from_binary(&engine.wasmtime, &bytes)
             .map_err(|error| LoadError::Invalid(one_line(&error)))?;
         let mut imports = Vec::new();
@@ -134,16 +151,40 @@ impl Component {
             sha256: hex(&Sha256::digest(&bytes)),
             size: bytes.len(),
             waits,
-            configure,
-            schema: function("schema"),
-            wants: of_chunks("wants"),
-            hooks: Hook::ALL
-                .map(|hook| if hook.streams() { of_chunks(hook.as_str()) } else { function(hook.as_str()) }),
+            code: Code::Plugin(Exports {
+                pre,
+                configure,
+                schema: function("schema"),
+                wants: of_chunks("wants"),
+                hooks: Hook::ALL
+                    .map(|hook| if hook.streams() { of_chunks(hook.as_str()) } else { function(hook.as_str()) }),
+            }),
             imports,
-            pre,
             evidence: Evidence::new(bytes.clone(), None),
             bytes,
         })
+    }
+
+    /// One of a world of the standard's.
+    fn compile_http(
+        engine: &Engine,
+        name: &str,
+        origin: Origin,
+        bytes: Bytes,
+        world: World,
+    ) -> Result<Self, LoadError> {
+        let (code, imports) = http::compile(engine, world, &bytes)?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let (name, size, evidence) = (name.into(), bytes.len(), Evidence::new(bytes.clone(), None));
+        Ok(Self { name, origin, sha256, size, imports, waits: true, bytes, evidence, code: Code::Http(code) })
+    }
+
+    /// The world of the standard's that it is made for; none for a plugin.
+    pub(crate) fn world(&self) -> Option<World> {
+        match &self.code {
+            Code::Plugin(_) => None,
+            Code::Http(code) => Some(code.world),
+        }
     }
 
     /// The same, with the signature that came with it.
@@ -153,8 +194,16 @@ impl Component {
     }
 
     /// Whether it exports a hook.
-    pub fn exports(&self, hook: Hook) -> bool {
-        self.hooks[hook as usize].is_some()
+    pub fn has(&self, hook: Hook) -> bool {
+        self.exports().is_ok_and(|exports| exports.hooks[hook as usize].is_some())
+    }
+
+    /// What it exports as a plugin.
+    pub(super) fn exports(&self) -> Result<&Exports, LoadError> {
+        match &self.code {
+            Code::Plugin(exports) => Ok(exports),
+            Code::Http(code) => Err(LoadError::NoPlugin(code.world)),
+        }
     }
 
     /// The capabilities that it imports, by name.
@@ -217,6 +266,10 @@ pub enum LoadError {
     NoHooks,
     /// It exports hooks without `configure`.
     NoConfigure,
+    /// It is of a world of the standard's, which has no hooks.
+    NoPlugin(World),
+    /// It is of a world of the standard's, and a setting that says something of hooks has no meaning for it.
+    NoSetting(World, &'static str),
     /// An export has another shape than the contract's.
     Signature(&'static str, String),
     /// It imports capabilities that the configuration does not grant, and the line that does.
@@ -231,6 +284,8 @@ pub enum LoadError {
     Roots(String),
     /// The cases beside it do not pass, or could not be run.
     Cases(String),
+    /// It is in a place where it cannot be, and why.
+    Misplaced(String),
     /// It could not be pulled from its registry.
     NotPulled(String),
     /// The configuration requires another one: what this one is, and what it has to be.
@@ -258,6 +313,8 @@ impl fmt::Display for LoadError {
             Self::Version(name) => write!(f, "{}", version::refusal(name)),
             Self::Link(why) => write!(f, "does not fit the host: {why}"),
             Self::NoHooks => write!(f, "exports no `{HOOKS}`: it is a component, but not a plugin"),
+            Self::NoPlugin(world) => write!(f, "is {world}: it has no hooks that could be called"),
+            Self::NoSetting(world, setting) => write!(f, "is {world}, for which `{setting}` means nothing"),
             Self::NoConfigure => write!(f, "`{HOOKS}` without the function `configure`"),
             Self::Signature(hook, why) => write!(f, "`{hook}` has another signature than the contract's: {why}"),
             Self::NotGranted(names, line) => {
@@ -279,6 +336,7 @@ impl fmt::Display for LoadError {
             Self::Interest(why) => write!(f, "declares an interest that cannot be: {why}"),
             Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
             Self::Roots(why) => write!(f, "cannot verify the origins that it is granted: {why}"),
+            Self::Misplaced(why) => write!(f, "does not fit into its place: {why}"),
             Self::Cases(why) => write!(f, "does not pass its cases: {why}"),
             Self::NotPulled(why) => write!(f, "cannot be pulled: {why}"),
             Self::Untrusted(why) => f.write_str(why),
@@ -292,7 +350,8 @@ impl std::error::Error for LoadError {}
 
 /// The capability that an import of the contract belongs to; none for WASI and for the shared nouns.
 fn capability(import: &str) -> Option<&str> {
-    let name = import.strip_prefix(CONTRACT)?.split('@').next()?;
+    let Some(name) = import.strip_prefix(CONTRACT) else { return http::client(import) };
+    let name = name.split('@').next()?;
     (!matches!(name, "http" | "hooks" | "chunks")).then_some(name)
 }
 
@@ -300,7 +359,7 @@ fn capability(import: &str) -> Option<&str> {
 fn grantable(capability: &str) -> Option<&'static str> {
     match capability {
         "kv" => Some("kv = [\"NAME\"]"),
-        "http-client" => Some("http = [\"https://HOST\"]"),
+        "http-client" | http::CLIENT | http::OLD_CLIENT => Some("http = [\"https://HOST\"]"),
         _ => None,
     }
 }
@@ -309,7 +368,7 @@ fn grantable(capability: &str) -> Option<&'static str> {
 fn granted(capability: &str, grant: &Grant) -> bool {
     match capability {
         "kv" => !grant.kv.is_empty(),
-        "http-client" => !grant.http.is_empty(),
+        "http-client" | http::CLIENT | http::OLD_CLIENT => !grant.http.is_empty(),
         _ => true,
     }
 }
@@ -335,13 +394,15 @@ fn check_import(import: &str) -> Result<(), LoadError> {
             _ => Err(LoadError::Import(import.to_owned())),
         };
     }
-    let linked = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
-    if linked.iter().any(|package| import.starts_with(package)) {
+    if LINKED.iter().any(|package| import.starts_with(package)) {
         Ok(())
     } else {
         Err(LoadError::Import(import.to_owned()))
     }
 }
+
+/// What every guest may import of WASI.
+pub(super) const LINKED: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
 
 fn no_hooks(compiled: &wasmtime::component::Component, engine: &wasmtime::Engine) -> LoadError {
     let hooks = format!("{CONTRACT}hooks@");

@@ -313,7 +313,8 @@ impl Checked {
     }
 }
 
-fn target(
+/// The target with another path or another query, or both.
+pub(super) fn target(
     parts: &request::Parts,
     path: Option<&str>,
     query: Option<&str>,
@@ -371,7 +372,7 @@ fn wrong(name: &str, error: &FieldError) -> Refused {
 }
 
 /// RFC 9110, section 15: a final status. 1xx are the server's own, and 6xx to 9xx are no class.
-fn status(code: u16) -> Result<StatusCode, Refused> {
+pub(super) fn status(code: u16) -> Result<StatusCode, Refused> {
     match StatusCode::from_u16(code) {
         Ok(status) if (200..=599).contains(&code) => Ok(status),
         _ => refuse(format!("it answered with the status {code}")),
@@ -390,7 +391,7 @@ fn clean(mut text: String, most: usize) -> String {
     text
 }
 
-fn refuse<T>(why: impl Into<String>) -> Result<T, Refused> {
+pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, Refused> {
     Err(Refused(why.into()))
 }
 

@@ -9,10 +9,14 @@ pub fn difference(old: &Component, new: &Component) -> String {
         vec![format!("compared with the version that serves, {} (the new one is {}):", old.version(), new.version())];
     let imports = |component: &Component| component.imports.clone();
     let hooks = |component: &Component| -> Vec<String> {
-        Hook::ALL.iter().filter(|hook| component.exports(**hook)).map(|hook| hook.as_str().to_owned()).collect()
+        Hook::ALL.iter().filter(|hook| component.has(**hook)).map(|hook| hook.as_str().to_owned()).collect()
     };
     lines.extend(changes("import", &imports(old), &imports(new)));
     lines.extend(changes("hook", &hooks(old), &hooks(new)));
+    let worlds = |component: &Component| -> Vec<String> {
+        component.world().iter().map(|world| world.as_str().to_owned()).collect()
+    };
+    lines.extend(changes("world", &worlds(old), &worlds(new)));
     if lines.len() == 1 {
         lines.push("  the same imports and hooks".to_owned());
     }

@@ -3,9 +3,9 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use wasmtime::{
     Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
 };
 
+use super::http::Engines;
 use super::state::State;
 use super::wasi;
 use crate::capability;
@@ -73,7 +74,11 @@ pub struct Engine {
     pub(super) seed: u128,
     /// One permit for each instance that may exist.
     pub(super) slots: Arc<Semaphore>,
+    /// For components of the standard's HTTP worlds, made when there is one.
+    http: OnceLock<Engines>,
     ticker: Ticker,
+    instances: u32,
+    cache: Option<PathBuf>,
 }
 
 impl Engine {
@@ -83,7 +88,7 @@ impl Engine {
     ///
     /// Where the cache cannot be used, or this machine lacks what the engine needs.
     pub fn new(instances: u32, cache: Option<&Path>) -> anyhow::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(&settings(instances, cache)?)?;
+        let wasmtime = wasmtime::Engine::new(&settings(instances, cache, false)?)?;
         let mut waiting = Linker::new(&wasmtime);
         wasi::link(&mut waiting)?;
         capability::link(&mut waiting)?;
@@ -91,7 +96,9 @@ impl Engine {
         wasi::never_wait(&mut linker)?;
         let ticker = Ticker::start(&wasmtime)?;
         let seed = seed(cache)?;
-        Ok(Self { wasmtime, linker, waiting, seed, slots: Arc::new(Semaphore::new(instances as usize)), ticker })
+        let slots = Arc::new(Semaphore::new(instances as usize));
+        let (http, cache) = (OnceLock::new(), cache.map(Path::to_owned));
+        Ok(Self { wasmtime, linker, waiting, seed, slots, http, ticker, instances, cache })
     }
 }
 
@@ -119,6 +126,11 @@ impl Engine {
     pub(super) fn pace(&self) -> &Arc<Pace> {
         &self.ticker.pace
     }
+
+    /// What components of the standard's HTTP worlds need beside all this.
+    pub(super) fn http(&self) -> &Engines {
+        self.http.get_or_init(|| Engines::new(self.instances, self.cache.clone()))
+    }
 }
 
 /// Kept places of all threads. wasmtime shares them out by the CPUs that there are.
@@ -127,7 +139,8 @@ fn kept() -> u32 {
     threads.saturating_mul(KEPT).min(MOST_KEPT)
 }
 
-fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
+/// `concurrent`: with the component model's own async, which `wasi:http` 0.3 is made of.
+pub(super) fn settings(instances: u32, cache: Option<&Path>, concurrent: bool) -> anyhow::Result<Config> {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
@@ -137,7 +150,8 @@ fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
         .memory_init_cow(true)
         // Header hooks are synchronous calls: without the bookkeeping of concurrent tasks, one that does nothing costs
         // 0.12 µs in place of 0.49.
-        .concurrency_support(false)
+        .concurrency_support(concurrent)
+        .wasm_component_model_async(concurrent)
         // A smaller surface: what no plugin needs is off.
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
@@ -182,8 +196,8 @@ fn settings(instances: u32, cache: Option<&Path>) -> anyhow::Result<Config> {
 }
 
 /// The thread that advances the epoch, while guests run. Stops and is joined when dropped.
-struct Ticker {
-    pace: Arc<Pace>,
+pub(super) struct Ticker {
+    pub(super) pace: Arc<Pace>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -251,7 +265,7 @@ impl Pace {
 }
 
 impl Ticker {
-    fn start(engine: &wasmtime::Engine) -> anyhow::Result<Self> {
+    pub(super) fn start(engine: &wasmtime::Engine) -> anyhow::Result<Self> {
         let pace = Arc::new(Pace::default());
         let (weak, ticking) = (engine.weak(), pace.clone());
         let thread =

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::component::{Component, Hook, LoadError, Origin};
 use super::engine::Engine;
+use super::http::World;
 use super::instance::Instance;
 use super::version::VERSION;
 use super::{Plugin, Scene, Stores};
@@ -17,8 +18,10 @@ use crate::config::PluginSpec;
 /// What `tollgate plugin inspect` shows.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// The version of the plugin contract that it speaks.
-    pub contract: &'static str,
+    /// The version of the plugin contract that it speaks; none for a component of a world of the standard's.
+    pub contract: Option<&'static str>,
+    /// The world of the standard's that it is made for; none for a plugin.
+    pub world: Option<&'static str>,
     /// Of the file, in bytes.
     pub size: usize,
     /// Of the file, as hexadecimal digits.
@@ -47,15 +50,20 @@ impl Inspection {
         let component = Arc::new(Component::compile(engine, name, origin, bytes)?);
         let spec = PluginSpec::of(name);
         let plugin = Plugin::unconfigured(engine, &component, &spec, &Stores::default(), &Scene::default())?;
-        let schema = Instance::schema(&plugin).await?;
+        let world = component.world();
+        let schema = match world {
+            None => Instance::schema(&plugin).await?,
+            Some(_) => None,
+        };
         let schema = schema.map(|text| {
             serde_json::from_str(&text).map_err(|error| LoadError::Failed(format!("its schema is no JSON: {error}")))
         });
         Ok(Self {
-            contract: VERSION,
+            contract: world.is_none().then_some(VERSION),
+            world: world.map(World::as_str),
             size: component.size,
             sha256: component.sha256.clone(),
-            hooks: Hook::ALL.into_iter().filter(|hook| component.exports(*hook)).map(Hook::as_str).collect(),
+            hooks: Hook::ALL.into_iter().filter(|hook| component.has(*hook)).map(Hook::as_str).collect(),
             imports: component.imports.clone(),
             capabilities: component.capabilities().map(str::to_owned).collect(),
             grant: component.grant_line(),
@@ -65,13 +73,29 @@ impl Inspection {
     }
 }
 
+impl Inspection {
+    /// How a route names a component of the standard's worlds.
+    fn place(&self) -> &'static str {
+        if self.world == Some(World::Middleware.as_str()) {
+            "in a chain: chain = [\"NAME\"]"
+        } else {
+            "at the end of a chain, in place of an upstream: service = \"NAME\""
+        }
+    }
+}
+
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let none = |list: String| if list.is_empty() { "nothing".to_owned() } else { list };
-        writeln!(f, "a plugin for version {} of the contract", self.contract)?;
+        match (self.contract, self.world) {
+            (Some(contract), _) => writeln!(f, "a plugin for version {contract} of the contract")?,
+            (None, world) => writeln!(f, "a {} component", world.unwrap_or_default())?,
+        }
         writeln!(f, "  size     {} bytes", self.size)?;
         writeln!(f, "  sha256   {}", self.sha256)?;
-        writeln!(f, "  hooks    {}", none(self.hooks.join(", ")))?;
+        if self.contract.is_some() {
+            writeln!(f, "  hooks    {}", none(self.hooks.join(", ")))?;
+        }
         writeln!(f, "  imports  {}", none(self.imports.join("\n           ")))?;
         match &self.grant {
             Some(line) => writeln!(f, "  needs    {line}")?,
@@ -79,6 +103,9 @@ impl fmt::Display for Inspection {
         }
         if self.waits {
             writeln!(f, "  waits    in its calls, which take a stack of their own")?;
+        }
+        if self.world.is_some() {
+            return writeln!(f, "  place    {}", self.place());
         }
         let Some(schema) = &self.schema else { return writeln!(f, "  config   it tells no schema") };
         let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -96,7 +96,7 @@ impl Instance {
 
     /// What a component that was never configured says about its configuration; none where it says nothing.
     pub(super) async fn schema(plugin: &Plugin) -> Result<Option<String>, LoadError> {
-        let Some(index) = plugin.component.schema.as_ref() else { return Ok(None) };
+        let Some(index) = plugin.component.exports()?.schema.as_ref() else { return Ok(None) };
         let slot = plugin.engine.slots.clone();
         let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
         let Self { mut store, instance, waits, .. } = Self::start(plugin, &plugin.component, slot, None).await?;
@@ -119,18 +119,19 @@ impl Instance {
         let time = plugin.configure_time();
         arm(&mut store, time);
         let failed = |error: wasmtime::Error| LoadError::Failed(one_line(&error));
+        let pre = &component.exports()?.pre;
         let instance = if component.waits {
-            let started = tokio::time::timeout(time, component.pre.instantiate_async(&mut store)).await;
+            let started = tokio::time::timeout(time, pre.instantiate_async(&mut store)).await;
             started.map_err(|_| LoadError::Failed(format!("not instantiated within {time:?}")))?.map_err(failed)?
         } else {
-            component.pre.instantiate(&mut store).map_err(failed)?
+            pre.instantiate(&mut store).map_err(failed)?
         };
         Ok(Self { store, instance, hooks: Hooks::default(), waits: component.waits, calls: 0, _slot: slot })
     }
 
     fn find_hooks(&mut self, component: &Component, wanted: impl Fn(Hook) -> bool) -> Result<(), LoadError> {
         let Self { store, instance, hooks, .. } = self;
-        for (hook, index) in Hook::ALL.into_iter().zip(&component.hooks) {
+        for (hook, index) in Hook::ALL.into_iter().zip(&component.exports()?.hooks) {
             let Some(index) = index.as_ref().filter(|_| wanted(hook)) else { continue };
             let wrong = |error: wasmtime::Error| LoadError::Signature(hook.as_str(), one_line(&error));
             match hook {
@@ -156,7 +157,7 @@ impl Instance {
     async fn configure(&mut self, plugin: &Plugin, component: &Component) -> Result<Interest, LoadError> {
         let Self { store, instance, waits, .. } = self;
         let configure: TypedFunc<(&str,), (Result<Interest, Vec<Complaint>>,)> = instance
-            .get_typed_func(&mut *store, component.configure)
+            .get_typed_func(&mut *store, component.exports()?.configure)
             .map_err(|error| LoadError::Signature("configure", one_line(&error)))?;
         store.data_mut().calls.configuring = true;
         let answer = call(store, *waits, &configure, (&plugin.config,), plugin.configure_time()).await;
@@ -168,7 +169,7 @@ impl Instance {
     }
 
     async fn wants(&mut self, plugin: &Plugin, component: &Component) -> Result<Option<Wanted>, LoadError> {
-        let Some(index) = component.wants.as_ref() else { return Ok(None) };
+        let Some(index) = component.exports()?.wants.as_ref() else { return Ok(None) };
         let Self { store, instance, waits, .. } = self;
         let wants: TypedFunc<(), (Wanted,)> = instance
             .get_typed_func(&mut *store, index)
@@ -257,7 +258,7 @@ impl Instance {
 }
 
 /// Bytes that one call may make the host allocate for what a guest hands over: a whole body at its cap, and heads.
-fn host_memory(plugin: &Plugin) -> usize {
+pub(super) fn host_memory(plugin: &Plugin) -> usize {
     plugin.limits.memory.saturating_mul(2).max(4 << 20)
 }
 
@@ -268,11 +269,16 @@ fn present<T>(hook: Option<&T>) -> Result<&T, Failure> {
 
 const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
 
-/// Gives the guest `time` from now. One tick more than that, since the current one has begun already.
-fn arm(store: &mut Store<State>, time: Duration) {
+/// So much time in ticks, and one more, since the current one has begun already.
+pub(super) fn ticks(time: Duration) -> u64 {
     // In numbers of 64 bits: dividing larger ones takes a function of its own.
     let rest = u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
-    let ticks = time.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(rest).min(u64::MAX >> 1) + 1;
+    time.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(rest).min(u64::MAX >> 1) + 1
+}
+
+/// Gives the guest `time` from now.
+fn arm(store: &mut Store<State>, time: Duration) {
+    let ticks = ticks(time);
     store.data().pace.begin(ticks);
     store.set_epoch_deadline(ticks);
 }
@@ -306,14 +312,15 @@ where
     store.data_mut().calls.end();
     match answer {
         Ok((answer,)) => Ok(answer),
-        Err(error) => Err(failure(store, &error)),
+        Err(error) => Err(failure(&error, store.data().limits.refused)),
     }
 }
 
-fn failure(store: &Store<State>, error: &wasmtime::Error) -> Failure {
+/// What an error of the engine was, by whether the guest was refused memory before.
+pub(super) fn failure(error: &wasmtime::Error, refused_memory: bool) -> Failure {
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => FailureKind::Timeout,
-        _ if store.data().limits.refused => FailureKind::Memory,
+        _ if refused_memory => FailureKind::Memory,
         Some(_) => FailureKind::Trap,
         // What a guest's `exit` gives, and what wasmtime says of values that cannot be lifted.
         None if error.is::<wasmtime_wasi::I32Exit>() => FailureKind::Trap,

@@ -96,6 +96,7 @@ impl Pool {
     /// Makes an instance, so that the next call finds one. Where each call takes a fresh one, there is nothing to make.
     pub(crate) async fn warm(&self) {
         if self.plugin.isolation == Isolation::Pooled
+            && self.plugin.component.world().is_none()
             && let Ok(leased) = self.lease().await
         {
             self.give_back(leased);
@@ -105,6 +106,19 @@ impl Pool {
     /// The most linear memory that an instance had after a call, in bytes; 0 where none came back.
     pub(crate) fn memory_used(&self) -> usize {
         self.memory.get()
+    }
+
+    /// Counts one more in use, until what it answers is dropped.
+    pub(super) fn count(&self) -> held::Counted {
+        held::Counted::new(&self.counted.worker)
+    }
+
+    /// Takes note of the most memory that an instance had.
+    pub(super) fn note_memory(&self, used: usize) {
+        if used > self.memory.get() {
+            self.memory.set(used);
+            self.counted.worker.set_memory(used);
+        }
     }
 
     /// Drops instances that nobody has needed since this was called before. No call need look at the clock for it.
@@ -147,10 +161,7 @@ impl Pool {
     fn give_back(&self, mut leased: Leased<'_>) {
         leased.instance.calls += 1;
         let used = leased.instance.memory_used();
-        if used > self.memory.get() {
-            self.memory.set(used);
-            self.counted.worker.set_memory(used);
-        }
+        self.note_memory(used);
         // Linear memory never shrinks: one large request would be kept for ever.
         let worn = leased.instance.calls >= MAX_CALLS || used > self.plugin.limits.memory / 4 * 3;
         if self.plugin.isolation == Isolation::Request || worn {
@@ -201,7 +212,7 @@ impl Drop for InUse<'_> {
 }
 
 /// Waits for a permit as long as a request waits for an instance of this plugin.
-async fn permit(of: &Arc<Semaphore>, pool: &Pool) -> Result<OwnedSemaphorePermit, Failure> {
+pub(super) async fn permit(of: &Arc<Semaphore>, pool: &Pool) -> Result<OwnedSemaphorePermit, Failure> {
     if let Ok(permit) = of.clone().try_acquire_owned() {
         return Ok(permit);
     }

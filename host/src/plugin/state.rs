@@ -65,7 +65,7 @@ impl State {
             wasi.wall_clock(Stopped(now));
         }
         Self {
-            limits: Memory { memory: limits.memory, table: limits.table, used: 0, refused: false },
+            limits: Memory::new(limits),
             pace: grounds.pace.clone(),
             log,
             limiter: grounds.limiter.clone(),
@@ -93,7 +93,7 @@ impl State {
 }
 
 /// A wall clock that always shows the same.
-struct Stopped(SystemTime);
+pub(super) struct Stopped(pub(super) SystemTime);
 
 impl HostWallClock for Stopped {
     fn resolution(&self) -> Duration {
@@ -106,10 +106,10 @@ impl HostWallClock for Stopped {
 }
 
 /// Handles of one instance.
-const MAX_HANDLES: usize = 256;
+pub(super) const MAX_HANDLES: usize = 256;
 
 /// Random bytes in one call.
-const MAX_RANDOM: u64 = 64 << 10;
+pub(super) const MAX_RANDOM: u64 = 64 << 10;
 
 impl Capabilities for State {
     fn log(&mut self) -> &mut PluginLog {
@@ -150,6 +150,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    pub(super) fn new(limits: &PluginLimits) -> Self {
+        Self { memory: limits.memory, table: limits.table, used: 0, refused: false }
+    }
+
     /// So much more memory may be had.
     pub(super) fn allow(&mut self, more: usize) {
         self.memory = self.memory.saturating_add(more);

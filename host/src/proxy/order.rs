@@ -94,7 +94,7 @@ pub(super) fn waiting(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) 
 }
 
 /// A problem where a plugin stands in a chain.
-fn at_link(problem: Problem, route: &Route, at: usize) -> Problem {
+pub(super) fn at_link(problem: Problem, route: &Route, at: usize) -> Problem {
     match route.chain_places.get(at) {
         Some(place) => problem.at(place.clone(), format!("route.{}.chain[{at}]", route.name)),
         None => problem,

@@ -114,7 +114,7 @@ impl Entry {
 
     /// The upstream that was asked, or the route's own where none was.
     pub(super) fn upstream(&self) -> Option<&Upstream> {
-        let own = || self.route.as_ref().map(|route| route.destinations.main());
+        let own = || self.route.as_ref().and_then(|route| route.main());
         self.destination.as_deref().or_else(own).map(|destination| &*destination.upstream)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::order;
+use super::{order, service};
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::connect::dns::Resolver;
 use crate::headers::Via;
@@ -115,6 +115,7 @@ impl Snapshot {
             }
         }
         problems.extend(order::waiting(&config, &plugins));
+        problems.extend(service::misplaced(&config, &plugins));
         if !problems.is_empty() {
             return Err(problems.into_iter().collect());
         }

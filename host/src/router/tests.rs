@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use regex::Regex;
 
 use super::*;
-use crate::config::Match;
+use crate::config::{End, Match};
 
 /// A route from a line: `name host path [METHOD,METHOD] [h:name=value] [q:name=value] [#priority] [+plugin] [keep]`. A
 /// host is `*`, `*.suffix` or exact; a path is `=exact`, `~pattern` or a prefix. A value of `*` means that any will do, and
@@ -59,7 +59,7 @@ fn route(line: &str) -> Route {
         priority,
         chain,
         chain_places: Vec::new(),
-        upstream: "u".to_owned(),
+        end: End::Upstream("u".to_owned()),
         split: Vec::new(),
         split_by: None,
         mirror: None,

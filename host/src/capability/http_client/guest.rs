@@ -61,6 +61,15 @@ impl Calls {
         self.started = 0;
     }
 
+    /// Counts a request.
+    pub(super) fn another(&mut self) -> Result<(), Error> {
+        if self.started >= PER_CALL {
+            return Err(Error::TooMany);
+        }
+        self.started += 1;
+        Ok(())
+    }
+
     /// A call has ended, and with it what it did not wait for.
     pub(crate) fn end(&mut self) {
         for task in self.open.drain(..) {
@@ -95,10 +104,7 @@ impl Guest<'_> {
         let fields = headers.iter().map(|field| (&*field.name, &*field.value)).collect();
         let asked = Asked { method: &method, url: &url, fields, body: body.into(), timeout_ms };
         let (place, ask) = check(self.granted, asked)?;
-        if self.calls.started >= PER_CALL {
-            return Err(Error::TooMany);
-        }
-        self.calls.started += 1;
+        self.calls.another()?;
         let place_on_tape = match self.tape {
             Tape::Off => None,
             Tape::Records(said) => {

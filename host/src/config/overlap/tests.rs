@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::problem::Severity;
-use super::super::{address, pattern};
+use super::super::{End, address, pattern};
 use super::*;
 
 /// `[priority] [host]path [METHOD…] [name=value…]`: a path ends with `/*` for a prefix, and begins with `~` for a
@@ -51,7 +51,7 @@ fn route(text: &str) -> Route {
         priority,
         chain: Vec::new(),
         chain_places: Vec::new(),
-        upstream: "u".into(),
+        end: End::Upstream("u".into()),
         split: Vec::new(),
         split_by: None,
         mirror: None,

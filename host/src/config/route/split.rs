@@ -3,12 +3,11 @@
 use super::{Known, check_name};
 use crate::config::bounds::{count, size};
 use crate::config::reader::{At, Entry, Reader};
-use crate::config::value::Reference;
 use crate::config::{HashKey, Mirror, Part, Split, file};
 
 pub(super) fn split(
     entry: Entry<crate::config::reader::OneOrMore<file::Split>>,
-    main: Option<&At<Reference>>,
+    main: Option<&String>,
     known: &Known<'_>,
     reader: &mut Reader<'_>,
 ) -> Vec<Split> {
@@ -21,7 +20,7 @@ pub(super) fn split(
         let (Some(upstream), Some(part)) = (upstream, part) else { continue };
         check_name(&upstream, "upstream", known.upstreams, reader);
         let name = &upstream.value.0;
-        if main.is_some_and(|main| main.value.0 == *name) {
+        if main == Some(name) {
             let problem = reader.problem(&upstream, format!("{name:?} is the upstream of the route already"));
             reader.report(problem.help("it gets what the splits leave"));
         } else if out.iter().any(|other| other.upstream == *name) {

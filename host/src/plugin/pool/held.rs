@@ -47,10 +47,10 @@ impl Held {
 }
 
 /// As [`InUse`], without a pool around it.
-struct Counted(Arc<WorkerInstances>);
+pub(in crate::plugin) struct Counted(Arc<WorkerInstances>);
 
 impl Counted {
-    fn new(worker: &Arc<WorkerInstances>) -> Self {
+    pub(super) fn new(worker: &Arc<WorkerInstances>) -> Self {
         worker.add_in_use(1);
         Self(worker.clone())
     }

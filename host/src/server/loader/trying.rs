@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cases;
-use crate::config::{Config, PluginSpec};
+use crate::config::{Config, PluginSpec, Problem};
 use crate::metrics::Metrics;
 use crate::plugin::{self, Change, Engine, Library, LoadError, Plugin};
-use crate::proxy::Foundation;
+use crate::proxy::{Foundation, misplaced};
 
 /// Takes what is in the plugins directory and passes its own cases. A new version of what serves has to do for every
 /// plugin that uses it, too; what never served is checked with all the rest of the configuration afterwards.
@@ -52,7 +52,12 @@ pub(super) fn try_out(
         let plugin = runtime.block_on(Plugin::load(engine, component, spec, stores))?;
         tried.insert(spec.name.clone(), Arc::new(plugin));
     }
-    Ok(tried)
+    match misplaced(config, &tried).into_iter().next() {
+        Some(Problem { message, help, .. }) => {
+            Err(LoadError::Misplaced(format!("{message}: {}", help.unwrap_or_default())))
+        }
+        None => Ok(tried),
+    }
 }
 
 /// What came of trying a new version, and for one that is refused how it differs from what serves.
