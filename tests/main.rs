@@ -25,6 +25,8 @@ mod capabilities;
 mod hot_loading;
 // New versions that get a part of the requests first, and are promoted or rolled back.
 mod rollouts;
+// What plugins cost, and those that cost too much.
+mod costs;
 // What the documentation shows, page by page.
 mod documentation;
 // Configurations that are loaded again.

@@ -214,6 +214,9 @@ fn state(view: &View) -> Value {
             "sha256": component.sha256,
             "imports": component.imports,
             "waits": component.waits,
+            "paused": plugin.health.report(),
+            "costs": view.metrics.costs_of(&plugin.name),
+            "instances": view.metrics.instances_of(&plugin.name),
             "trial": state.snapshot.trials.get(&*plugin.name).map(|trial| trial.report(config, &view.metrics)),
         })
     });

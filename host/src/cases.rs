@@ -192,8 +192,7 @@ async fn pass(
     let plugin = Arc::new(Plugin::load_in(engine, component, &case.plugin, &stores, &scene).await?);
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
-    let link =
-        Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name), canary: None, tap: None };
+    let link = Link::new(pool.clone(), &metrics.route("case"), &plugin.name);
     let chain = Chain::new(vec![link], true);
     pool.warm().await;
     let mut seen = None;

@@ -3,8 +3,9 @@
 mod again;
 mod canary;
 mod chunks;
+mod link;
+mod timings;
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderName};
 use http::{HeaderMap, Request, Response, request, response};
 use http_body::Body as _;
+use tracing::Span;
 
 use crate::authority::Scheme;
 use crate::bindings;
@@ -19,16 +21,18 @@ use crate::body::{Body, BodyError};
 use crate::client::Client;
 use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
-use crate::metrics::{self, PluginError, PluginMetrics};
+use crate::metrics::{self, PluginError, Spent};
 use crate::plugin::{
-    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Pool, Refusal, Refused, Sight,
+    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Refusal, Refused, Sight,
     describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
     refusal, whole,
 };
-use crate::recording::{Call, Recordings, Tap};
+use crate::recording::{Call, Recordings};
 use crate::request_id::RequestId;
 
 pub use canary::Canary;
+pub use link::Link;
+pub(crate) use timings::Timing;
 
 /// The ordered plugins of a route, with this worker's instances.
 pub struct Chain {
@@ -38,18 +42,7 @@ pub struct Chain {
     /// Whether some of its plugins have two versions.
     canaries: bool,
     encoded_slash: bool,
-}
-
-/// A plugin in a chain.
-pub struct Link {
-    /// Its instances.
-    pub pool: Rc<Pool>,
-    /// Its counts in this route.
-    pub metrics: Arc<PluginMetrics>,
-    /// A new version of it, which takes its place in a part of the passes.
-    pub canary: Option<Box<Canary>>,
-    /// Who records what it sees and answers; none where nobody does.
-    pub tap: Option<Tap>,
+    timed: bool,
 }
 
 /// One request's trip through a chain.
@@ -68,6 +61,8 @@ pub struct Pass<'a> {
     /// For each link, whether the new version has its place. Empty where no plugin of the chain has two.
     canaries: Vec<bool>,
     recordings: Recordings,
+    /// What its hooks cost so far, where somebody asks.
+    pub(crate) timings: Option<Vec<Timing>>,
 }
 
 /// Who asks, for what, and in which form an error is written.
@@ -110,7 +105,13 @@ impl Chain {
         let new = links.iter().filter_map(|link| Some(&link.canary.as_ref()?.link));
         let owned = links.iter().chain(new).flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
         let canaries = links.iter().any(|link| link.canary.is_some());
-        Self { links, owned, canaries, encoded_slash }
+        Self { links, owned, canaries, encoded_slash, timed: false }
+    }
+
+    /// The same, where passes keep what their hooks cost.
+    #[must_use]
+    pub(crate) fn timed(self, timed: bool) -> Self {
+        Self { timed, ..self }
     }
 
     /// Request headers that only plugins of this chain may set.
@@ -131,34 +132,7 @@ impl Chain {
             refused: None,
             canaries: Vec::new(),
             recordings: Recordings::default(),
-        }
-    }
-}
-
-impl Link {
-    /// Counts a failure of its plugin, and tells of it.
-    fn failed(&self, failure: &Failure, request_id: &RequestId) {
-        let plugin = &self.pool.plugin;
-        self.metrics.failed(failure.kind);
-        tracing::warn!(
-            plugin = &*plugin.name,
-            kind = ?failure.kind,
-            request = request_id.as_str(),
-            on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
-            "{}",
-            failure.detail
-        );
-    }
-
-    /// How a request ends by a failure of its plugin.
-    fn reason(&self, failure: FailureKind) -> Reason {
-        let name = self.pool.plugin.name.clone();
-        match failure {
-            FailureKind::Timeout => Reason::PluginTimeout(name),
-            FailureKind::Overload => Reason::PluginOverload(name),
-            FailureKind::Trap | FailureKind::Memory | FailureKind::Output | FailureKind::Configure => {
-                Reason::PluginFailed(name)
-            }
+            timings: self.timed.then(Vec::new),
         }
     }
 }
@@ -233,11 +207,12 @@ impl<'a> Pass<'a> {
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap, mut chunks) = S::wanted(sight);
         if calls {
-            let mut call = self.listen(index, S::HOOK);
-            let flow = head.call(self, index, call.as_deref_mut()).await;
+            let (mut call, mut spent) = (self.listen(index, S::HOOK), Spent::default());
+            let span = link.span(S::HOOK, &self.caller.request_id);
+            let flow = head.call(self, index, call.as_deref_mut(), &mut spent).await;
             self.heard(index, call, watch, &flow, outcome);
             let done = flow.and_then(|flow| self.obey(link, flow, None, head, body));
-            link.metrics.called(S::HOOK, watch.lap());
+            self.called(index, S::HOOK, watch.lap(), spent, &done, &span);
             match done {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
@@ -263,11 +238,12 @@ impl<'a> Pass<'a> {
         *body = Body::from(bytes.clone());
         // The body may have been waited for.
         *watch = Watch::start();
-        let mut call = self.listen(index, S::BODY_HOOK);
-        let flow = head.call_with_body(self, index, bytes, call.as_deref_mut()).await;
+        let (mut call, mut spent) = (self.listen(index, S::BODY_HOOK), Spent::default());
+        let span = link.span(S::BODY_HOOK, &self.caller.request_id);
+        let flow = head.call_with_body(self, index, bytes, call.as_deref_mut(), &mut spent).await;
         self.heard(index, call, watch, &flow, outcome_with_body);
         let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
-        link.metrics.called(S::BODY_HOOK, watch.lap());
+        self.called(index, S::BODY_HOOK, watch.lap(), spent, &done, &span);
         match done {
             Ok(Outcome::Go(applied)) => {
                 self.remember(index, applied);
@@ -275,6 +251,22 @@ impl<'a> Pass<'a> {
             }
             Ok(Outcome::Stop(response)) => Ok(Some(response)),
             Err(failure) => self.forgive(index, failure).map(|()| None),
+        }
+    }
+
+    /// Counts a call that has ended.
+    fn called(
+        &mut self,
+        index: usize,
+        hook: Hook,
+        took: Duration,
+        spent: Spent,
+        done: &Result<Outcome, Failure>,
+        span: &Span,
+    ) {
+        self.link(index).called(hook, took, &spent, done.as_ref().err().map(|failure| failure.kind), span);
+        if let Some(timings) = &mut self.timings {
+            timings.push(Timing { index, hook, took, spent });
         }
     }
 
@@ -294,10 +286,11 @@ impl<'a> Pass<'a> {
         let link = self.link(index);
         let way = chunks::Way {
             // It outlives the pass.
-            link: Link { pool: link.pool.clone(), metrics: link.metrics.clone(), canary: None, tap: None },
+            link: link.alone(),
             hook: S::CHUNK_HOOK,
             changes,
             memo: self.memo(index),
+            client: self.caller.client.ip,
             request_id: self.caller.request_id.clone(),
             refused,
         };
@@ -333,7 +326,7 @@ impl<'a> Pass<'a> {
         let response = whole(answer)?;
         let name = link.pool.plugin.name.clone();
         if response.status().is_client_error() || response.status().is_server_error() {
-            link.metrics.refused();
+            link.refused();
         }
         self.ended = Some(Ended::Answered(name));
         Ok(Outcome::Stop(response.map(Body::from)))
@@ -342,7 +335,7 @@ impl<'a> Pass<'a> {
     /// A plugin refuses, and the host writes it.
     fn refuse(&mut self, link: &Link, problem: bindings::Problem) -> Result<Outcome, Failure> {
         let refusal = refusal(problem)?;
-        link.metrics.refused();
+        link.refused();
         Ok(Outcome::Stop(self.refusal(link.pool.plugin.name.clone(), refusal)))
     }
 
@@ -365,10 +358,10 @@ impl<'a> Pass<'a> {
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
         let link = self.link(index);
-        if link.tap.is_some() {
+        if link.tap.is_some() && !matches!(failure.kind, FailureKind::Paused(_)) {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
         }
-        link.failed(&failure, &self.caller.request_id);
+        link.failed(&failure, self.caller.client.ip, &self.caller.request_id);
         match link.pool.plugin.on_failure {
             OnFailure::Open => Ok(()),
             OnFailure::Closed => Err(Error::because(link.reason(failure.kind), failure.detail)),
@@ -440,7 +433,13 @@ trait Side {
     fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks);
 
     /// Calls the hook; what it is given and told goes to `call`, too.
-    async fn call(&self, pass: &Pass<'_>, index: usize, call: Option<&mut Call>) -> Result<bindings::Flow, Failure>;
+    async fn call(
+        &self,
+        pass: &Pass<'_>,
+        index: usize,
+        call: Option<&mut Call>,
+        spent: &mut Spent,
+    ) -> Result<bindings::Flow, Failure>;
 
     async fn call_with_body(
         &self,
@@ -448,6 +447,7 @@ trait Side {
         index: usize,
         body: Bytes,
         call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::BodyFlow, Failure>;
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused>;
@@ -474,13 +474,14 @@ impl Side for request::Parts {
         pass: &Pass<'_>,
         index: usize,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
         }
-        pool.on_request((see.request(&pass.head(self)),), call).await
+        pool.on_request((see.request(&pass.head(self)),), call, spent).await
     }
 
     async fn call_with_body(
@@ -489,6 +490,7 @@ impl Side for request::Parts {
         index: usize,
         body: Bytes,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
@@ -496,7 +498,7 @@ impl Side for request::Parts {
             call.input = input_of_request(&pass.head(self), see);
             call.body = Some(body.to_vec());
         }
-        pool.on_body(BodyCall::Request((see.request(&pass.head(self)), body, pass.memo(index))), call).await
+        pool.on_body(BodyCall::Request((see.request(&pass.head(self)), body, pass.memo(index))), call, spent).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
@@ -530,13 +532,14 @@ impl Side for response::Parts {
         pass: &Pass<'_>,
         index: usize,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
         }
-        pool.on_response((head, pass.memo(index)), call).await
+        pool.on_response((head, pass.memo(index)), call, spent).await
     }
 
     async fn call_with_body(
@@ -545,6 +548,7 @@ impl Side for response::Parts {
         index: usize,
         body: Bytes,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
@@ -552,7 +556,7 @@ impl Side for response::Parts {
             call.input = input_of_response(&head);
             call.body = Some(body.to_vec());
         }
-        pool.on_body(BodyCall::Response((head, body, pass.memo(index))), call).await
+        pool.on_body(BodyCall::Response((head, body, pass.memo(index))), call, spent).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
@@ -611,6 +615,7 @@ impl From<FailureKind> for PluginError {
             FailureKind::Output => Self::Output,
             FailureKind::Overload => Self::Overload,
             FailureKind::Configure => Self::Configure,
+            FailureKind::Paused(_) => Self::Paused,
         }
     }
 }

@@ -695,6 +695,8 @@ pub struct Route {
     pub upgrade: Vec<String>,
     /// Whether its bodies go on for long. Default false.
     pub streaming: bool,
+    /// Whether responses say how long each plugin took. Default false.
+    pub server_timing: bool,
 }
 
 impl Route {

@@ -8,6 +8,7 @@ mod component;
 mod convert;
 mod difference;
 mod engine;
+mod health;
 mod image;
 mod inspect;
 mod instance;
@@ -17,6 +18,7 @@ mod pool;
 mod recorded;
 mod state;
 mod wasi;
+mod weight;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub(crate) use convert::{
 };
 pub use difference::difference;
 pub use engine::Engine;
+use health::Health;
 pub use inspect::Inspection;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
@@ -67,6 +70,7 @@ pub struct Plugin {
     config: Arc<str>,
     grant: Grant,
     grounds: Grounds,
+    pub(crate) health: Health,
     /// One permit for each instance in use, for plugins that wait; others hold an instance only while they compute.
     in_use: Arc<Semaphore>,
 }
@@ -175,6 +179,7 @@ impl Plugin {
             config: spec.config.as_str().into(),
             grant: spec.grant.clone(),
             grounds,
+            health: Health::new(),
             in_use: Arc::new(Semaphore::new(spec.limits.instances.get() as usize)),
         })
     }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -100,20 +100,18 @@ impl Proxy {
                 let recorder = snapshot.recorders.get(name)?.clone();
                 Some(Tap { recorder, route: route.name.as_str().into() })
             };
-            let one = |name: &String| {
-                let (pool, metrics) = (pools[name].clone(), metrics.plugin(name));
-                Link { pool, metrics, canary: None, tap: None }
-            };
+            let one = |name: &String| Link::new(pools[name].clone(), &metrics, name);
             let link = |name: &String| {
                 let canary = snapshot.trials.get(name).map(|trial| {
                     let version = trial.plugin.component().version();
                     Box::new(Canary::new(one(&trial.label), trial.rollout.clone(), version))
                 });
-                Link { canary, tap: tap(name), ..one(name) }
+                one(name).with(canary, tap(name))
             };
             Rc::new(Route {
                 name: route.name.clone(),
-                chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
+                chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash)
+                    .timed(route.server_timing),
                 destinations: Destinations::new(
                     to(&route.upstream),
                     route.split.iter().map(|split| (split.part, to(&split.upstream))).collect(),
@@ -283,6 +281,9 @@ impl Proxy {
         // What we answered ourselves came no way.
         if let (Some(via), Some(_)) = (&self.snapshot.via, &entry.destination) {
             via.response(response.headers_mut(), Version::HTTP_11);
+        }
+        if let Some(timing) = pass.server_timing() {
+            response.headers_mut().append(HeaderName::from_static("server-timing"), timing);
         }
         entry.end(pass);
         response

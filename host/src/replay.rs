@@ -126,7 +126,7 @@ async fn again(
     let sees = about(&plugin).sees;
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
-    let link = Link { pool, metrics: metrics.route(&pass.route).plugin(&plugin.name), canary: None, tap: None };
+    let link = Link::new(pool, &metrics.route(&pass.route), &plugin.name);
     let chain = Chain::new(vec![link], true);
     let mut running = chain.begin(caller(pass.calls.first()));
     let mut made = Made { outcomes: Vec::new(), unknown: Vec::new(), sees };

@@ -5,7 +5,7 @@ use http::{Request, Response};
 
 use super::{Outcome, Pass, Side, Watch, split};
 use crate::body::Body;
-use crate::metrics::PluginError;
+use crate::metrics::{PluginError, Spent};
 use crate::plugin::{Failure, Hook, outcome, outcome_with_body};
 use crate::recording::{self, Call};
 
@@ -76,9 +76,9 @@ impl Pass<'_> {
         let flow = match body {
             // A hook that is not called changes nothing.
             None if !calls => return recording::Outcome::Continue,
-            None => head.call(self, 0, None).await.map(|flow| (outcome(&flow), flow, None)),
+            None => head.call(self, 0, None, &mut Spent::default()).await.map(|flow| (outcome(&flow), flow, None)),
             Some(_) if cap.is_none() => return recording::Outcome::Continue,
-            Some(body) => head.call_with_body(self, 0, body, None).await.map(|flow| {
+            Some(body) => head.call_with_body(self, 0, body, None, &mut Spent::default()).await.map(|flow| {
                 let outcome = outcome_with_body(&flow);
                 let (flow, body) = split(flow);
                 (outcome, flow, body)

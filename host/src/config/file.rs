@@ -564,6 +564,9 @@ table! {
         /// Declares that bodies of this route go on for long (events, streams of gRPC): a plugin of the chain that asks
         /// for whole bodies is an error. Default false.
         "streaming" streaming: bool,
+        /// Adds `Server-Timing` to responses: the names of the plugins that were called, and how long each took. It tells
+        /// clients of the chain, and how long a check took. Default false.
+        "server-timing" server_timing: bool,
     }
 }
 
