@@ -25,6 +25,10 @@ mod capabilities;
 mod hot_loading;
 // New versions that get a part of the requests first, and are promoted or rolled back.
 mod rollouts;
+// Versions that only watch, and are compared.
+mod shadow;
+// Everything that a plugin can do wrong, everywhere.
+mod misbehaviour;
 // What plugins cost, and those that cost too much.
 mod costs;
 // What the documentation shows, page by page.

@@ -4,6 +4,7 @@ mod again;
 mod canary;
 mod chunks;
 mod link;
+mod shadow;
 mod timings;
 
 use std::sync::Arc;
@@ -32,7 +33,11 @@ use crate::request_id::RequestId;
 
 pub use canary::Canary;
 pub use link::Link;
+pub use shadow::Shadow;
+pub(crate) use shadow::Watcher;
+use shadow::{Given, Watched};
 pub(crate) use timings::Timing;
+use timings::Timings;
 
 /// The ordered plugins of a route, with this worker's instances.
 pub struct Chain {
@@ -61,8 +66,10 @@ pub struct Pass<'a> {
     /// For each link, whether the new version has its place. Empty where no plugin of the chain has two.
     canaries: Vec<bool>,
     recordings: Recordings,
+    /// What versions that watch have to be shown.
+    watched: Vec<Watched>,
     /// What its hooks cost so far, where somebody asks.
-    pub(crate) timings: Option<Vec<Timing>>,
+    timings: Option<Timings>,
 }
 
 /// Who asks, for what, and in which form an error is written.
@@ -132,7 +139,8 @@ impl Chain {
             refused: None,
             canaries: Vec::new(),
             recordings: Recordings::default(),
-            timings: self.timed.then(Vec::new),
+            watched: Vec::new(),
+            timings: self.timed.then(Timings::default),
         }
     }
 }
@@ -206,11 +214,12 @@ impl<'a> Pass<'a> {
         let link = self.link(index);
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap, mut chunks) = S::wanted(sight);
+        let given = self.shows(index, (S::HOOK, calls), head, None);
         if calls {
             let (mut call, mut spent) = (self.listen(index, S::HOOK), Spent::default());
             let span = link.span(S::HOOK, &self.caller.request_id);
-            let flow = head.call(self, index, call.as_deref_mut(), &mut spent).await;
-            self.heard(index, call, watch, &flow, outcome);
+            let flow = head.call(self, index, call.as_mut().map(|heard| &mut heard.call), &mut spent).await;
+            self.heard(index, (S::HOOK, given), call, watch, &flow, outcome);
             let done = flow.and_then(|flow| self.obey(link, flow, None, head, body));
             self.called(index, S::HOOK, watch.lap(), spent, &done, &span);
             match done {
@@ -224,6 +233,8 @@ impl<'a> Pass<'a> {
                 Ok(Outcome::Stop(response)) => return Ok(Some(response)),
                 Err(failure) => return self.forgive(index, failure).map(|()| None),
             }
+        } else {
+            self.decided(index, S::HOOK, given, None);
         }
         if chunks != Chunks::Unseen {
             self.stream::<S>(index, chunks, head.headers(), body);
@@ -238,10 +249,12 @@ impl<'a> Pass<'a> {
         *body = Body::from(bytes.clone());
         // The body may have been waited for.
         *watch = Watch::start();
+        let given = self.shows(index, (S::BODY_HOOK, true), head, Some(&bytes));
         let (mut call, mut spent) = (self.listen(index, S::BODY_HOOK), Spent::default());
         let span = link.span(S::BODY_HOOK, &self.caller.request_id);
-        let flow = head.call_with_body(self, index, bytes, call.as_deref_mut(), &mut spent).await;
-        self.heard(index, call, watch, &flow, outcome_with_body);
+        let flow =
+            head.call_with_body(self, index, bytes, call.as_mut().map(|heard| &mut heard.call), &mut spent).await;
+        self.heard(index, (S::BODY_HOOK, given), call, watch, &flow, outcome_with_body);
         let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
         self.called(index, S::BODY_HOOK, watch.lap(), spent, &done, &span);
         match done {
@@ -265,8 +278,8 @@ impl<'a> Pass<'a> {
         span: &Span,
     ) {
         self.link(index).called(hook, took, &spent, done.as_ref().err().map(|failure| failure.kind), span);
-        if let Some(timings) = &mut self.timings {
-            timings.push(Timing { index, hook, took, spent });
+        if let Some(timings) = &self.timings {
+            timings.borrow_mut().push(Timing { index, hook, took, spent });
         }
     }
 
@@ -292,6 +305,7 @@ impl<'a> Pass<'a> {
             memo: self.memo(index),
             client: self.caller.client.ip,
             request_id: self.caller.request_id.clone(),
+            timings: self.timings.clone().map(|timings| (index, timings)),
             refused,
         };
         *body = way.lead(std::mem::take(body));
@@ -357,6 +371,7 @@ impl<'a> Pass<'a> {
 
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
+        self.decided_nothing(index, &failure);
         let link = self.link(index);
         if link.tap.is_some() && !matches!(failure.kind, FailureKind::Paused(_)) {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
@@ -454,6 +469,9 @@ trait Side {
 
     fn headers(&mut self) -> &mut HeaderMap;
 
+    /// What another version is given for the same hook, whose interest this is.
+    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given;
+
     /// A body longer than a plugin takes.
     fn too_large(plugin: Arc<str>) -> Reason;
 
@@ -507,6 +525,14 @@ impl Side for request::Parts {
 
     fn headers(&mut self) -> &mut HeaderMap {
         &mut self.headers
+    }
+
+    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given {
+        let head = sight.request.request(&pass.head(self));
+        match body {
+            None => Given::Request(head),
+            Some(body) => Given::RequestBody(head, body.clone()),
+        }
     }
 
     fn too_large(plugin: Arc<str>) -> Reason {
@@ -565,6 +591,14 @@ impl Side for response::Parts {
 
     fn headers(&mut self) -> &mut HeaderMap {
         &mut self.headers
+    }
+
+    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given {
+        let head = sight.response.response(self, &pass.attributes);
+        match body {
+            None => Given::Response(head),
+            Some(body) => Given::ResponseBody(head, body.clone()),
+        }
     }
 
     fn too_large(plugin: Arc<str>) -> Reason {

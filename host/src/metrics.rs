@@ -12,6 +12,7 @@ mod costs;
 mod custom;
 mod histogram;
 mod render;
+mod shadowed;
 mod tally;
 mod words;
 
@@ -27,6 +28,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use costs::{Account, Costs, Spent};
 pub use custom::{Custom, Family, FamilyError, Kind};
 use histogram::{Durations, Histogram};
+pub use shadowed::{Compared, Shadowed};
 pub use tally::Tally;
 use words::Words;
 
@@ -56,6 +58,8 @@ pub struct RouteMetrics {
     plugins: Named<PluginMetrics>,
     /// By plugin and version.
     costs: Named<Costs>,
+    /// By plugin and version.
+    shadows: Named<Shadowed>,
 }
 
 /// Counts for one plugin in one route's chain.
@@ -531,6 +535,7 @@ impl Default for RouteMetrics {
             mirrored: Default::default(),
             plugins: Named::default(),
             costs: Named::default(),
+            shadows: Named::default(),
         }
     }
 }

@@ -95,6 +95,8 @@ pub struct Scene {
     pub http: Option<Arc<http_client::Script>>,
     /// What its capabilities say; none for what they answer.
     pub played: Option<Played>,
+    /// Whether nobody sees its lines.
+    pub silent: bool,
 }
 
 /// Empty ones, which nobody else has.
@@ -159,7 +161,7 @@ impl Plugin {
         let http = http_client::Granted::load(&spec.grant.http, scene.http.clone());
         let grounds = Grounds {
             pace: engine.pace().clone(),
-            log: PluginLog::new(&spec.name),
+            log: if scene.silent { PluginLog::silent(&spec.name) } else { PluginLog::new(&spec.name) },
             limiter: Arc::new(stores.limiter.plugin(&spec.name)),
             kv: kv::Granted::new(&stores.kv, &spec.grant.kv),
             http: http.map_err(|error| LoadError::Roots(error.to_string()))?,
@@ -184,8 +186,38 @@ impl Plugin {
         })
     }
 
-    /// Whether this is what `component` and `spec` would give again, so that it and its instances can be kept.
+    /// Loads a version that watches: with stores that nobody else has, without a log and without a network. What its
+    /// capabilities say is laid down before each call.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(crate) async fn load_to_watch(
+        engine: &Arc<Engine>,
+        component: &Arc<Component>,
+        spec: &PluginSpec,
+    ) -> Result<Self, LoadError> {
+        let scene = Scene { now: None, http: Some(Arc::default()), played: Some(Played::default()), silent: true };
+        Self::load_in(engine, component, spec, &Stores::default(), &scene).await
+    }
+
+    /// Where what its capabilities say is laid down; none where they answer themselves.
+    pub(crate) fn played(&self) -> Option<&Played> {
+        self.grounds.played.as_ref()
+    }
+
+    /// Whether this is what `component` and `spec` would give again, so that it and its instances can be kept. A version
+    /// that watches is never what would serve.
     pub fn is(&self, component: &Arc<Component>, spec: &PluginSpec) -> bool {
+        self.played().is_none() && self.would_be(component, spec)
+    }
+
+    /// The same of a version that watches.
+    pub(crate) fn watches(&self, component: &Arc<Component>, spec: &PluginSpec) -> bool {
+        self.played().is_some() && self.would_be(component, spec)
+    }
+
+    fn would_be(&self, component: &Arc<Component>, spec: &PluginSpec) -> bool {
         Arc::ptr_eq(&self.component, component)
             && *self.config == *spec.config
             && self.grant == spec.grant

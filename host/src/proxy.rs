@@ -20,9 +20,9 @@ use tokio::time::Instant;
 
 use crate::authority::Scheme;
 use crate::body::{Body, End, Observe};
-use crate::chain::{Caller, Canary, Chain, Flow, Link, Pass};
+use crate::chain::{Caller, Canary, Chain, Flow, Link, Pass, Shadow};
 use crate::client::{self, Client};
-use crate::config;
+use crate::config::{self, Rollout};
 use crate::connect::{Connector, Outbound};
 use crate::error::{Audience, Error, Reason};
 use crate::headers::{self, Forwarded, Kinds, REQUEST_ID};
@@ -79,7 +79,8 @@ impl Proxy {
         before: Option<&Self>,
     ) -> Self {
         let mut pools = HashMap::new();
-        let trials = snapshot.trials.values().map(|trial| (&trial.label, &trial.plugin));
+        let trials = snapshot.trials.values().filter(|trial| trial.watcher.is_none());
+        let trials = trials.map(|trial| (&trial.label, &trial.plugin));
         for (name, plugin) in snapshot.plugins.iter().chain(trials) {
             let kept =
                 before.and_then(|before| before.pools.get(name)).filter(|pool| Arc::ptr_eq(&pool.plugin, plugin));
@@ -102,11 +103,15 @@ impl Proxy {
             };
             let one = |name: &String| Link::new(pools[name].clone(), &metrics, name);
             let link = |name: &String| {
-                let canary = snapshot.trials.get(name).map(|trial| {
+                let trial = snapshot.trials.get(name);
+                let canary = trial.and_then(|trial| {
+                    let Rollout::Canary(part) = &trial.rollout else { return None };
                     let version = trial.plugin.component().version();
-                    Box::new(Canary::new(one(&trial.label), trial.rollout.clone(), version))
+                    Some(Box::new(Canary::new(one(&trial.label), part.clone(), version)))
                 });
-                one(name).with(canary, tap(name))
+                let watcher = trial.and_then(|trial| trial.watcher.clone());
+                let shadow = watcher.map(|watcher| Box::new(Shadow::new(watcher, &metrics)));
+                one(name).with(canary, shadow, tap(name))
             };
             Rc::new(Route {
                 name: route.name.clone(),

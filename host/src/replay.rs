@@ -120,6 +120,7 @@ async fn again(
         now: Some(UNIX_EPOCH + Duration::from_millis(pass.at_ms.min(LAST_MS))),
         http: Some(Arc::new(Script::default())),
         played: Some(played.clone()),
+        silent: false,
     };
     let plugin = Plugin::load_in(engine, component, &spec(of), &Stores::default(), &scene).await?;
     let plugin = Arc::new(plugin);

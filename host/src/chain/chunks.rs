@@ -14,6 +14,7 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Link;
+use super::timings::{Timing, Timings};
 use crate::bindings::{ChunkFlow, ChunkIn};
 use crate::body::{Body, BodyError};
 use crate::config::OnFailure;
@@ -47,6 +48,8 @@ pub(super) struct Way {
     pub(super) memo: Option<Bytes>,
     pub(super) client: IpAddr,
     pub(super) request_id: RequestId,
+    /// Where its place in the chain and what its calls cost is kept, if it is.
+    pub(super) timings: Option<(usize, Timings)>,
     pub(super) refused: Refused,
 }
 
@@ -224,7 +227,11 @@ impl Passage {
         let answer = self.call(piece.clone(), &mut spent).await;
         let answer = answer.and_then(|flow| self.obey(flow, piece.clone()));
         let failure = answer.as_ref().err().map(|failure| failure.kind);
-        self.way.link.called(self.way.hook, called.elapsed(), &spent, failure, &span);
+        let took = called.elapsed();
+        self.way.link.called(self.way.hook, took, &spent, failure, &span);
+        if let Some((index, timings)) = &self.way.timings {
+            timings.borrow_mut().push(Timing { index: *index, hook: self.way.hook, took, spent });
+        }
         match answer {
             Ok(Ok(bytes)) => {
                 if self.over

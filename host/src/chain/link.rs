@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
-use super::Canary;
+use super::{Canary, Shadow};
 use crate::config::OnFailure;
 use crate::error::Reason;
 use crate::metrics::{Account, PluginMetrics, RouteMetrics, Spent};
@@ -25,6 +25,8 @@ pub struct Link {
     account: Account,
     /// A new version of it, which takes its place in a part of the passes.
     pub(super) canary: Option<Box<Canary>>,
+    /// A new version that sees what it sees, and is compared with it.
+    pub(super) shadow: Option<Box<Shadow>>,
     /// Who records what it sees and answers; none where nobody does.
     pub(super) tap: Option<Tap>,
 }
@@ -35,13 +37,13 @@ impl Link {
     pub fn new(pool: Rc<Pool>, route: &RouteMetrics, name: &str) -> Self {
         let plugin = &pool.plugin;
         let account = route.costs(&plugin.name, plugin.component.version()).account();
-        Self { metrics: route.plugin(name), account, canary: None, tap: None, pool }
+        Self { metrics: route.plugin(name), account, canary: None, shadow: None, tap: None, pool }
     }
 
-    /// The same with a new version beside it, and with somebody who records.
+    /// The same with a new version beside it, in place of it at times or watching, and with somebody who records.
     #[must_use]
-    pub(crate) fn with(self, canary: Option<Box<Canary>>, tap: Option<Tap>) -> Self {
-        Self { canary, tap, ..self }
+    pub(crate) fn with(self, canary: Option<Box<Canary>>, shadow: Option<Box<Shadow>>, tap: Option<Tap>) -> Self {
+        Self { canary, shadow, tap, ..self }
     }
 
     /// The same for what outlives the pass, in the version that the pass met.
@@ -51,6 +53,7 @@ impl Link {
             metrics: self.metrics.clone(),
             account: self.account.clone(),
             canary: None,
+            shadow: None,
             tap: None,
         }
     }

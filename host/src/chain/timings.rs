@@ -1,6 +1,8 @@
 //! What the hooks of one pass cost, for who asks.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -22,11 +24,19 @@ pub(crate) struct Timing {
     pub(crate) spent: Spent,
 }
 
+/// What a pass keeps of its calls. Bodies that outlive the pass add theirs.
+pub(super) type Timings = Rc<RefCell<Vec<Timing>>>;
+
 impl Pass<'_> {
+    /// The calls that were made so far, where the chain keeps them.
+    pub(crate) fn timings(&self) -> Vec<Timing> {
+        self.timings.as_ref().map(|timings| timings.borrow().clone()).unwrap_or_default()
+    }
+
     /// The durations of the plugins that were called so far, in milliseconds, as `Server-Timing` has them (W3C Server
     /// Timing): `auth;dur=0.041, quota;dur=0.009`. Each is the sum of its hooks. None where nobody asked or none was called.
     pub(crate) fn server_timing(&self) -> Option<HeaderValue> {
-        let timings = self.timings.as_ref()?;
+        let timings = self.timings.as_ref()?.borrow();
         let mut text = String::new();
         for (index, link) in self.chain.links.iter().enumerate() {
             let mut own = timings.iter().filter(|timing| timing.index == index).peekable();

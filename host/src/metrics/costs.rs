@@ -58,7 +58,7 @@ struct Parts {
 pub struct Account {
     own: Arc<Numbers>,
     /// Keeps the series.
-    _all: Arc<Costs>,
+    all: Arc<Costs>,
 }
 
 struct Numbers([AtomicU64; ALL]);
@@ -100,6 +100,11 @@ impl Account {
         }
     }
 
+    /// Whether it is one of these.
+    pub fn is_of(&self, costs: &Arc<Costs>) -> bool {
+        Arc::ptr_eq(&self.all, costs)
+    }
+
     /// Counts a failure.
     pub fn failed(&self, error: impl Into<PluginError>) {
         self.own.add(FAILURES + error.into() as usize, 1);
@@ -120,7 +125,7 @@ impl Costs {
         let mut parts = lock(&self.0);
         parts.settle();
         parts.workers.push(own.clone());
-        Account { own, _all: self.clone() }
+        Account { own, all: self.clone() }
     }
 
     pub(super) fn totals(&self) -> Totals {

@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::costs::{OfHook, Totals};
 use super::custom::{Family, Kind, Number};
 use super::histogram::{Histogram, Snapshot};
-use super::{Hook, Metrics, PluginError, RolloutEvent, lock};
+use super::{Compared, Hook, Metrics, PluginError, RolloutEvent, lock};
 
 pub(super) fn render(metrics: &Metrics) -> String {
     let mut registry = Registry::default();
@@ -163,6 +163,19 @@ impl Metrics {
         for (component, counts) in &*lock(&self.0.components) {
             for (result, count) in RESULTS.iter().zip(counts) {
                 write_counter(&mut series, &[("component", &**component), ("result", *result)], count)?;
+            }
+        }
+        let mut series = out.counter(
+            "tollgate_rollout_decisions",
+            "Decisions of versions that watch, compared with those of the versions that serve.",
+        )?;
+        for (route, metrics) in &routes {
+            for (key, shadowed) in metrics.shadows.alive() {
+                let (plugin, version) = key.rsplit_once('@').unwrap_or((&key, ""));
+                for (result, count) in Compared::ALL.iter().zip(&shadowed.0) {
+                    let place = [("plugin", plugin), ("version", version), ("route", &**route)];
+                    write_counter(&mut series, &[&place[..], &[("result", result.as_str())]].concat(), count)?;
+                }
             }
         }
         let mut series =
