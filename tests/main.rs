@@ -15,6 +15,8 @@ mod bodies;
 mod isolation;
 // What a component is, before anybody uses it.
 mod inspect;
+// What was published: the contract, and components that were made for it.
+mod published;
 // Files of cases, which a plugin has to pass.
 mod cases;
 // Plugins that ask servers of their own.
@@ -31,6 +33,12 @@ mod shadow;
 mod misbehaviour;
 // What plugins cost, and those that cost too much.
 mod costs;
+// Components that have to be signed.
+mod signatures;
+// Components that are pulled from registries.
+mod registry;
+// Chains whose order makes no sense.
+mod chains;
 // What the documentation shows, page by page.
 mod documentation;
 // Configurations that are loaded again.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::TcpListener;
 
-use crate::harness::{Client, Origin, Proxy, guest, until};
+use crate::harness::{Client, Origin, Proxy, guest};
 
 /// The way, and how it is told where the plugin is closed. None where it is no failure.
 const WAYS: [(&str, Option<&str>); 15] = [
@@ -87,6 +87,7 @@ fn whatever_a_plugin_does_wrong_costs_one_request() {
                 if fails && at == "response-chunk" {
                     client.send(format!("POST {path} HTTP/1.1\r\nhost: a.example\r\ncontent-length: 4\r\n\r\nbody"));
                     let all = client.rest();
+                    client = proxy.client();
                     assert!(all.starts_with("HTTP/1.1 200") && !all.ends_with("0\r\n\r\n"), "{name}: {all}");
                 } else {
                     let (status, word, text) = post(&mut client, &path, &[]);
@@ -99,17 +100,17 @@ fn whatever_a_plugin_does_wrong_costs_one_request() {
                     }
                 }
                 assert_eq!(proxy.get("/open").text(), "fine", "{name}");
-                // What comes next meets an instance that did nothing wrong: one that has not been called before.
-                until("the plugin does its work again", || {
-                    post(&mut proxy.client(), &path, &[("x-behave", "1")]).0 == 200
-                });
+                // What comes next on the same worker meets an instance that did nothing wrong. It may take its time on a
+                // busy machine, and then another one is tried.
+                let well = (0..20).any(|_| post(&mut client, &path, &[("x-behave", "1")]).0 == 200);
+                assert!(well, "{name}: the plugin does its work again");
                 let seen = origin.seen();
                 let behaved = seen.iter().filter(|seen| seen.target() == path && seen.header("x-behave").is_some());
-                let calls: Vec<_> = behaved.filter_map(|seen| seen.header("x-calls")).collect();
+                let said: Vec<_> = behaved.filter_map(|seen| seen.header("x-misbehaved")).collect();
+                assert!(!said.is_empty(), "{name}");
                 if code.is_some() {
-                    assert!(calls.contains(&"1"), "{name}: {calls:?}");
+                    assert!(!said.contains(&"true"), "{name}: the instance is used again");
                 }
-                assert!(!calls.is_empty(), "{name}");
             }
         }
     }

@@ -240,7 +240,8 @@ impl<'a> Pass<'a> {
             self.stream::<S>(index, chunks, head.headers(), body);
         }
         let Some(cap) = cap.filter(|_| !body.is_end_stream()) else { return Ok(None) };
-        let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
+        let collected = Box::pin(std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)));
+        let bytes = match collected.await {
             Ok(bytes) => bytes,
             Err(BodyError::TooLarge) => return Err(Error::new(S::too_large(link.pool.plugin.name.clone()))),
             Err(error) => return Err(Error::because(S::broken(&error), error.to_string())),
@@ -252,8 +253,8 @@ impl<'a> Pass<'a> {
         let given = self.shows(index, (S::BODY_HOOK, true), head, Some(&bytes));
         let (mut call, mut spent) = (self.listen(index, S::BODY_HOOK), Spent::default());
         let span = link.span(S::BODY_HOOK, &self.caller.request_id);
-        let flow =
-            head.call_with_body(self, index, bytes, call.as_mut().map(|heard| &mut heard.call), &mut spent).await;
+        let heard = call.as_mut().map(|heard| &mut heard.call);
+        let flow = Box::pin(head.call_with_body(self, index, bytes, heard, &mut spent)).await;
         self.heard(index, (S::BODY_HOOK, given), call, watch, &flow, outcome_with_body);
         let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
         self.called(index, S::BODY_HOOK, watch.lap(), spent, &done, &span);

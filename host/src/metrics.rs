@@ -647,10 +647,11 @@ mod tests {
         plugin.refused();
         plugin.failed(PluginError::Configure);
         let instances = metrics.plugin("keys");
+        assert_eq!(instances.calls(), 0);
         let [one, other] = [instances.worker(), instances.worker()];
-        one.add_in_use(2);
-        other.add_in_use(2);
-        other.add_in_use(-1);
+        (0..2).for_each(|_| one.call_began());
+        (0..2).for_each(|_| other.call_began());
+        other.call_ended();
         other.set_idle(1);
         instances.worker().set_idle(7);
         let upstream = metrics.upstream("backend");

@@ -1,5 +1,8 @@
 //! The binary itself: what it says, its exit status, and what signals do to it.
 
+#[path = "cli/signing.rs"]
+mod signing;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -153,12 +153,14 @@ impl Pool {
     /// An instance for one call. Dropping it, as a failed or abandoned call does, drops the instance.
     async fn lease(&self, spent: &mut Spent) -> Result<Leased<'_>, Failure> {
         self.plugin.health.admit().map_err(paused)?;
-        let permit =
-            if self.plugin.component.waits { Some(permit(&self.plugin.in_use, self, spent).await?) } else { None };
+        let permit = match self.plugin.component.waits {
+            true => Some(Box::pin(permit(&self.plugin.in_use, self, spent)).await?),
+            false => None,
+        };
         let in_use = InUse::new(&self.counted.worker);
         let instance = match self.take() {
             Some(instance) => instance,
-            None => self.fresh(spent).await?,
+            None => Box::pin(self.fresh(spent)).await?,
         };
         Ok(Leased { instance, _in_use: in_use, _permit: permit })
     }

@@ -1,5 +1,5 @@
-//! Misbehaves in the hook and in the way of its configuration, unless the request has `x-behave`. Says in `x-calls` how
-//! often this instance was called.
+//! Misbehaves in the hook and in the way of its configuration, unless the request has `x-behave`. Says in `x-misbehaved`
+//! whether this instance ever did.
 use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Duration;
@@ -58,13 +58,13 @@ enum How {
 }
 
 thread_local! {
-    static CALLS: Cell<u32> = const { Cell::new(0) };
+    static MISBEHAVED: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Misbehave {
     fn reach(&self, here: At, behave: bool) {
-        CALLS.set(CALLS.get() + 1);
         if self.at == here && !behave {
+            MISBEHAVED.set(true);
             self.misbehave();
         }
     }
@@ -169,7 +169,7 @@ impl Plugin for Misbehave {
         if let Some(edits) = self.wrong(At::Request, behave) {
             return edits.into();
         }
-        let edits = Edits::new().set("x-calls", CALLS.get().to_string());
+        let edits = Edits::new().set("x-misbehaved", MISBEHAVED.get().to_string());
         if behave { edits.memo("behave").into() } else { edits.into() }
     }
 
