@@ -418,3 +418,15 @@ fn trusting() {
         assert_eq!(proxy.get("/").header("x-hello"), Some("world"), "{config}");
     }
 }
+
+#[test]
+fn costs() {
+    let origin = Origin::fine();
+    let examples = examples("docs/costs.md");
+    let [example] = &examples[..] else { panic!("{examples:?}") };
+    let config = example.replace("10.0.1.5:8080", &origin.url()["http://".len()..]);
+    let config = config.replace("component = \"rate-limit\"", "component = \"rate-limit\"\nlimits.time = \"5s\"");
+    let proxy = Proxy::start(&config, &[]);
+    let answer = proxy.get("/");
+    assert!(answer.header("server-timing").is_some_and(|timing| timing.starts_with("quota;dur=")), "{answer:?}");
+}

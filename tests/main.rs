@@ -29,6 +29,12 @@ mod capabilities;
 mod hot_loading;
 // New versions that get a part of the requests first, and are promoted or rolled back.
 mod rollouts;
+// Versions that only watch, and are compared.
+mod shadow;
+// Everything that a plugin can do wrong, everywhere.
+mod misbehaviour;
+// What plugins cost, and those that cost too much.
+mod costs;
 // Components that have to be signed.
 mod signatures;
 // Components that are pulled from registries.

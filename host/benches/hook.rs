@@ -78,8 +78,7 @@ fn hooks(criterion: &mut Criterion) {
         let component = library.find(&spec.component).expect("it compiles").expect("a built-in");
         let plugin = now(Plugin::load(&engine, &component, spec, &stores)).expect("it takes its configuration");
         let pool = Rc::new(Pool::new(Arc::new(plugin), metrics.plugin(name)));
-        let chain =
-            Chain::new(vec![Link { pool, metrics: metrics.route("all").plugin(name), canary: None, tap: None }], false);
+        let chain = Chain::new(vec![Link::new(pool, &metrics.route("all"), name)], false);
         group.bench_function(what, |bencher| {
             bencher.iter_batched(
                 || (request(), caller(&ids)),

@@ -217,6 +217,9 @@ fn state(view: &View) -> Value {
             "imports": component.imports,
             "waits": component.waits,
             "world": component.world().map(World::as_str),
+            "paused": plugin.health.report(),
+            "costs": view.metrics.costs_of(&plugin.name),
+            "instances": view.metrics.instances_of(&plugin.name),
             "trial": state.snapshot.trials.get(&*plugin.name).map(|trial| trial.report(config, &view.metrics)),
         })
     });

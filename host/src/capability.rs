@@ -18,6 +18,8 @@ pub(crate) trait Capabilities: Send + 'static {
     fn limiter(&mut self) -> limiter::Guest<'_>;
     fn kv(&mut self) -> kv::Guest<'_>;
     fn http_client(&mut self) -> http_client::Guest<'_>;
+    /// It needs nothing.
+    fn crypto(&mut self);
     fn metrics(&mut self) -> metrics::Guest<'_>;
 }
 

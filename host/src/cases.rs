@@ -4,6 +4,7 @@
 //! [`config::cases`](crate::config::cases) is the file as it is meant. Nothing here imitates the host: the component is
 //! compiled, granted, configured and called as for any request, so that what holds here holds there.
 
+mod bench;
 mod compare;
 mod lines;
 mod report;
@@ -24,7 +25,7 @@ use crate::body;
 use crate::capability::http_client::{Answer, Error as NoAnswerAtAll, Script, Scripted};
 use crate::capability::kv::Store;
 use crate::capability::limiter::{Clock, Limiter, Sizes};
-use crate::chain::{Caller, Chain, Ended, Link};
+use crate::chain::{Caller, Chain, Ended, Link, Timing};
 use crate::client::Client;
 use crate::config::Problems;
 use crate::config::cases::{Answered, Body, Case, CaseFile, Flow, NoAnswer, Response as Given, Source};
@@ -35,6 +36,7 @@ use crate::plugin::{Attributes, BUILT_IN, Component, Engine, LoadError, Origin, 
 use crate::proxy_protocol;
 use crate::request_id::RequestIds;
 
+pub use bench::{Bench, HookCosts, bench};
 pub use compare::Difference;
 pub use report::{Outcome, Report};
 
@@ -109,7 +111,7 @@ pub async fn pass_all(engine: &Arc<Engine>, component: &Arc<Component>, path: &P
 }
 
 /// The component that a file of cases is about, compiled.
-fn find(engine: &Arc<Engine>, file: &CaseFile) -> Result<Arc<Component>, CannotRun> {
+pub(crate) fn find(engine: &Arc<Engine>, file: &CaseFile) -> Result<Arc<Component>, CannotRun> {
     let (name, origin, bytes) = match &file.component {
         Source::BuiltIn(name) => {
             let Some((_, bytes)) = BUILT_IN.iter().find(|(known, _)| known == name) else {
@@ -174,39 +176,23 @@ async fn pass(
     case: &Case,
     heard: &lines::Heard,
 ) -> Result<Seen, LoadError> {
-    // Both before the plugin takes hold of them, which keeps them from being forgotten.
-    let advanced = Arc::new(AtomicU64::new(0));
-    let stores = Stores { limiter: limiter(&advanced), ..Stores::default() };
-    let names = case.kv.iter().map(|(name, _)| name).chain(case.expect.kv.iter().map(|(name, _)| name));
-    let held: BTreeMap<_, _> = names.map(|name| (name.clone(), stores.kv.open(name))).collect();
-    for (name, entries) in &case.kv {
-        for (key, value) in entries {
-            let set = held[name].set(key, value.as_bytes(), None, Instant::now());
-            set.map_err(|error| LoadError::Failed(format!("the entry {key:?} of the store {name:?}: {error}")))?;
-        }
-    }
-    let scene = Scene {
-        now: case.now,
-        http: Some(Arc::new(Script(Mutex::new(case.http.iter().map(scripted).collect())))),
-        played: None,
-    };
-    let plugin = Arc::new(Plugin::load_in(engine, component, &case.plugin, &stores, &scene).await?);
+    let world = World::of(case)?;
+    let plugin = Arc::new(Plugin::load_in(engine, component, &case.plugin, &world.stores, &world.scene).await?);
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
-    let link =
-        Link { pool: pool.clone(), metrics: metrics.route("case").plugin(&plugin.name), canary: None, tap: None };
+    let link = Link::new(pool.clone(), &metrics.route("case"), &plugin.name);
     let chain = Chain::new(vec![link], true);
     pool.warm().await;
     let mut seen = None;
     for time in 0..case.times.max(1) {
         if time > 0 {
             let more = u64::try_from(case.every.as_nanos()).unwrap_or(u64::MAX);
-            advanced.fetch_add(more, Ordering::Relaxed);
+            world.advanced.fetch_add(more, Ordering::Relaxed);
         }
         heard.forget();
         seen = Some(once(case, &chain).await);
     }
-    let Some(Once { flow, ended, request, response, attributes, time }) = seen else {
+    let Some(Once { flow, ended, request, response, attributes, time, .. }) = seen else {
         return Err(LoadError::Failed("nothing was sent".to_owned()));
     };
     let memory = pool.memory_used();
@@ -218,7 +204,44 @@ async fn pass(
         Some(Ended::Answered(_)) | None => (None, None),
     };
     let log = heard.lines();
-    Ok(Seen { flow, code, detail, request, response, attributes, stores: held, log, time, memory })
+    Ok(Seen { flow, code, detail, request, response, attributes, stores: world.held, log, time, memory })
+}
+
+/// What a plugin finds in place of the world.
+struct World {
+    stores: Stores,
+    /// Those that the case names.
+    held: BTreeMap<String, Arc<Store>>,
+    scene: Scene,
+    script: Arc<Script>,
+    /// By how much the limiter's clock was moved, in nanoseconds.
+    advanced: Arc<AtomicU64>,
+}
+
+impl World {
+    fn of(case: &Case) -> Result<Self, LoadError> {
+        // Both before the plugin takes hold of them, which keeps them from being forgotten.
+        let advanced = Arc::new(AtomicU64::new(0));
+        let stores = Stores { limiter: limiter(&advanced), ..Stores::default() };
+        let names = case.kv.iter().map(|(name, _)| name).chain(case.expect.kv.iter().map(|(name, _)| name));
+        let held: BTreeMap<_, _> = names.map(|name| (name.clone(), stores.kv.open(name))).collect();
+        for (name, entries) in &case.kv {
+            for (key, value) in entries {
+                let set = held[name].set(key, value.as_bytes(), None, Instant::now());
+                set.map_err(|error| LoadError::Failed(format!("the entry {key:?} of the store {name:?}: {error}")))?;
+            }
+        }
+        let script = Arc::<Script>::default();
+        let scene = Scene { now: case.now, http: Some(script.clone()), played: None, silent: false };
+        let world = Self { stores, held, scene, script, advanced };
+        world.answer_again(case);
+        Ok(world)
+    }
+
+    /// Lays down what servers answer, each answer once.
+    fn answer_again(&self, case: &Case) {
+        *lock(&self.script.0) = case.http.iter().map(scripted).collect();
+    }
 }
 
 /// A pass of its own, as it went.
@@ -229,6 +252,8 @@ struct Once {
     response: (response::Parts, Bytes),
     attributes: Attributes,
     time: Duration,
+    /// Where the chain keeps them.
+    timings: Vec<Timing>,
 }
 
 async fn once(case: &Case, chain: &Chain) -> Once {
@@ -284,7 +309,8 @@ async fn once(case: &Case, chain: &Chain) -> Once {
             if same && pass.attributes == said { Flow::Continue } else { Flow::Edit }
         }
     };
-    Once { flow, ended: pass.ended.take(), request: upstream, response, attributes: pass.attributes, time }
+    let timings = pass.timings();
+    Once { flow, ended: pass.ended.take(), request: upstream, response, attributes: pass.attributes, time, timings }
 }
 
 /// What the client sends.

@@ -4,8 +4,10 @@ mod again;
 mod around;
 mod canary;
 mod chunks;
+mod link;
+mod shadow;
+mod timings;
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderName};
 use http::{HeaderMap, Request, Response, request, response};
 use http_body::Body as _;
+use tracing::Span;
 
 use crate::authority::Scheme;
 use crate::bindings;
@@ -20,18 +23,24 @@ use crate::body::{Body, BodyError};
 use crate::client::Client;
 use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
-use crate::metrics::{self, PluginError, PluginMetrics};
+use crate::metrics::{self, PluginError, Spent};
 use crate::plugin::{
-    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Pool, Refusal, Refused, Sight,
+    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Refusal, Refused, Sight,
     describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
     refusal, whole,
 };
 use crate::proxy_protocol::Source;
-use crate::recording::{Call, Recordings, Tap};
+use crate::recording::{Call, Recordings};
 use crate::request_id::RequestId;
 
 use around::Around;
 pub use canary::Canary;
+pub use link::Link;
+pub use shadow::Shadow;
+pub(crate) use shadow::Watcher;
+use shadow::{Given, Watched};
+pub(crate) use timings::Timing;
+use timings::Timings;
 
 /// The ordered plugins of a route, with this worker's instances.
 pub struct Chain {
@@ -41,18 +50,7 @@ pub struct Chain {
     /// Whether some of its plugins have two versions.
     canaries: bool,
     encoded_slash: bool,
-}
-
-/// A plugin in a chain.
-pub struct Link {
-    /// Its instances.
-    pub pool: Rc<Pool>,
-    /// Its counts in this route.
-    pub metrics: Arc<PluginMetrics>,
-    /// A new version of it, which takes its place in a part of the passes.
-    pub canary: Option<Box<Canary>>,
-    /// Who records what it sees and answers; none where nobody does.
-    pub tap: Option<Tap>,
+    timed: bool,
 }
 
 /// One request's trip through a chain.
@@ -73,6 +71,10 @@ pub struct Pass<'a> {
     recordings: Recordings,
     /// The middlewares that wait for an answer.
     around: Around,
+    /// What versions that watch have to be shown.
+    watched: Vec<Watched>,
+    /// What its hooks cost so far, where somebody asks.
+    timings: Option<Timings>,
 }
 
 /// Who asks, for what, and in which form an error is written.
@@ -117,7 +119,13 @@ impl Chain {
         let new = links.iter().filter_map(|link| Some(&link.canary.as_ref()?.link));
         let owned = links.iter().chain(new).flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
         let canaries = links.iter().any(|link| link.canary.is_some());
-        Self { links, owned, canaries, encoded_slash }
+        Self { links, owned, canaries, encoded_slash, timed: false }
+    }
+
+    /// The same, where passes keep what their hooks cost.
+    #[must_use]
+    pub(crate) fn timed(self, timed: bool) -> Self {
+        Self { timed, ..self }
     }
 
     /// Request headers that only plugins of this chain may set.
@@ -139,34 +147,8 @@ impl Chain {
             canaries: Vec::new(),
             recordings: Recordings::default(),
             around: Around::default(),
-        }
-    }
-}
-
-impl Link {
-    /// Counts a failure of its plugin, and tells of it.
-    fn failed(&self, failure: &Failure, request_id: &RequestId) {
-        let plugin = &self.pool.plugin;
-        self.metrics.failed(failure.kind);
-        tracing::warn!(
-            plugin = &*plugin.name,
-            kind = ?failure.kind,
-            request = request_id.as_str(),
-            on_failure = if plugin.on_failure == OnFailure::Open { "open" } else { "closed" },
-            "{}",
-            failure.detail
-        );
-    }
-
-    /// How a request ends by a failure of its plugin.
-    fn reason(&self, failure: FailureKind) -> Reason {
-        let name = self.pool.plugin.name.clone();
-        match failure {
-            FailureKind::Timeout => Reason::PluginTimeout(name),
-            FailureKind::Overload => Reason::PluginOverload(name),
-            FailureKind::Trap | FailureKind::Memory | FailureKind::Output | FailureKind::Configure => {
-                Reason::PluginFailed(name)
-            }
+            watched: Vec::new(),
+            timings: self.timed.then(Timings::default),
         }
     }
 }
@@ -245,12 +227,14 @@ impl<'a> Pass<'a> {
         }
         let sight = &link.pool.plugin.sight;
         let (calls, mut cap, mut chunks) = S::wanted(sight);
+        let given = self.shows(index, (S::HOOK, calls), head, None);
         if calls {
-            let mut call = self.listen(index, S::HOOK);
-            let flow = head.call(self, index, call.as_deref_mut()).await;
-            self.heard(index, call, watch, &flow, outcome);
+            let (mut call, mut spent) = (self.listen(index, S::HOOK), Spent::default());
+            let span = link.span(S::HOOK, &self.caller.request_id);
+            let flow = head.call(self, index, call.as_mut().map(|heard| &mut heard.call), &mut spent).await;
+            self.heard(index, (S::HOOK, given), call, watch, &flow, outcome);
             let done = flow.and_then(|flow| self.obey(link, flow, None, head, body));
-            link.metrics.called(S::HOOK, watch.lap());
+            self.called(index, S::HOOK, watch.lap(), spent, &done, &span);
             match done {
                 Ok(Outcome::Go(applied)) => {
                     if applied.skip_body {
@@ -262,6 +246,8 @@ impl<'a> Pass<'a> {
                 Ok(Outcome::Stop(response)) => return Ok(Some(response)),
                 Err(failure) => return self.forgive(index, failure).map(|()| None),
             }
+        } else {
+            self.decided(index, S::HOOK, given, None);
         }
         if chunks != Chunks::Unseen {
             self.stream::<S>(index, chunks, head.headers(), body);
@@ -277,11 +263,14 @@ impl<'a> Pass<'a> {
         *body = Body::from(bytes.clone());
         // The body may have been waited for.
         *watch = Watch::start();
-        let mut call = self.listen(index, S::BODY_HOOK);
-        let flow = Box::pin(head.call_with_body(self, index, bytes, call.as_deref_mut())).await;
-        self.heard(index, call, watch, &flow, outcome_with_body);
+        let given = self.shows(index, (S::BODY_HOOK, true), head, Some(&bytes));
+        let (mut call, mut spent) = (self.listen(index, S::BODY_HOOK), Spent::default());
+        let span = link.span(S::BODY_HOOK, &self.caller.request_id);
+        let heard = call.as_mut().map(|heard| &mut heard.call);
+        let flow = Box::pin(head.call_with_body(self, index, bytes, heard, &mut spent)).await;
+        self.heard(index, (S::BODY_HOOK, given), call, watch, &flow, outcome_with_body);
         let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
-        link.metrics.called(S::BODY_HOOK, watch.lap());
+        self.called(index, S::BODY_HOOK, watch.lap(), spent, &done, &span);
         match done {
             Ok(Outcome::Go(applied)) => {
                 self.remember(index, applied);
@@ -289,6 +278,22 @@ impl<'a> Pass<'a> {
             }
             Ok(Outcome::Stop(response)) => Ok(Some(response)),
             Err(failure) => self.forgive(index, failure).map(|()| None),
+        }
+    }
+
+    /// Counts a call that has ended.
+    fn called(
+        &mut self,
+        index: usize,
+        hook: Hook,
+        took: Duration,
+        spent: Spent,
+        done: &Result<Outcome, Failure>,
+        span: &Span,
+    ) {
+        self.link(index).called(hook, took, &spent, done.as_ref().err().map(|failure| failure.kind), span);
+        if let Some(timings) = &self.timings {
+            timings.borrow_mut().push(Timing { index, hook, took, spent });
         }
     }
 
@@ -308,11 +313,13 @@ impl<'a> Pass<'a> {
         let link = self.link(index);
         let way = chunks::Way {
             // It outlives the pass.
-            link: Link { pool: link.pool.clone(), metrics: link.metrics.clone(), canary: None, tap: None },
+            link: link.alone(),
             hook: S::CHUNK_HOOK,
             changes,
             memo: self.memo(index),
+            client: self.caller.client.ip,
             request_id: self.caller.request_id.clone(),
+            timings: self.timings.clone().map(|timings| (index, timings)),
             refused,
         };
         *body = way.lead(std::mem::take(body));
@@ -347,7 +354,7 @@ impl<'a> Pass<'a> {
         let response = whole(answer)?;
         let name = link.pool.plugin.name.clone();
         if response.status().is_client_error() || response.status().is_server_error() {
-            link.metrics.refused();
+            link.refused();
         }
         self.ended = Some(Ended::Answered(name));
         Ok(Outcome::Stop(response.map(Body::from)))
@@ -356,7 +363,7 @@ impl<'a> Pass<'a> {
     /// A plugin refuses, and the host writes it.
     fn refuse(&mut self, link: &Link, problem: bindings::Problem) -> Result<Outcome, Failure> {
         let refusal = refusal(problem)?;
-        link.metrics.refused();
+        link.refused();
         Ok(Outcome::Stop(self.refusal(link.pool.plugin.name.clone(), refusal)))
     }
 
@@ -378,11 +385,12 @@ impl<'a> Pass<'a> {
 
     /// What a plugin's failure does to the request: nothing, or an error, as its policy says.
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
+        self.decided_nothing(index, &failure);
         let link = self.link(index);
-        if link.tap.is_some() {
+        if link.tap.is_some() && !matches!(failure.kind, FailureKind::Paused(_)) {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
         }
-        link.failed(&failure, &self.caller.request_id);
+        link.failed(&failure, self.caller.client.ip, &self.caller.request_id);
         match link.pool.plugin.on_failure {
             OnFailure::Open => Ok(()),
             OnFailure::Closed => Err(Error::because(link.reason(failure.kind), failure.detail)),
@@ -454,7 +462,13 @@ trait Side {
     fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks);
 
     /// Calls the hook; what it is given and told goes to `call`, too.
-    async fn call(&self, pass: &Pass<'_>, index: usize, call: Option<&mut Call>) -> Result<bindings::Flow, Failure>;
+    async fn call(
+        &self,
+        pass: &Pass<'_>,
+        index: usize,
+        call: Option<&mut Call>,
+        spent: &mut Spent,
+    ) -> Result<bindings::Flow, Failure>;
 
     async fn call_with_body(
         &self,
@@ -462,6 +476,7 @@ trait Side {
         index: usize,
         body: Bytes,
         call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::BodyFlow, Failure>;
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused>;
@@ -475,6 +490,9 @@ trait Side {
     ) -> Result<Option<Response<Body>>, Error>;
 
     fn headers(&mut self) -> &mut HeaderMap;
+
+    /// What another version is given for the same hook, whose interest this is.
+    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given;
 
     /// A body longer than a plugin takes.
     fn too_large(plugin: Arc<str>) -> Reason;
@@ -496,13 +514,14 @@ impl Side for request::Parts {
         pass: &Pass<'_>,
         index: usize,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_request(&pass.head(self), see);
         }
-        pool.on_request((see.request(&pass.head(self)),), call).await
+        pool.on_request((see.request(&pass.head(self)),), call, spent).await
     }
 
     async fn call_with_body(
@@ -511,6 +530,7 @@ impl Side for request::Parts {
         index: usize,
         body: Bytes,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
         let see = &pool.plugin.sight.request;
@@ -518,7 +538,7 @@ impl Side for request::Parts {
             call.input = input_of_request(&pass.head(self), see);
             call.body = Some(body.to_vec());
         }
-        pool.on_body(BodyCall::Request((see.request(&pass.head(self)), body, pass.memo(index))), call).await
+        pool.on_body(BodyCall::Request((see.request(&pass.head(self)), body, pass.memo(index))), call, spent).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
@@ -536,6 +556,14 @@ impl Side for request::Parts {
 
     fn headers(&mut self) -> &mut HeaderMap {
         &mut self.headers
+    }
+
+    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given {
+        let head = sight.request.request(&pass.head(self));
+        match body {
+            None => Given::Request(head),
+            Some(body) => Given::RequestBody(head, body.clone()),
+        }
     }
 
     fn too_large(plugin: Arc<str>) -> Reason {
@@ -561,13 +589,14 @@ impl Side for response::Parts {
         pass: &Pass<'_>,
         index: usize,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
         if let Some(call) = call.as_deref_mut() {
             call.input = input_of_response(&head);
         }
-        pool.on_response((head, pass.memo(index)), call).await
+        pool.on_response((head, pass.memo(index)), call, spent).await
     }
 
     async fn call_with_body(
@@ -576,6 +605,7 @@ impl Side for response::Parts {
         index: usize,
         body: Bytes,
         mut call: Option<&mut Call>,
+        spent: &mut Spent,
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
@@ -583,7 +613,7 @@ impl Side for response::Parts {
             call.input = input_of_response(&head);
             call.body = Some(body.to_vec());
         }
-        pool.on_body(BodyCall::Response((head, body, pass.memo(index))), call).await
+        pool.on_body(BodyCall::Response((head, body, pass.memo(index))), call, spent).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
@@ -601,6 +631,14 @@ impl Side for response::Parts {
 
     fn headers(&mut self) -> &mut HeaderMap {
         &mut self.headers
+    }
+
+    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given {
+        let head = sight.response.response(self, &pass.attributes);
+        match body {
+            None => Given::Response(head),
+            Some(body) => Given::ResponseBody(head, body.clone()),
+        }
     }
 
     fn too_large(plugin: Arc<str>) -> Reason {
@@ -651,6 +689,7 @@ impl From<FailureKind> for PluginError {
             FailureKind::Output => Self::Output,
             FailureKind::Overload => Self::Overload,
             FailureKind::Configure => Self::Configure,
+            FailureKind::Paused(_) => Self::Paused,
         }
     }
 }

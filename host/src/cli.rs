@@ -1,5 +1,6 @@
 //! The commands, each calling one function. Output for people goes to standard error, data to standard output.
 
+mod bench;
 mod check;
 mod inspect;
 mod key;
@@ -127,6 +128,8 @@ enum PluginCommand {
     Verify(sign::ToVerify),
     /// Run cases on the engine that serves: exit status 0 all passed, 1 some did not, 2 could not read
     Test(test::Asked),
+    /// Show what one call of each hook costs: time, host calls, bytes, memory. Exit status 1 where it does not load
+    Bench(bench::Asked),
     /// Run what was recorded with another build: exit status 0 the same, 1 something differs, 2 could not run
     Replay(replay::Asked),
 }
@@ -158,6 +161,7 @@ pub fn main() -> ExitCode {
         Some(Command::Plugin(PluginCommand::Sign(asked))) => sign::sign(&asked),
         Some(Command::Plugin(PluginCommand::Verify(asked))) => sign::verify(&asked),
         Some(Command::Plugin(PluginCommand::Test(asked))) => test::test(&asked),
+        Some(Command::Plugin(PluginCommand::Bench(asked))) => bench::bench(&asked),
         Some(Command::Plugin(PluginCommand::Replay(asked))) => replay::replay(&asked),
         Some(Command::Key(KeyCommand::New { consumer })) => key::new(&consumer),
     }

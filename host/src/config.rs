@@ -610,8 +610,17 @@ pub struct PluginSpec {
 
 /// How a new version of a component comes into use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rollout {
-    /// The part of the requests that the new version gets.
+pub enum Rollout {
+    /// It takes the place of the old one in a part of the passes.
+    Canary(CanaryPart),
+    /// It sees what the old one sees, and is compared with it.
+    Shadow,
+}
+
+/// The part of the passes in which a new version takes the place of the old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanaryPart {
+    /// How many.
     pub canary: Part,
     /// What decides whether a request is among them.
     pub key: RolloutKey,
@@ -755,6 +764,8 @@ pub struct Route {
     pub upgrade: Vec<String>,
     /// Whether its bodies go on for long. Default false.
     pub streaming: bool,
+    /// Whether responses say how long each plugin took. Default false.
+    pub server_timing: bool,
 }
 
 impl Route {

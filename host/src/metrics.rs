@@ -8,23 +8,27 @@
 //! its handles before the old ones are dropped goes on counting, and what it no longer names disappears with the last
 //! request that used it.
 
+mod costs;
 mod custom;
 mod histogram;
 mod render;
+mod shadowed;
 mod tally;
 mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
+pub use costs::{Account, Costs, Spent};
 pub use custom::{Custom, Family, FamilyError, Kind};
 use histogram::{Durations, Histogram};
+pub use shadowed::{Compared, Shadowed};
 pub use tally::Tally;
 use words::Words;
 
@@ -52,6 +56,10 @@ pub struct RouteMetrics {
     /// Copies that were sent, and those that were left out.
     mirrored: [Counter; 2],
     plugins: Named<PluginMetrics>,
+    /// By plugin and version.
+    costs: Named<Costs>,
+    /// By plugin and version.
+    shadows: Named<Shadowed>,
 }
 
 /// Counts for one plugin in one route's chain.
@@ -70,6 +78,9 @@ pub struct PluginInstances {
     workers: Mutex<Vec<Weak<WorkerInstances>>>,
     /// Of passes: those that were written, and those that were not.
     recordings: [Counter; 2],
+    /// Whether the version that was loaded last is paused, or on trial after that.
+    troubled: Mutex<Weak<AtomicBool>>,
+    pauses: Counter,
 }
 
 /// Instances of one plugin in one worker, which alone writes them: they change twice in each call, and workers share
@@ -80,6 +91,8 @@ pub struct WorkerInstances {
     idle: AtomicI64,
     /// Bytes.
     memory: AtomicI64,
+    /// Calls so far.
+    calls: AtomicI64,
 }
 
 /// Counts for one upstream.
@@ -148,6 +161,8 @@ pub enum PluginError {
     Overload,
     /// A new instance refused its configuration, or asked for another interest than the first.
     Configure,
+    /// It was not called, since it failed too often.
+    Paused,
 }
 
 /// What becomes of a new version of a component.
@@ -324,6 +339,26 @@ impl PluginInstances {
         (sum(|part| &part.in_use), sum(|part| &part.idle))
     }
 
+    /// Calls that workers made so far.
+    pub fn calls(&self) -> u64 {
+        let parts: Vec<_> = lock(&self.workers).iter().filter_map(Weak::upgrade).collect();
+        parts.iter().map(|part| part.calls.load(Relaxed)).sum::<i64>().try_into().unwrap_or_default()
+    }
+
+    /// Shows from now on whether a version is paused, as long as that exists.
+    pub fn show_trouble(&self, troubled: &Arc<AtomicBool>) {
+        *lock(&self.troubled) = Arc::downgrade(troubled);
+    }
+
+    /// Counts a pause.
+    pub fn paused(&self) {
+        self.pauses.inc();
+    }
+
+    fn is_troubled(&self) -> bool {
+        lock(&self.troubled).upgrade().is_some_and(|troubled| troubled.load(Relaxed))
+    }
+
     /// The most memory that an instance had, in bytes.
     fn memory(&self) -> i64 {
         let parts: Vec<_> = lock(&self.workers).iter().filter_map(Weak::upgrade).collect();
@@ -332,10 +367,16 @@ impl PluginInstances {
 }
 
 impl WorkerInstances {
-    /// So many more are serving a call.
-    pub fn add_in_use(&self, more: i64) {
-        // Only one thread writes it, so there is no need for the bus to be locked.
-        self.in_use.store(self.in_use.load(Relaxed) + more, Relaxed);
+    /// One more is serving a call.
+    pub fn call_began(&self) {
+        // Only one thread writes them, so there is no need for the bus to be locked.
+        self.calls.store(self.calls.load(Relaxed) + 1, Relaxed);
+        self.in_use.store(self.in_use.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// One less is.
+    pub fn call_ended(&self) {
+        self.in_use.store(self.in_use.load(Relaxed) - 1, Relaxed);
     }
 
     /// So many are ready for a call.
@@ -441,7 +482,8 @@ impl Hook {
 
 impl PluginError {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [Self::Trap, Self::Timeout, Self::Memory, Self::Output, Self::Overload, Self::Configure];
+    pub const ALL: [Self; 7] =
+        [Self::Trap, Self::Timeout, Self::Memory, Self::Output, Self::Overload, Self::Configure, Self::Paused];
 
     /// The word in labels.
     pub const fn as_str(self) -> &'static str {
@@ -452,6 +494,7 @@ impl PluginError {
             Self::Output => "output",
             Self::Overload => "overload",
             Self::Configure => "configure",
+            Self::Paused => "paused",
         }
     }
 }
@@ -501,6 +544,8 @@ impl Default for RouteMetrics {
             reasons: Words::new(Counter::default),
             mirrored: Default::default(),
             plugins: Named::default(),
+            costs: Named::default(),
+            shadows: Named::default(),
         }
     }
 }
@@ -612,10 +657,11 @@ mod tests {
         plugin.refused();
         plugin.failed(PluginError::Configure);
         let instances = metrics.plugin("keys");
+        assert_eq!(instances.calls(), 0);
         let [one, other] = [instances.worker(), instances.worker()];
-        one.add_in_use(2);
-        other.add_in_use(2);
-        other.add_in_use(-1);
+        (0..2).for_each(|_| one.call_began());
+        (0..2).for_each(|_| other.call_began());
+        other.call_ended();
         other.set_idle(1);
         instances.worker().set_idle(7);
         let upstream = metrics.upstream("backend");

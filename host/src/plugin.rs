@@ -9,6 +9,7 @@ mod component;
 mod convert;
 mod difference;
 mod engine;
+mod health;
 mod http;
 mod image;
 mod inspect;
@@ -21,6 +22,7 @@ mod state;
 mod trust;
 mod version;
 mod wasi;
+mod weight;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub(crate) use convert::{
 };
 pub use difference::difference;
 pub use engine::Engine;
+use health::Health;
 pub use http::World;
 pub(crate) use http::{Asked, Checked, GuestBody, Next, Running, Step, check_request, check_response, guest_body};
 pub use inspect::Inspection;
@@ -74,6 +77,7 @@ pub struct Plugin {
     config: Arc<str>,
     grant: Grant,
     grounds: Grounds,
+    pub(crate) health: Health,
     /// One permit for each instance in use, for plugins that wait; others hold an instance only while they compute.
     in_use: Arc<Semaphore>,
 }
@@ -98,6 +102,8 @@ pub struct Scene {
     pub http: Option<Arc<http_client::Script>>,
     /// What its capabilities say; none for what they answer.
     pub played: Option<Played>,
+    /// Whether nobody sees its lines.
+    pub silent: bool,
 }
 
 /// Empty ones, which nobody else has.
@@ -172,7 +178,7 @@ impl Plugin {
         let http = http_client::Granted::load(&spec.grant.http, scene.http.clone());
         let grounds = Grounds {
             pace: engine.pace().clone(),
-            log: PluginLog::new(&spec.name),
+            log: if scene.silent { PluginLog::silent(&spec.name) } else { PluginLog::new(&spec.name) },
             limiter: Arc::new(stores.limiter.plugin(&spec.name)),
             kv: kv::Granted::new(&stores.kv, &spec.grant.kv),
             http: http.map_err(|error| LoadError::Roots(error.to_string()))?,
@@ -192,12 +198,43 @@ impl Plugin {
             config: spec.config.as_str().into(),
             grant: spec.grant.clone(),
             grounds,
+            health: Health::new(),
             in_use: Arc::new(Semaphore::new(spec.limits.instances.get() as usize)),
         })
     }
 
-    /// Whether this is what `component` and `spec` would give again, so that it and its instances can be kept.
+    /// Loads a version that watches: with stores that nobody else has, without a log and without a network. What its
+    /// capabilities say is laid down before each call.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(crate) async fn load_to_watch(
+        engine: &Arc<Engine>,
+        component: &Arc<Component>,
+        spec: &PluginSpec,
+    ) -> Result<Self, LoadError> {
+        let scene = Scene { now: None, http: Some(Arc::default()), played: Some(Played::default()), silent: true };
+        Self::load_in(engine, component, spec, &Stores::default(), &scene).await
+    }
+
+    /// Where what its capabilities say is laid down; none where they answer themselves.
+    pub(crate) fn played(&self) -> Option<&Played> {
+        self.grounds.played.as_ref()
+    }
+
+    /// Whether this is what `component` and `spec` would give again, so that it and its instances can be kept. A version
+    /// that watches is never what would serve.
     pub fn is(&self, component: &Arc<Component>, spec: &PluginSpec) -> bool {
+        self.played().is_none() && self.would_be(component, spec)
+    }
+
+    /// The same of a version that watches.
+    pub(crate) fn watches(&self, component: &Arc<Component>, spec: &PluginSpec) -> bool {
+        self.played().is_some() && self.would_be(component, spec)
+    }
+
+    fn would_be(&self, component: &Arc<Component>, spec: &PluginSpec) -> bool {
         Arc::ptr_eq(&self.component, component)
             && *self.config == *spec.config
             && self.grant == spec.grant

@@ -18,15 +18,15 @@ use std::sync::Arc;
 
 use http::header::EXPECT;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
 use crate::authority::Scheme;
 use crate::body::{Body, End, Observe};
-use crate::chain::{Caller, Canary, Chain, Flow, Link, Pass};
+use crate::chain::{Caller, Canary, Chain, Flow, Link, Pass, Shadow};
 use crate::client::{self, Client};
-use crate::config;
+use crate::config::{self, Rollout};
 use crate::connect::{Connector, Outbound};
 use crate::error::{Audience, Error, Reason};
 use crate::headers::{self, Forwarded, Kinds, REQUEST_ID};
@@ -100,7 +100,8 @@ impl Proxy {
         before: Option<&Self>,
     ) -> Self {
         let mut pools = HashMap::new();
-        let trials = snapshot.trials.values().map(|trial| (&trial.label, &trial.plugin));
+        let trials = snapshot.trials.values().filter(|trial| trial.watcher.is_none());
+        let trials = trials.map(|trial| (&trial.label, &trial.plugin));
         for (name, plugin) in snapshot.plugins.iter().chain(trials) {
             let kept =
                 before.and_then(|before| before.pools.get(name)).filter(|pool| Arc::ptr_eq(&pool.plugin, plugin));
@@ -121,20 +122,22 @@ impl Proxy {
                 let recorder = snapshot.recorders.get(name)?.clone();
                 Some(Tap { recorder, route: route.name.as_str().into() })
             };
-            let one = |name: &String| {
-                let (pool, metrics) = (pools[name].clone(), metrics.plugin(name));
-                Link { pool, metrics, canary: None, tap: None }
-            };
+            let one = |name: &String| Link::new(pools[name].clone(), &metrics, name);
             let link = |name: &String| {
-                let canary = snapshot.trials.get(name).map(|trial| {
+                let trial = snapshot.trials.get(name);
+                let canary = trial.and_then(|trial| {
+                    let Rollout::Canary(part) = &trial.rollout else { return None };
                     let version = trial.plugin.component().version();
-                    Box::new(Canary::new(one(&trial.label), trial.rollout.clone(), version))
+                    Some(Box::new(Canary::new(one(&trial.label), part.clone(), version)))
                 });
-                Link { canary, tap: tap(name), ..one(name) }
+                let watcher = trial.and_then(|trial| trial.watcher.clone());
+                let shadow = watcher.map(|watcher| Box::new(Shadow::new(watcher, &metrics)));
+                one(name).with(canary, shadow, tap(name))
             };
             Rc::new(Route {
                 name: route.name.clone(),
-                chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash),
+                chain: Chain::new(route.chain.iter().map(link).collect(), route.matches.encoded_slash)
+                    .timed(route.server_timing),
                 behind: match &route.end {
                     config::End::Service(name) => Behind::Service(one(name)),
                     config::End::Upstream(name) => Behind::Upstreams(Destinations::new(
@@ -309,6 +312,9 @@ impl Proxy {
         // What we answered ourselves came no way.
         if let (Some(via), Some(_)) = (&self.snapshot.via, &entry.destination) {
             via.response(response.headers_mut(), Version::HTTP_11);
+        }
+        if let Some(timing) = pass.server_timing() {
+            response.headers_mut().append(HeaderName::from_static("server-timing"), timing);
         }
         entry.end(pass);
         response

@@ -121,13 +121,14 @@ async fn again(
         now: Some(UNIX_EPOCH + Duration::from_millis(pass.at_ms.min(LAST_MS))),
         http: Some(Arc::new(Script::default())),
         played: Some(played.clone()),
+        silent: false,
     };
     let plugin = Plugin::load_in(engine, component, &spec(of), &Stores::default(), &scene).await?;
     let plugin = Arc::new(plugin);
     let sees = about(&plugin).sees;
     let metrics = Metrics::default();
     let pool = Rc::new(Pool::new(plugin.clone(), metrics.plugin(&plugin.name)));
-    let link = Link { pool, metrics: metrics.route(&pass.route).plugin(&plugin.name), canary: None, tap: None };
+    let link = Link::new(pool, &metrics.route(&pass.route), &plugin.name);
     let chain = Chain::new(vec![link], true);
     let mut running = chain.begin(caller(pass.calls.first()));
     let mut made = Made { outcomes: Vec::new(), unknown: Vec::new(), sees };

@@ -740,6 +740,58 @@ fn test_says_what_it_cannot_run() {
 }
 
 #[test]
+fn bench_says_what_one_call_costs() {
+    let folder = folder("");
+    cors_cases(&folder, 204);
+    let limit = ["--config", r#"{"limit": 5, "window": "1h", "key": "global"}"#, "--passes", "20"];
+    let all = ends(&folder, &[&["plugin", "bench", "rate-limit"], &limit[..]].concat());
+    assert_eq!(all.status, Some(0), "{}", all.err);
+    for words in ["instances used again, 20 passes", "a fresh instance each", "median", "p99", "on-request", "KiB"] {
+        assert!(all.out.contains(words), "{words} in {}", all.out);
+    }
+    let json = ends(&folder, &[&["plugin", "bench", "rate-limit", "--json"], &limit[..]].concat());
+    let json: Value = serde_json::from_str(&json.out).expect("JSON on standard output");
+    let [pooled, fresh] = &json.as_array().expect("a list")[..] else { panic!("{json}") };
+    assert_eq!((&pooled["isolation"], &fresh["isolation"]), (&"pooled".into(), &"request".into()));
+    for bench in [pooled, fresh] {
+        assert_eq!((&bench["passes"], &bench["failed"]), (&20.into(), &0.into()), "{bench}");
+        let hook = &bench["hooks"][0];
+        assert_eq!((&hook["hook"], &hook["calls"]), (&"on-request".into(), &20.into()), "{bench}");
+        let number = |what: &str| hook[what].as_f64().unwrap_or_else(|| panic!("{what} in {bench}"));
+        assert!(number("median_us") > 0.0 && number("median_us") <= number("p99_us"), "{bench}");
+        assert!(number("host_calls") >= 1.0 && number("memory") >= 65536.0, "{bench}");
+        // The first five are let pass, which says something in an edit; the others are refused, which says more.
+        assert!(number("bytes_out") > 0.0, "{bench}");
+    }
+    assert!(pooled["hooks"][0]["start_us"].is_null(), "{pooled}");
+    assert!(fresh["hooks"][0]["start_us"].as_f64() > Some(0.0), "{fresh}");
+    let cases =
+        ends(&folder, &["plugin", "bench", "cors", "--case", "it.test.toml", "--name", "preflight", "--passes", "5"]);
+    assert_eq!(cases.status, Some(0), "{}", cases.err);
+    assert!(cases.out.contains("preflight, instances") && !cases.out.contains("one, "), "{}", cases.out);
+}
+
+#[test]
+fn bench_says_what_it_cannot_run() {
+    let folder = folder("");
+    cors_cases(&folder, 204);
+    for (arguments, status, words) in [
+        (&["rate-limit"][..], 1, "refuses its configuration"),
+        (&["rate-limit", "--config", "{ limit = "], 2, "neither JSON nor TOML"),
+        (&["rate-limit", "--config", "nothing.toml"], 2, "cannot read nothing.toml"),
+        (&["corse"], 1, "not built in"),
+        (&["nothing.wasm"], 1, "it cannot be read"),
+        (&["cors", "--case", "it.test.toml", "--name", "none"], 2, "there is no case `none`"),
+        (&["cors", "--name", "none"], 2, "--case"),
+        (&["cors", "--passes", "0"], 2, "--passes"),
+    ] {
+        let ended = ends(&folder, &[&["plugin", "bench"], arguments].concat());
+        assert_eq!(ended.status, Some(status), "{arguments:?}: {}", ended.err);
+        assert!(ended.err.contains(words), "{arguments:?}: {}", ended.err);
+    }
+}
+
+#[test]
 fn test_watches() {
     let folder = folder("");
     cors_cases(&folder, 200);

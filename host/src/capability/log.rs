@@ -41,6 +41,8 @@ pub struct PluginLog(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     plugin: Arc<str>,
+    /// Nothing is written.
+    silent: bool,
     lines: AtomicU32,
     bytes: AtomicU32,
     dropped: AtomicU32,
@@ -53,18 +55,24 @@ struct Shared {
 impl PluginLog {
     /// The log of a plugin's first instance, by the name that chains use.
     pub fn new(plugin: &str) -> Self {
-        Self::of(plugin.into())
+        Self::of(plugin.into(), false)
+    }
+
+    /// The log of a plugin whose lines nobody is to see.
+    pub fn silent(plugin: &str) -> Self {
+        Self::of(plugin.into(), true)
     }
 
     /// The log of another instance of the same plugin, with a quota of its own.
     pub fn instance(&self) -> Self {
-        Self::of(self.0.plugin.clone())
+        Self::of(self.0.plugin.clone(), self.0.silent)
     }
 
-    fn of(plugin: Arc<str>) -> Self {
+    fn of(plugin: Arc<str>, silent: bool) -> Self {
         let zero = || AtomicU32::new(0);
         Self(Arc::new(Shared {
             plugin,
+            silent,
             lines: zero(),
             bytes: zero(),
             dropped: zero(),
@@ -75,6 +83,9 @@ impl PluginLog {
 
     /// Whether a line of this level would be written by anybody.
     pub fn enabled(&self, level: Level) -> bool {
+        if self.0.silent {
+            return false;
+        }
         match level {
             Level::Debug => tracing::enabled!(target: TARGET, tracing::Level::DEBUG),
             Level::Info => tracing::enabled!(target: TARGET, tracing::Level::INFO),
@@ -142,7 +153,7 @@ impl Shared {
 
     fn end_line(&self, open: &mut Vec<u8>) {
         let text = open.strip_suffix(b"\r").unwrap_or(open);
-        if !text.is_empty() && tracing::enabled!(target: TARGET, tracing::Level::WARN) {
+        if !text.is_empty() && !self.silent && tracing::enabled!(target: TARGET, tracing::Level::WARN) {
             self.write(Level::Warn, &String::from_utf8_lossy(text));
         }
         open.clear();

@@ -3,35 +3,53 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::{Outcome, Pass, Side, Watch, split};
+use super::{Given, Outcome, Pass, Side, Watch, split};
 use crate::body::Body;
-use crate::metrics::PluginError;
+use crate::metrics::{PluginError, Spent};
 use crate::plugin::{Failure, Hook, outcome, outcome_with_body};
 use crate::recording::{self, Call};
 
+/// A call that somebody wants to know about.
+pub(super) struct Heard {
+    pub(super) call: Call,
+    recorded: bool,
+}
+
 impl Pass<'_> {
-    /// A call begins; none where nobody records it.
-    pub(super) fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Call>> {
-        let tap = self.link(index).tap.as_ref()?;
-        self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str())
+    /// A call begins; none where nobody records it, or is shown it.
+    pub(super) fn listen(&mut self, index: usize, hook: Hook) -> Option<Box<Heard>> {
+        let link = self.link(index);
+        let begin = |tap| self.recordings.begin(index, tap, self.caller.request_id.as_str(), hook.as_str());
+        match link.tap.as_ref().and_then(begin) {
+            Some(call) => Some(Box::new(Heard { call: *call, recorded: true })),
+            None if link.shadow.is_some() => {
+                Some(Box::new(Heard { call: Call::begin(hook.as_str()), recorded: false }))
+            }
+            None => None,
+        }
     }
 
-    /// A call that was recorded has ended.
+    /// A call that was listened to has ended.
     pub(super) fn heard<F>(
         &mut self,
         index: usize,
-        call: Option<Box<Call>>,
+        (hook, given): (Hook, Option<Box<Given>>),
+        heard: Option<Box<Heard>>,
         watch: &Watch,
         flow: &Result<F, Failure>,
         outcome: fn(&F) -> recording::Outcome,
     ) {
-        let Some(mut call) = call else { return };
+        let Some(heard) = heard else { return };
+        let Heard { mut call, recorded } = *heard;
         call.took_us = u64::try_from(watch.0.elapsed().as_micros()).unwrap_or(u64::MAX);
         call.outcome = match flow {
             Ok(flow) => outcome(flow),
             Err(failure) => failure.into(),
         };
-        self.recordings.end(index, *call);
+        self.decided(index, hook, given, Some(&call));
+        if recorded {
+            self.recordings.end(index, call);
+        }
     }
 
     /// Makes a call of the first plugin that was recorded, with what it saw then and with its own memo.
@@ -76,9 +94,9 @@ impl Pass<'_> {
         let flow = match body {
             // A hook that is not called changes nothing.
             None if !calls => return recording::Outcome::Continue,
-            None => head.call(self, 0, None).await.map(|flow| (outcome(&flow), flow, None)),
+            None => head.call(self, 0, None, &mut Spent::default()).await.map(|flow| (outcome(&flow), flow, None)),
             Some(_) if cap.is_none() => return recording::Outcome::Continue,
-            Some(body) => head.call_with_body(self, 0, body, None).await.map(|flow| {
+            Some(body) => head.call_with_body(self, 0, body, None, &mut Spent::default()).await.map(|flow| {
                 let outcome = outcome_with_body(&flow);
                 let (flow, body) = split(flow);
                 (outcome, flow, body)

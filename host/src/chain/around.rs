@@ -5,6 +5,7 @@
 //! the call answers.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::{Caller, Ended, Link, Pass};
 use crate::body::{Body, BodyError};
 use crate::config::OnFailure;
 use crate::error::{Error, Reason};
-use crate::metrics;
+use crate::metrics::{self, Spent};
 use crate::plugin::{
     Asked, Checked, Failure, FailureKind, GuestBody, Next, Running, Step, check_request, check_response, guest_body,
 };
@@ -37,6 +38,7 @@ struct Inside {
     method: Method,
     /// How long it took to call that.
     took: Duration,
+    spent: Spent,
 }
 
 /// What a middleware does with a request.
@@ -55,21 +57,23 @@ impl Pass<'_> {
     ) -> Result<Option<Response<Body>>, Error> {
         let link = self.link(index);
         let begun = Instant::now();
-        let outcome = self.ask(index, head, body).await;
+        let mut spent = Spent::default();
+        let outcome = self.ask(index, head, body, &mut spent).await;
         let took = begun.elapsed();
         // One that goes on is counted when it has answered: it is one call.
         if !matches!(outcome, Ok(Does::Continues(_))) {
-            link.metrics.called(metrics::Hook::Handle, took);
+            let failure = outcome.as_ref().err().map(|end| end.failure.kind);
+            link.handled(took, &spent, failure);
         }
         match outcome {
             Ok(Does::Continues(inside)) => {
-                self.around.0.push(Inside { took, ..inside });
+                self.around.0.push(Inside { took, spent, ..inside });
                 Ok(None)
             }
             Ok(Does::Answers(response)) => {
                 let status = response.status();
                 if status.is_client_error() || status.is_server_error() {
-                    link.metrics.refused();
+                    link.refused();
                 }
                 self.ended = Some(Ended::Answered(link.pool.plugin.name.clone()));
                 Ok(Some(response))
@@ -78,10 +82,16 @@ impl Pass<'_> {
         }
     }
 
-    async fn ask(&self, index: usize, head: &mut request::Parts, body: &mut Body) -> Result<Does, End> {
+    async fn ask(
+        &self,
+        index: usize,
+        head: &mut request::Parts,
+        body: &mut Body,
+        spent: &mut Spent,
+    ) -> Result<Does, End> {
         let link = self.link(index);
         let asked = Asked { scheme: self.caller.scheme, authority: &self.caller.authority };
-        let mut running = match Running::begin(&link.pool, head, &asked, body).await {
+        let mut running = match Running::begin(&link.pool, head, &asked, body, spent).await {
             Ok(running) => running,
             Err(failure) => return Err(End { failure, running: None }),
         };
@@ -92,16 +102,15 @@ impl Pass<'_> {
                 match check_request(now, head, self.chain.encoded_slash) {
                     Ok(()) => {
                         *body = guest_body(changed);
-                        let took = Duration::ZERO;
-                        return Ok(Does::Continues(Inside { index, running, next, method, took }));
+                        let (took, spent) = (Duration::ZERO, Spent::default());
+                        return Ok(Does::Continues(Inside { index, running, next, method, took, spent }));
                     }
                     Err(refused) => refused.into(),
                 }
             }
             Ok(Step::Answers(response)) => match check_response(response) {
                 Ok(checked) => {
-                    let id = &self.caller.request_id;
-                    return Ok(Does::Answers(reply(link, running, checked, &head.method, id, false)));
+                    return Ok(Does::Answers(reply(link, running, checked, &head.method, &self.caller, false)));
                 }
                 Err(refused) => refused.into(),
             },
@@ -122,7 +131,7 @@ impl Pass<'_> {
         let Some(inside) = self.around.0.pop_if(|inside| inside.index == index) else { return Ok(None) };
         let link = self.link(index);
         let begun = Instant::now();
-        let Inside { mut running, next, method, took, .. } = inside;
+        let Inside { mut running, next, method, took, spent, .. } = inside;
         running.give(next, head, body);
         let answer = match running.step().await {
             Ok(Step::Answers(response)) => check_response(response).map_err(Failure::from),
@@ -131,9 +140,9 @@ impl Pass<'_> {
             Ok(Step::Asks(..)) => Err(refuses("it asks again")),
             Err(failure) => Err(failure),
         };
-        link.metrics.called(metrics::Hook::Handle, took + begun.elapsed());
+        link.handled(took + begun.elapsed(), &spent, answer.as_ref().err().map(|failure| failure.kind));
         match answer {
-            Ok(checked) => Ok(Some(reply(link, running, checked, &method, &self.caller.request_id, false))),
+            Ok(checked) => Ok(Some(reply(link, running, checked, &method, &self.caller, false))),
             Err(failure) => self.give_up(link, End { failure, running: Some(running) }, body).map(|()| None),
         }
     }
@@ -144,7 +153,7 @@ impl Pass<'_> {
         if let Some(reason) = running.as_ref().and_then(Running::broken_body) {
             return Err(Error::because(reason, failure.detail));
         }
-        link.failed(&failure, &self.caller.request_id);
+        link.failed(&failure, self.caller.client.ip, &self.caller.request_id);
         if link.pool.plugin.on_failure == OnFailure::Open {
             match running.map(Running::take_back) {
                 None => return Ok(()),
@@ -198,6 +207,11 @@ impl Around {
 }
 
 impl Link {
+    /// Counts a call that has ended, up to the head of its answer.
+    fn handled(&self, took: Duration, spent: &Spent, failure: Option<FailureKind>) {
+        self.called(metrics::Hook::Handle, took, spent, failure, &tracing::Span::none());
+    }
+
     /// Lets a service answer a request.
     ///
     /// # Errors
@@ -205,11 +219,11 @@ impl Link {
     pub(crate) async fn serve(&self, caller: &Caller, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (head, mut body) = request.into_parts();
         let asked = Asked { scheme: caller.scheme, authority: &caller.authority };
-        let begun = Instant::now();
-        let outcome = match Running::begin(&self.pool, &head, &asked, &mut body).await {
+        let (begun, mut spent) = (Instant::now(), Spent::default());
+        let outcome = match Running::begin(&self.pool, &head, &asked, &mut body, &mut spent).await {
             Ok(mut running) => match running.step().await {
                 Ok(Step::Answers(response)) => check_response(response)
-                    .map(|checked| reply(self, running, checked, &head.method, &caller.request_id, true))
+                    .map(|checked| reply(self, running, checked, &head.method, caller, true))
                     .map_err(Failure::from),
                 Ok(Step::Refuses(why)) => Err(refuses(&why)),
                 Ok(Step::Asks(..)) => Err(refuses("it calls what comes behind it, and nothing does")),
@@ -220,9 +234,9 @@ impl Link {
             },
             Err(failure) => Err(failure),
         };
-        self.metrics.called(metrics::Hook::Handle, begun.elapsed());
+        self.handled(begun.elapsed(), &spent, outcome.as_ref().err().map(|failure| failure.kind));
         outcome.map_err(|failure| {
-            self.failed(&failure, &caller.request_id);
+            self.failed(&failure, caller.client.ip, &caller.request_id);
             Error::because(self.reason_of_service(failure.kind), failure.detail)
         })
     }
@@ -233,6 +247,7 @@ impl Link {
         match failure {
             FailureKind::Timeout => Reason::ServiceTimeout(name),
             FailureKind::Overload => Reason::ServiceOverload(name),
+            FailureKind::Paused(seconds) => Reason::PluginPaused(name, seconds),
             FailureKind::Trap | FailureKind::Memory | FailureKind::Output | FailureKind::Configure => {
                 Reason::ServiceFailed(name)
             }
@@ -250,7 +265,7 @@ fn reply(
     running: Running,
     (mut head, body, length): Checked,
     method: &Method,
-    request_id: &RequestId,
+    caller: &Caller,
     is_service: bool,
 ) -> Response<Body> {
     if head.status == StatusCode::NO_CONTENT {
@@ -262,9 +277,10 @@ fn reply(
         running.ends();
         return Response::from_parts(head, Body::Empty);
     }
-    let link = Link { pool: link.pool.clone(), metrics: link.metrics.clone(), canary: None, tap: None };
+    let link = link.alone();
     let body = running.answering(body, length);
-    let body = Body::stream(Reply { body, link, request_id: request_id.clone(), is_service });
+    let body =
+        Body::stream(Reply { body, link, client: caller.client.ip, request_id: caller.request_id.clone(), is_service });
     Response::from_parts(head, body)
 }
 
@@ -272,6 +288,7 @@ fn reply(
 struct Reply {
     body: GuestBody,
     link: Link,
+    client: IpAddr,
     request_id: RequestId,
     is_service: bool,
 }
@@ -283,7 +300,7 @@ impl HttpBody for Reply {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         this.body.poll_frame(context).map_err(|failure| {
-            this.link.failed(&failure, &this.request_id);
+            this.link.failed(&failure, this.client, &this.request_id);
             let reason = if this.is_service { Link::reason_of_service } else { Link::reason };
             BodyError::Plugin(reason(&this.link, failure.kind))
         })

@@ -5,19 +5,19 @@ use std::net::IpAddr;
 use http::HeaderMap;
 
 use super::Link;
-use crate::config::{Part, Rollout, RolloutKey};
+use crate::config::{CanaryPart, Part, RolloutKey};
 
 /// A new version of a plugin beside the old one.
 pub struct Canary {
     pub(super) link: Link,
-    rollout: Rollout,
+    rollout: CanaryPart,
     salt: u64,
 }
 
 impl Canary {
     /// `version` makes sure that it is not always the same clients that try what is new.
     #[must_use]
-    pub fn new(link: Link, rollout: Rollout, version: &str) -> Self {
+    pub fn new(link: Link, rollout: CanaryPart, version: &str) -> Self {
         Self { link, rollout, salt: mix(BEGIN, version.as_bytes()) }
     }
 

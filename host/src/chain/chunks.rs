@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -13,10 +14,12 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Link;
+use super::timings::{Timing, Timings};
 use crate::bindings::{ChunkFlow, ChunkIn};
 use crate::body::{Body, BodyError};
 use crate::config::OnFailure;
 use crate::error::Reason;
+use crate::metrics::Spent;
 use crate::plugin::{Failure, FailureKind, Held, Hook, Refusal, fields, fields_in, refusal};
 use crate::request_id::RequestId;
 
@@ -43,7 +46,10 @@ pub(super) struct Way {
     pub(super) hook: Hook,
     pub(super) changes: bool,
     pub(super) memo: Option<Bytes>,
+    pub(super) client: IpAddr,
     pub(super) request_id: RequestId,
+    /// Where its place in the chain and what its calls cost is kept, if it is.
+    pub(super) timings: Option<(usize, Timings)>,
     pub(super) refused: Refused,
 }
 
@@ -216,10 +222,16 @@ impl Passage {
             self.over = self.ended;
             return Ok(piece);
         }
-        let called = Instant::now();
-        let answer = self.call(piece.clone()).await;
+        let (called, mut spent) = (Instant::now(), Spent::default());
+        let span = self.way.link.span(self.way.hook, &self.way.request_id);
+        let answer = self.call(piece.clone(), &mut spent).await;
         let answer = answer.and_then(|flow| self.obey(flow, piece.clone()));
-        self.way.link.metrics.called(self.way.hook, called.elapsed());
+        let failure = answer.as_ref().err().map(|failure| failure.kind);
+        let took = called.elapsed();
+        self.way.link.called(self.way.hook, took, &spent, failure, &span);
+        if let Some((index, timings)) = &self.way.timings {
+            timings.borrow_mut().push(Timing { index: *index, hook: self.way.hook, took, spent });
+        }
         match answer {
             Ok(Ok(bytes)) => {
                 if self.over
@@ -232,13 +244,13 @@ impl Passage {
             Ok(Err(refusal)) => {
                 // It has not come to the end of the body, so its instance goes.
                 self.held = None;
-                self.way.link.metrics.refused();
+                self.way.link.refused();
                 *self.way.refused.0.borrow_mut() = Some(refusal);
                 Err(Reason::PluginRefused(self.way.link.pool.plugin.name.clone()))
             }
             Err(failure) => {
                 self.held = None;
-                self.way.link.failed(&failure, &self.way.request_id);
+                self.way.link.failed(&failure, self.way.client, &self.way.request_id);
                 if self.way.link.pool.plugin.on_failure == OnFailure::Closed || self.touched {
                     return Err(self.way.link.reason(failure.kind));
                 }
@@ -250,15 +262,16 @@ impl Passage {
         }
     }
 
-    async fn call(&mut self, piece: Bytes) -> Result<ChunkFlow, Failure> {
+    async fn call(&mut self, piece: Bytes, spent: &mut Spent) -> Result<ChunkFlow, Failure> {
         let held = match &mut self.held {
             Some(held) => held,
-            none => none.insert(Held::take(&self.way.link.pool).await?),
+            none => none.insert(Held::take(&self.way.link.pool, spent).await?),
         };
         let first = !std::mem::replace(&mut self.begun, true);
         let trailers = self.trailers.as_ref().filter(|_| self.ended).map(fields_in).unwrap_or_default();
         let memo = if first { self.way.memo.take() } else { None };
-        held.on_chunk(self.way.hook, ChunkIn { bytes: piece, first, last: self.ended, memo, trailers }).await
+        let chunk = ChunkIn { bytes: piece, first, last: self.ended, memo, trailers };
+        held.on_chunk(self.way.hook, chunk, spent).await
     }
 
     /// Checks what the plugin answered. Nothing has changed where that is not allowed.

@@ -52,6 +52,20 @@ pub(super) fn trials(admin: SocketAddr) -> Vec<String> {
 fn line(plugin: &Value) -> Option<String> {
     let trial = plugin["trial"].as_object()?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if let Some(shadow) = trial.get("shadow") {
+        let number = |what: &str| shadow[what].as_u64().unwrap_or_default();
+        let last = trial["last_difference"].as_str().map(|last| format!("\n  last difference: {last}"));
+        return Some(format!(
+            "plugin {}: {} watches: {}\n  {} different, {} failed, {} passes left out{}",
+            text(&plugin["name"]),
+            text(&trial["sha256"]),
+            text(&trial["verdict"]),
+            number("different"),
+            number("failed"),
+            number("left_out"),
+            last.unwrap_or_default(),
+        ));
+    }
     let counts = |of: &str| {
         let number = |what: &str| trial[of][what].as_u64().unwrap_or_default();
         format!("{} requests, {} failed, {} refused", number("requests"), number("failures"), number("refusals"))

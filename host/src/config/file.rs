@@ -516,11 +516,14 @@ table! {
     "a table" "{ canary = \"5%\" }"
     pub(crate) struct Rollout {
         /// The part of the requests that a new version gets until it is promoted or rolled back, `"0.01%"` to `"50%"`.
-        /// Required.
+        /// Required without `shadow`.
         "canary" canary: Share,
         /// What decides whether a request is among them, always in the same way: `"address"` of the client, or
         /// `"header:NAME"`. A request without that header stays with the old version. Default `"address"`.
         "key" key: RolloutKey,
+        /// Whether a new version is shown all requests, and its decisions are compared with those of the old one and not
+        /// used. In place of `canary`. Default false.
+        "shadow" shadow: bool,
     }
 }
 
@@ -622,6 +625,9 @@ table! {
         /// Declares that bodies of this route go on for long (events, streams of gRPC): a plugin of the chain that asks
         /// for whole bodies is an error. Default false.
         "streaming" streaming: bool,
+        /// Adds `Server-Timing` to responses: the names of the plugins that were called, and how long each took. It tells
+        /// clients of the chain, and how long a check took. Default false.
+        "server-timing" server_timing: bool,
     }
 }
 

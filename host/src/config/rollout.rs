@@ -3,13 +3,33 @@
 use http::header::HeaderName;
 
 use super::reader::{At, Entry, Node, Read, Reader, Wrong, no_word};
-use super::{Part, Rollout, RolloutKey, file};
+use super::{CanaryPart, Part, Rollout, RolloutKey, file};
 
 /// `rollout` of a plugin; none where there is none, or after its problems were reported.
 pub(crate) fn rollout(entry: Entry<file::Rollout>, reader: &mut Reader<'_>) -> Option<Rollout> {
     let Entry::Is(At { value: written, span, path }) = entry else { return None };
-    let canary = reader.require(written.canary, "canary", &At { value: (), span, path })?;
-    Some(Rollout { canary: canary.value.0, key: written.key.or(RolloutKey::Address) })
+    let here = At { value: (), span, path };
+    if let Entry::Is(shadow) = &written.shadow
+        && shadow.value
+    {
+        let other = written.canary.get().map(|at| At { value: (), span: at.span.clone(), path: at.path.clone() });
+        let other =
+            other.or(written.key.get().map(|at| At { value: (), span: at.span.clone(), path: at.path.clone() }));
+        if let Some(other) = other {
+            let problem = reader.problem(&other, "a version that only watches gets no part of the requests");
+            reader.report(problem.help("leave it out, or leave shadow out"));
+        }
+        return Some(Rollout::Shadow);
+    }
+    let canary = match written.canary {
+        Entry::Absent if !reader.is_partial() => {
+            let problem = reader.problem(&here, "it is not said how a new version comes into use");
+            reader.report(problem.help("add canary = \"5%\" or shadow = true"));
+            return None;
+        }
+        canary => canary.value()?,
+    };
+    Some(Rollout::Canary(CanaryPart { canary: canary.0, key: written.key.or(RolloutKey::Address) }))
 }
 
 /// A part of the requests that leaves the larger part to the old version.

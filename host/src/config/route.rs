@@ -62,6 +62,7 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         body_size: written.body_size.or(BodySize(Some(BODY_SIZE))).0,
         upgrade: upgrade(written.upgrade, reader),
         streaming: written.streaming.or(false),
+        server_timing: written.server_timing.or(false),
     })
 }
 

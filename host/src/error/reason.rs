@@ -58,6 +58,8 @@ pub enum Reason {
     PluginTimeout(Arc<str>),
     /// No instance became free in time.
     PluginOverload(Arc<str>),
+    /// It is not called, since it failed too often, for so many seconds.
+    PluginPaused(Arc<str>, u32),
     /// A plugin that looks at the pieces of a body refused one.
     PluginRefused(Arc<str>),
     /// The request body is longer than the plugin's cap.
@@ -141,6 +143,7 @@ impl Reason {
         "plugin-failed",
         "plugin-timeout",
         "plugin-overload",
+        "plugin-paused",
         "plugin-refused",
         "plugin-body-too-large",
         "plugin-response-too-large",
@@ -178,6 +181,7 @@ impl Reason {
             Self::PluginFailed(name)
             | Self::PluginTimeout(name)
             | Self::PluginOverload(name)
+            | Self::PluginPaused(name, _)
             | Self::PluginRefused(name)
             | Self::PluginBodyTooLarge(name)
             | Self::PluginResponseTooLarge(name)
@@ -226,6 +230,7 @@ impl Reason {
             Self::PluginOverload(_) | Self::ServiceOverload(_) | Self::Overload | Self::UpstreamUnavailable => {
                 Some(HeaderValue::from_static("1"))
             }
+            Self::PluginPaused(_, seconds) => Some((*seconds).into()),
             Self::Draining => Some(HeaderValue::from_static("5")),
             _ => None,
         }
@@ -290,6 +295,9 @@ impl Reason {
             }
             Self::PluginOverload(_) => {
                 ("plugin-overload", S::SERVICE_UNAVAILABLE, "Too many requests are being checked. Try again later.")
+            }
+            Self::PluginPaused(..) => {
+                ("plugin-paused", S::SERVICE_UNAVAILABLE, "Requests cannot be checked just now. Try again later.")
             }
             Self::PluginRefused(_) => ("plugin-refused", S::FORBIDDEN, "The body was refused."),
             Self::PluginBodyTooLarge(_) => {

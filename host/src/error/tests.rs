@@ -35,6 +35,7 @@ fn all() -> Vec<Reason> {
         Reason::PluginFailed(plugin.clone()),
         Reason::PluginTimeout(plugin.clone()),
         Reason::PluginOverload(plugin.clone()),
+        Reason::PluginPaused(plugin.clone(), 2),
         Reason::PluginRefused(plugin.clone()),
         Reason::PluginBodyTooLarge(plugin.clone()),
         Reason::PluginResponseTooLarge(plugin.clone()),

@@ -9,9 +9,10 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::{MetricType, counter::Counter};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::costs::{OfHook, Totals};
 use super::custom::{Family, Kind, Number};
 use super::histogram::{Histogram, Snapshot};
-use super::{Hook, Metrics, PluginError, RolloutEvent, lock};
+use super::{Compared, Hook, Metrics, PluginError, RolloutEvent, lock};
 
 pub(super) fn render(metrics: &Metrics) -> String {
     let mut registry = Registry::default();
@@ -26,6 +27,7 @@ impl Collector for Metrics {
         let mut out = Out(encoder);
         self.encode_server(&mut out)?;
         self.encode_plugins(&mut out)?;
+        self.encode_costs(&mut out)?;
         self.encode_custom(&mut out)?;
         self.encode_upstreams(&mut out)?;
         self.encode_process(&mut out)
@@ -136,6 +138,17 @@ impl Metrics {
         for (plugin, metrics) in self.0.plugins.alive() {
             write_gauge(&mut series, &[("plugin", &*plugin)], metrics.memory())?;
         }
+        let mut series = out.gauge(
+            "tollgate_plugin_paused",
+            "Whether a plugin is not called since it failed too often, or only tried again: 1, or 0.",
+        )?;
+        for (plugin, metrics) in self.0.plugins.alive() {
+            write_gauge(&mut series, &[("plugin", &*plugin)], i64::from(metrics.is_troubled()))?;
+        }
+        let mut series = out.counter("tollgate_plugin_pauses", "How often a plugin was paused.")?;
+        for (plugin, metrics) in self.0.plugins.alive() {
+            write_counter(&mut series, &[("plugin", &*plugin)], &metrics.pauses)?;
+        }
         let mut series =
             out.counter("tollgate_plugin_recordings", "Passes that were recorded, and those that should have been.")?;
         for (plugin, metrics) in self.0.plugins.alive() {
@@ -152,11 +165,87 @@ impl Metrics {
                 write_counter(&mut series, &[("component", &**component), ("result", *result)], count)?;
             }
         }
+        let mut series = out.counter(
+            "tollgate_rollout_decisions",
+            "Decisions of versions that watch, compared with those of the versions that serve.",
+        )?;
+        for (route, metrics) in &routes {
+            for (key, shadowed) in metrics.shadows.alive() {
+                let (plugin, version) = key.rsplit_once('@').unwrap_or((&key, ""));
+                for (result, count) in Compared::ALL.iter().zip(&shadowed.0) {
+                    let place = [("plugin", plugin), ("version", version), ("route", &**route)];
+                    write_counter(&mut series, &[&place[..], &[("result", result.as_str())]].concat(), count)?;
+                }
+            }
+        }
         let mut series =
             out.counter("tollgate_rollouts", "What became of new versions that got a part of the requests.")?;
         for (component, counts) in &*lock(&self.0.rollouts) {
             for (event, count) in RolloutEvent::ALL.iter().zip(counts) {
                 write_counter(&mut series, &[("component", &**component), ("event", event.as_str())], count)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Only what happened: a version has one line for each hook that it has, not for all that there are.
+    fn encode_costs(&self, out: &mut Out<'_>) -> fmt::Result {
+        let mut all = Vec::new();
+        for (route, metrics) in self.0.routes.alive() {
+            for (plugin, version, costs) in metrics.all_costs() {
+                all.push(([plugin, version, (*route).into()], costs.totals()));
+            }
+        }
+        let seconds = |nanos: u64| nanos as f64 / 1e9;
+        let mut series = out.counter(
+            "tollgate_plugin_guest_seconds",
+            "Time that hooks computed, without waiting for instances and servers, by version.",
+        )?;
+        for (labels, hook, one) in hooks(&all) {
+            write_seconds(&mut series, &labelled(labels, &[("hook", hook)]), seconds(one.nanos))?;
+        }
+        let mut series =
+            out.counter("tollgate_plugin_host_calls", "Calls of capabilities and of WASI by guests, by version.")?;
+        for (labels, hook, one) in hooks(&all) {
+            write_count(&mut series, &labelled(labels, &[("hook", hook)]), one.host_calls)?;
+        }
+        let mut series = out.counter(
+            "tollgate_plugin_copied_bytes",
+            "What hooks were given and answered, copied into guests and out of them, by version.",
+        )?;
+        for (labels, hook, one) in hooks(&all) {
+            for (direction, bytes) in [("in", one.bytes_in), ("out", one.bytes_out)] {
+                write_count(&mut series, &labelled(labels, &[("hook", hook), ("direction", direction)]), bytes)?;
+            }
+        }
+        let mut series = out.counter(
+            "tollgate_plugin_instance_waits",
+            "Calls that had to wait for an instance to become free, by version.",
+        )?;
+        for (labels, totals) in &all {
+            write_count(&mut series, &labelled(labels, &[]), totals.waits().0)?;
+        }
+        let mut series = out
+            .counter("tollgate_plugin_instance_wait_seconds", "Time that calls waited for an instance, by version.")?;
+        for (labels, totals) in &all {
+            write_seconds(&mut series, &labelled(labels, &[]), seconds(totals.waits().1))?;
+        }
+        let mut series =
+            out.counter("tollgate_plugin_instances_started", "Instances that were made for a call, by version.")?;
+        for (labels, totals) in &all {
+            write_count(&mut series, &labelled(labels, &[]), totals.starts().0)?;
+        }
+        let mut series = out.counter(
+            "tollgate_plugin_instance_start_seconds",
+            "Time in which instances were made for calls, by version.",
+        )?;
+        for (labels, totals) in &all {
+            write_seconds(&mut series, &labelled(labels, &[]), seconds(totals.starts().1))?;
+        }
+        let mut series = out.counter("tollgate_plugin_failures", "Failures of a version of a plugin, by kind.")?;
+        for (labels, totals) in &all {
+            for kind in PluginError::ALL.into_iter().filter(|kind| totals.failures(*kind) > 0) {
+                write_count(&mut series, &labelled(labels, &[("kind", kind.as_str())]), totals.failures(kind))?;
             }
         }
         Ok(())
@@ -303,6 +392,25 @@ impl Metrics {
     }
 }
 
+/// Plugin, version and route.
+type Place = [String; 3];
+
+/// The hooks that were called.
+fn hooks(all: &[(Place, Totals)]) -> impl Iterator<Item = (&Place, &'static str, OfHook)> {
+    let called = |totals: &Totals| Hook::ALL.map(|hook| Some((hook.as_str(), totals.hook(hook)?)));
+    all.iter().flat_map(move |(place, totals)| {
+        called(totals).into_iter().flatten().map(move |(hook, one)| (place, hook, one))
+    })
+}
+
+fn labelled<'a>(
+    [plugin, version, route]: &'a Place,
+    more: &[(&'static str, &'static str)],
+) -> Vec<(&'static str, &'a str)> {
+    let place = [("plugin", &**plugin), ("version", &**version), ("route", &**route)];
+    place.into_iter().chain(more.iter().copied()).collect()
+}
+
 const RESULTS: [&str; 2] = ["success", "failure"];
 
 struct Out<'a>(DescriptorEncoder<'a>);
@@ -332,6 +440,10 @@ fn write_counter(series: &mut MetricEncoder<'_>, labels: Labels<'_>, counter: &C
 fn write_count(series: &mut MetricEncoder<'_>, labels: Labels<'_>, count: u64) -> fmt::Result {
     let write = |series: &mut MetricEncoder<'_>| series.encode_counter::<NoLabelSet, _, u64>(&count, None);
     if labels.is_empty() { write(series) } else { write(&mut series.encode_family(&labels)?) }
+}
+
+fn write_seconds(series: &mut MetricEncoder<'_>, labels: Labels<'_>, seconds: f64) -> fmt::Result {
+    series.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&seconds, None)
 }
 
 fn write_gauge(series: &mut MetricEncoder<'_>, labels: Labels<'_>, gauge: i64) -> fmt::Result {

@@ -45,8 +45,10 @@ impl PluginMetrics {
     fn tally(&self) -> Tally {
         // What had no place says something of the load, not of the plugin.
         let own = PluginError::ALL.iter().filter(|kind| **kind != PluginError::Overload);
+        // Which is no call of a hook, but a request that came to grief by it.
+        let paused = self.errors[PluginError::Paused as usize].get();
         Tally {
-            requests: self.calls.iter().map(|calls| calls.count()).max().unwrap_or_default(),
+            requests: self.calls.iter().map(|calls| calls.count()).max().unwrap_or_default() + paused,
             failures: own.map(|kind| self.errors[*kind as usize].get()).sum(),
             refusals: self.refusals.get(),
         }

@@ -1,6 +1,8 @@
 //! One store and its bindings: calls a hook under its limits; a trap becomes an error.
 
-use std::time::Duration;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc, WasmList};
@@ -10,10 +12,12 @@ use super::Plugin;
 use super::component::{Component, Hook, LoadError, one_line};
 use super::engine::TICK;
 use super::state::State;
+use super::weight::Weight;
 use crate::bindings::{
     BodyFlow, ChunkFlow, Complaint, Flow, Interest, OnChunk, OnRequest, OnRequestBody, OnResponse, OnResponseBody,
     Wanted,
 };
+use crate::metrics::Spent;
 use crate::recording::{Said, Tape};
 
 /// An instance of a plugin, configured. It is dropped after any failure, and never called again.
@@ -68,6 +72,8 @@ pub(crate) enum FailureKind {
     Overload,
     /// A fresh instance could not be configured, though the first one could.
     Configure,
+    /// It was not called, since it failed too often. It may be again after so many seconds.
+    Paused(u32),
 }
 
 impl Instance {
@@ -225,35 +231,57 @@ impl Instance {
         self.store.data().limits.used
     }
 
-    pub(super) async fn on_request(&mut self, input: OnRequest, time: Duration) -> Result<Flow, Failure> {
+    pub(super) async fn on_request(
+        &mut self,
+        input: OnRequest,
+        time: Duration,
+        spent: &mut Spent,
+    ) -> Result<Flow, Failure> {
         let Self { store, hooks, waits, .. } = self;
-        call(store, *waits, present(hooks.request.as_ref())?, input, time).await
+        call_hook(store, *waits, hooks.request.as_ref(), input, time, spent).await
     }
 
-    pub(super) async fn on_request_body(&mut self, input: OnRequestBody, time: Duration) -> Result<BodyFlow, Failure> {
+    pub(super) async fn on_request_body(
+        &mut self,
+        input: OnRequestBody,
+        time: Duration,
+        spent: &mut Spent,
+    ) -> Result<BodyFlow, Failure> {
         let Self { store, hooks, waits, .. } = self;
-        call(store, *waits, present(hooks.request_body.as_ref())?, input, time).await
+        call_hook(store, *waits, hooks.request_body.as_ref(), input, time, spent).await
     }
 
-    pub(super) async fn on_response(&mut self, input: OnResponse, time: Duration) -> Result<Flow, Failure> {
+    pub(super) async fn on_response(
+        &mut self,
+        input: OnResponse,
+        time: Duration,
+        spent: &mut Spent,
+    ) -> Result<Flow, Failure> {
         let Self { store, hooks, waits, .. } = self;
-        call(store, *waits, present(hooks.response.as_ref())?, input, time).await
+        call_hook(store, *waits, hooks.response.as_ref(), input, time, spent).await
     }
 
     pub(super) async fn on_response_body(
         &mut self,
         input: OnResponseBody,
         time: Duration,
+        spent: &mut Spent,
     ) -> Result<BodyFlow, Failure> {
         let Self { store, hooks, waits, .. } = self;
-        call(store, *waits, present(hooks.response_body.as_ref())?, input, time).await
+        call_hook(store, *waits, hooks.response_body.as_ref(), input, time, spent).await
     }
 
     /// One of the two hooks for chunks.
-    pub(super) async fn on_chunk(&mut self, of: Hook, input: OnChunk, time: Duration) -> Result<ChunkFlow, Failure> {
+    pub(super) async fn on_chunk(
+        &mut self,
+        of: Hook,
+        input: OnChunk,
+        time: Duration,
+        spent: &mut Spent,
+    ) -> Result<ChunkFlow, Failure> {
         let Self { store, hooks, waits, .. } = self;
         let hook = if of == Hook::RequestChunk { &hooks.request_chunk } else { &hooks.response_chunk };
-        call(store, *waits, present(hook.as_ref())?, input, time).await
+        call_hook(store, *waits, hook.as_ref(), input, time, spent).await
     }
 }
 
@@ -262,9 +290,31 @@ pub(super) fn host_memory(plugin: &Plugin) -> usize {
     plugin.limits.memory.saturating_mul(2).max(4 << 20)
 }
 
-/// [`Sight::new`](super::Sight::new) checks that every hook which is wanted is exported.
-fn present<T>(hook: Option<&T>) -> Result<&T, Failure> {
-    hook.ok_or_else(|| Failure { kind: FailureKind::Output, detail: "the hook is not exported".to_owned() })
+/// Calls a hook, and weighs what crosses.
+async fn call_hook<P, R>(
+    store: &mut Store<State>,
+    waits: bool,
+    hook: Option<&TypedFunc<P, (R,)>>,
+    input: P,
+    time: Duration,
+    spent: &mut Spent,
+) -> Result<R, Failure>
+where
+    P: ComponentNamedList + Lower + Send + Sync + Weight,
+    R: Lift + Send + Sync + Weight + 'static,
+    (R,): ComponentNamedList + Lift,
+{
+    // `Sight::new` checks that every hook which is wanted is exported.
+    let missing = || Failure { kind: FailureKind::Output, detail: "the hook is not exported".to_owned() };
+    let hook = hook.ok_or_else(missing)?;
+    spent.bytes_in = input.weight() as u64;
+    let answer = call_timed(store, waits, hook, input, time, &mut spent.idle).await;
+    spent.host_calls = store.data().host_calls;
+    spent.memory = store.data().limits.used;
+    if let Ok(answer) = &answer {
+        spent.bytes_out = answer.weight() as u64;
+    }
+    answer
 }
 
 const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
@@ -283,12 +333,30 @@ fn arm(store: &mut Store<State>, time: Duration) {
     store.set_epoch_deadline(ticks);
 }
 
+/// Calls a function whose costs nobody counts.
 async fn call<P, R>(
+    store: &mut Store<State>,
+    waits: bool,
+    function: &TypedFunc<P, (R,)>,
+    input: P,
+    time: Duration,
+) -> Result<R, Failure>
+where
+    P: ComponentNamedList + Lower + Send + Sync,
+    R: Lift + Send + Sync + 'static,
+    (R,): ComponentNamedList + Lift,
+{
+    call_timed(store, waits, function, input, time, &mut Duration::default()).await
+}
+
+/// Calls a function within `time`. What of that the guest waited goes to `idle`.
+async fn call_timed<P, R>(
     store: &mut Store<State>,
     waits: bool,
     hook: &TypedFunc<P, (R,)>,
     input: P,
     time: Duration,
+    idle: &mut Duration,
 ) -> Result<R, Failure>
 where
     P: ComponentNamedList + Lower + Send + Sync,
@@ -300,7 +368,7 @@ where
     let answer = if waits {
         // The epoch ends a guest that computes, the clock one that waits. Dropping the call drops its stack, and the
         // caller drops the store. Boxed, so that the calls of those that never wait have no room for it.
-        match Box::pin(tokio::time::timeout(time, hook.call_async(&mut *store, input))).await {
+        match Box::pin(tokio::time::timeout(time, watched(hook.call_async(&mut *store, input), idle))).await {
             Ok(answer) => answer,
             Err(_) => {
                 return Err(Failure { kind: FailureKind::Timeout, detail: format!("waited longer than {time:?}") });
@@ -314,6 +382,21 @@ where
         Ok((answer,)) => Ok(answer),
         Err(error) => Err(failure(&error, store.data().limits.refused)),
     }
+}
+
+/// Counts the time in which a future is not polled.
+async fn watched<F: Future>(future: F, idle: &mut Duration) -> F::Output {
+    let mut future = pin!(future);
+    let mut left: Option<Instant> = None;
+    poll_fn(|context| {
+        if let Some(left) = left {
+            *idle += left.elapsed();
+        }
+        let polled = future.as_mut().poll(context);
+        left = Some(Instant::now());
+        polled
+    })
+    .await
 }
 
 /// What an error of the engine was, by whether the guest was refused memory before.

@@ -142,7 +142,7 @@ impl Sight {
     }
 
     /// Whether a hook is called.
-    pub(super) fn wants(&self, hook: Hook) -> bool {
+    pub(crate) fn wants(&self, hook: Hook) -> bool {
         match hook {
             Hook::Request => self.on_request,
             Hook::RequestBody => self.request_body.is_some(),

@@ -3,16 +3,19 @@
 mod held;
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Plugin;
 use super::component::LoadError;
+use super::health::Then;
 use super::instance::{Failure, FailureKind, Instance};
 use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 use crate::config::Isolation;
-use crate::metrics::{PluginInstances, WorkerInstances};
+use crate::metrics::{PluginInstances, Spent, WorkerInstances};
 use crate::recording::Call;
 
 pub(crate) use held::Held;
@@ -36,7 +39,7 @@ pub struct Pool {
 struct Counted {
     worker: Arc<WorkerInstances>,
     /// Keeps the series of the plugin.
-    _all: Arc<PluginInstances>,
+    all: Arc<PluginInstances>,
 }
 
 struct Idle {
@@ -55,37 +58,53 @@ impl Pool {
     /// No instances yet; `all` counts them with those of other workers.
     #[must_use]
     pub fn new(plugin: Arc<Plugin>, all: Arc<PluginInstances>) -> Self {
-        let counted = Counted { worker: all.worker(), _all: all };
+        all.show_trouble(plugin.health.troubled());
+        let counted = Counted { worker: all.worker(), all };
         Self { plugin, idle: RefCell::default(), memory: Cell::default(), counted }
     }
 
-    pub(crate) async fn on_request(&self, input: OnRequest, call: Option<&mut Call>) -> Result<Flow, Failure> {
-        let mut leased = self.lease().await?;
+    pub(crate) async fn on_request(
+        &self,
+        input: OnRequest,
+        call: Option<&mut Call>,
+        spent: &mut Spent,
+    ) -> Result<Flow, Failure> {
+        let mut leased = self.lease(spent).await?;
         leased.listen(call.is_some());
-        let flow = leased.instance.on_request(input, self.plugin.limits.time).await;
+        let flow = leased.instance.on_request(input, self.plugin.limits.time, spent).await;
         leased.heard(call);
         let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_response(&self, input: OnResponse, call: Option<&mut Call>) -> Result<Flow, Failure> {
-        let mut leased = self.lease().await?;
+    pub(crate) async fn on_response(
+        &self,
+        input: OnResponse,
+        call: Option<&mut Call>,
+        spent: &mut Spent,
+    ) -> Result<Flow, Failure> {
+        let mut leased = self.lease(spent).await?;
         leased.listen(call.is_some());
-        let flow = leased.instance.on_response(input, self.plugin.limits.time).await;
+        let flow = leased.instance.on_response(input, self.plugin.limits.time, spent).await;
         leased.heard(call);
         let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_body(&self, input: BodyCall, call: Option<&mut Call>) -> Result<BodyFlow, Failure> {
-        let mut leased = self.lease().await?;
+    pub(crate) async fn on_body(
+        &self,
+        input: BodyCall,
+        call: Option<&mut Call>,
+        spent: &mut Spent,
+    ) -> Result<BodyFlow, Failure> {
+        let mut leased = self.lease(spent).await?;
         leased.listen(call.is_some());
         let time = self.plugin.limits.time;
         let flow = match input {
-            BodyCall::Request(input) => leased.instance.on_request_body(input, time).await,
-            BodyCall::Response(input) => leased.instance.on_response_body(input, time).await,
+            BodyCall::Request(input) => leased.instance.on_request_body(input, time, spent).await,
+            BodyCall::Response(input) => leased.instance.on_response_body(input, time, spent).await,
         };
         leased.heard(call);
         let flow = flow?;
@@ -97,9 +116,26 @@ impl Pool {
     pub(crate) async fn warm(&self) {
         if self.plugin.isolation == Isolation::Pooled
             && self.plugin.component.world().is_none()
-            && let Ok(leased) = self.lease().await
+            && let Ok(leased) = self.lease(&mut Spent::default()).await
         {
             self.give_back(leased);
+        }
+    }
+
+    /// A call failed that was made for a client. Too many of that pause the plugin in all workers.
+    pub(crate) fn failed(&self, client: IpAddr) {
+        if let Then::Pauses(time) = self.plugin.health.failed(client, || self.counted.all.calls()) {
+            self.counted.all.paused();
+            let version = self.plugin.component.version();
+            tracing::error!(plugin = &*self.plugin.name, version, "paused for {time:?}: it fails too often");
+        }
+    }
+
+    /// A call went well.
+    pub(crate) fn succeeded(&self) {
+        if self.plugin.health.is_troubled() && self.plugin.health.succeeded() {
+            let version = self.plugin.component.version();
+            tracing::info!(plugin = &*self.plugin.name, version, "no longer paused: it does not fail any more");
         }
     }
 
@@ -129,13 +165,16 @@ impl Pool {
     }
 
     /// An instance for one call. Dropping it, as a failed or abandoned call does, drops the instance.
-    async fn lease(&self) -> Result<Leased<'_>, Failure> {
-        let permit =
-            if self.plugin.component.waits { Some(Box::pin(permit(&self.plugin.in_use, self)).await?) } else { None };
+    async fn lease(&self, spent: &mut Spent) -> Result<Leased<'_>, Failure> {
+        self.plugin.health.admit().map_err(paused)?;
+        let permit = match self.plugin.component.waits {
+            true => Some(Box::pin(permit(&self.plugin.in_use, self, spent)).await?),
+            false => None,
+        };
         let in_use = InUse::new(&self.counted.worker);
         let instance = match self.take() {
             Some(instance) => instance,
-            None => Box::pin(self.fresh()).await?,
+            None => Box::pin(self.fresh(spent)).await?,
         };
         Ok(Leased { instance, _in_use: in_use, _permit: permit })
     }
@@ -147,9 +186,12 @@ impl Pool {
         Some(taken.instance)
     }
 
-    async fn fresh(&self) -> Result<Box<Instance>, Failure> {
-        let slot = permit(&self.plugin.engine.slots, self).await?;
-        match Instance::fresh(&self.plugin, slot).await {
+    async fn fresh(&self, spent: &mut Spent) -> Result<Box<Instance>, Failure> {
+        let slot = permit(&self.plugin.engine.slots, self, spent).await?;
+        let began = Instant::now();
+        let fresh = Instance::fresh(&self.plugin, slot).await;
+        spent.started = Some(began.elapsed());
+        match fresh {
             Ok(instance) => Ok(Box::new(instance)),
             Err(error @ LoadError::Failed(_)) => {
                 Err(Failure { kind: FailureKind::Configure, detail: error.to_string() })
@@ -200,24 +242,36 @@ struct InUse<'a>(&'a WorkerInstances);
 
 impl<'a> InUse<'a> {
     fn new(worker: &'a WorkerInstances) -> Self {
-        worker.add_in_use(1);
+        worker.call_began();
         Self(worker)
     }
 }
 
 impl Drop for InUse<'_> {
     fn drop(&mut self) {
-        self.0.add_in_use(-1);
+        self.0.call_ended();
     }
 }
 
+/// Why a plugin is not called for so long.
+pub(super) fn paused(time: Duration) -> Failure {
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    Failure { kind: FailureKind::Paused(seconds), detail: "it is paused, since it failed too often".to_owned() }
+}
+
 /// Waits for a permit as long as a request waits for an instance of this plugin.
-pub(super) async fn permit(of: &Arc<Semaphore>, pool: &Pool) -> Result<OwnedSemaphorePermit, Failure> {
+pub(super) async fn permit(
+    of: &Arc<Semaphore>,
+    pool: &Pool,
+    spent: &mut Spent,
+) -> Result<OwnedSemaphorePermit, Failure> {
     if let Ok(permit) = of.clone().try_acquire_owned() {
         return Ok(permit);
     }
-    let wait = pool.plugin.limits.wait;
-    match tokio::time::timeout(wait, of.clone().acquire_owned()).await {
+    let (wait, began) = (pool.plugin.limits.wait, Instant::now());
+    let permit = tokio::time::timeout(wait, of.clone().acquire_owned()).await;
+    *spent.queued.get_or_insert_default() += began.elapsed();
+    match permit {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(Failure { kind: FailureKind::Overload, detail: format!("no instance became free within {wait:?}") }),
     }

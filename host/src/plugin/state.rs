@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(super) tape: Tape,
     table: ResourceTable,
     wasi: WasiCtx,
+    /// Calls of the host that the guest made in this call.
+    pub(super) host_calls: u64,
 }
 
 /// What the capabilities of one plugin stand on, the same for all of its instances.
@@ -76,6 +78,7 @@ impl State {
             tape: grounds.played.clone().map_or(Tape::Off, Tape::Plays),
             table,
             wasi: wasi.build(),
+            host_calls: 0,
         }
     }
 
@@ -84,6 +87,7 @@ impl State {
         self.log.begin_call();
         self.calls.begin();
         self.limits.refused = false;
+        self.host_calls = 0;
     }
 
     /// The resources that the guest holds handles of.
@@ -111,30 +115,41 @@ pub(super) const MAX_HANDLES: usize = 256;
 /// Random bytes in one call.
 pub(super) const MAX_RANDOM: u64 = 64 << 10;
 
+/// Each call of a guest asks for one of these first, so that they count calls.
 impl Capabilities for State {
     fn log(&mut self) -> &mut PluginLog {
+        self.host_calls += 1;
         &mut self.log
     }
 
     fn limiter(&mut self) -> limiter::Guest<'_> {
+        self.host_calls += 1;
         limiter::Guest { buckets: &self.limiter, table: &mut self.table, tape: &mut self.tape }
     }
 
     fn kv(&mut self) -> kv::Guest<'_> {
+        self.host_calls += 1;
         kv::Guest { granted: &self.kv, table: &mut self.table, tape: &mut self.tape }
     }
 
     fn http_client(&mut self) -> http_client::Guest<'_> {
+        self.host_calls += 1;
         http_client::Guest { granted: &self.http, calls: &mut self.calls, table: &mut self.table, tape: &mut self.tape }
     }
 
+    fn crypto(&mut self) {
+        self.host_calls += 1;
+    }
+
     fn metrics(&mut self) -> metrics::Guest<'_> {
+        self.host_calls += 1;
         metrics::Guest { custom: &self.custom, table: &mut self.table }
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.host_calls += 1;
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{order, service};
-use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
+use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems, Rollout};
 use crate::connect::dns::Resolver;
 use crate::headers::Via;
 use crate::hide::Hidden;
@@ -80,12 +80,23 @@ impl Snapshot {
             }
             let candidate = library.candidate(&spec.component).cloned();
             let Some((rollout, candidate)) = spec.rollout.as_ref().zip(candidate) else { continue };
-            match load(spec, &candidate, foundation, &known).await {
+            let loaded = match rollout {
+                Rollout::Canary(_) => load(spec, &candidate, foundation, &known).await,
+                Rollout::Shadow => load_to_watch(spec, &candidate, foundation, &known).await,
+            };
+            match loaded {
                 Ok(plugin) => {
-                    let goes_on = trial.filter(|trial| trial.is(&plugin, rollout)).cloned();
+                    if let Some(goes_on) = trial.filter(|trial| trial.is(&plugin, rollout)) {
+                        trials.insert(name.clone(), goes_on.clone());
+                        continue;
+                    }
                     let routes = Trial::routes(&config, name);
-                    let begins = || Arc::new(Trial::new(plugin, rollout.clone(), &foundation.metrics, routes));
-                    trials.insert(name.clone(), goes_on.unwrap_or_else(begins));
+                    match Trial::new(plugin, rollout.clone(), &foundation.metrics, routes) {
+                        Ok(trial) => drop(trials.insert(name.clone(), Arc::new(trial))),
+                        Err(error) => {
+                            problems.push(Problem::error(format!("plugin `{name}`: no thread to watch on: {error}")));
+                        }
+                    }
                 }
                 Err(error) => problems.extend(describe(spec, Missing::Load(error), library, &config)),
             }
@@ -203,6 +214,19 @@ async fn load(
         return Ok(Arc::clone(kept));
     }
     Plugin::load(&foundation.engine, component, spec, &foundation.stores).await.map(Arc::new)
+}
+
+/// A version that watches, which shares nothing with one that serves.
+async fn load_to_watch(
+    spec: &PluginSpec,
+    component: &Arc<Component>,
+    foundation: &Foundation,
+    known: &[&Arc<Plugin>],
+) -> Result<Arc<Plugin>, LoadError> {
+    if let Some(kept) = known.iter().find(|one| one.watches(component, spec)) {
+        return Ok(Arc::clone(kept));
+    }
+    Plugin::load_to_watch(&foundation.engine, component, spec).await.map(Arc::new)
 }
 
 fn describe(spec: &PluginSpec, missing: Missing, library: &Library, config: &Config) -> Vec<Problem> {

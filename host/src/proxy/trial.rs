@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::chain::Watcher;
 use crate::config::{Config, Part, Rollout};
 use crate::metrics::{Metrics, Tally};
 use crate::plugin::Plugin;
@@ -28,6 +29,8 @@ pub(crate) struct Trial {
     before: Tally,
     /// And of the new one, which may have been tried earlier.
     earlier: Tally,
+    /// Where it only watches.
+    pub(crate) watcher: Option<Arc<Watcher>>,
 }
 
 /// What is thought of a new version.
@@ -42,16 +45,22 @@ pub(crate) enum Verdict {
 }
 
 impl Trial {
+    /// # Errors
+    /// The system has no thread for a version that watches.
     pub(crate) fn new<'a>(
         plugin: Arc<Plugin>,
         rollout: Rollout,
         metrics: &Metrics,
         routes: impl Iterator<Item = &'a str> + Clone,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let label = format!("{}@{}", plugin.name, plugin.component().version());
         let before = metrics.tally(&plugin.name, routes.clone());
         let earlier = metrics.tally(&label, routes);
-        Self { before, earlier, label, plugin, rollout }
+        let watcher = match rollout {
+            Rollout::Canary(_) => None,
+            Rollout::Shadow => Some(Watcher::start(plugin.clone(), metrics, &label)?),
+        };
+        Ok(Self { before, earlier, label, plugin, rollout, watcher })
     }
 
     /// The routes whose chain a plugin is in.
@@ -73,16 +82,37 @@ impl Trial {
     }
 
     pub(crate) fn verdict(&self, config: &Config, metrics: &Metrics) -> Verdict {
+        if self.watcher.is_some() {
+            // Nobody is harmed by what it does.
+            return Verdict::InRange;
+        }
         let (old, new) = self.counts(config, metrics);
         verdict(old, new)
     }
 
+    /// How a version that watches stands.
+    fn compared(&self, watcher: &Watcher, metrics: &Metrics) -> Value {
+        let component = self.plugin.component();
+        let [same, different, failed, left_out] = metrics.compared(&self.plugin.name, component.version());
+        json!({
+            "sha256": component.sha256,
+            "shadow": { "same": same, "different": different, "failed": failed, "left_out": left_out },
+            "verdict": format!("the same in {same} of {} decisions", same + different + failed),
+            "last_difference": watcher.last_difference(),
+        })
+    }
+
     /// How it stands, for operators.
     pub(crate) fn report(&self, config: &Config, metrics: &Metrics) -> Value {
+        let part = match (&self.rollout, &self.watcher) {
+            (_, Some(watcher)) => return self.compared(watcher, metrics),
+            (Rollout::Canary(part), None) => part.canary,
+            (Rollout::Shadow, None) => Part(0),
+        };
         let (old, new) = self.counts(config, metrics);
         json!({
             "sha256": self.plugin.component().sha256,
-            "canary": format!("{}%", f64::from(self.rollout.canary.0) * 100.0 / f64::from(Part::ALL.0)),
+            "canary": format!("{}%", f64::from(part.0) * 100.0 / f64::from(Part::ALL.0)),
             "old": old,
             "new": new,
             "verdict": match verdict(old, new) {

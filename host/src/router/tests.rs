@@ -67,6 +67,7 @@ fn route(line: &str) -> Route {
         body_size: None,
         upgrade: Vec::new(),
         streaming: false,
+        server_timing: false,
     }
 }
 

@@ -472,7 +472,9 @@ impl Loader {
                     tracing::info!(component, "the component was replaced");
                 } else if begins {
                     self.foundation.metrics.rollout(component, RolloutEvent::Began);
-                    tracing::info!(component, "the new version gets a part of the requests");
+                    let watches = self.snapshot.trials.values().all(|trial| trial.watcher.is_some());
+                    let what = if watches { "watches" } else { "gets a part of the requests" };
+                    tracing::info!(component, "the new version {what}");
                 }
                 true
             }

@@ -14,7 +14,10 @@ impl HasData for Guest {
 }
 
 pub(crate) fn link<T: Capabilities>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    wit::add_to_linker::<T, Guest>(linker, |_| Guest)
+    wit::add_to_linker::<T, Guest>(linker, |state| {
+        state.crypto();
+        Guest
+    })
 }
 
 impl wit::Host for Guest {

@@ -59,6 +59,7 @@ fn route(text: &str) -> Route {
         body_size: None,
         upgrade: Vec::new(),
         streaming: false,
+        server_timing: false,
     }
 }
 

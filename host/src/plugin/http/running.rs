@@ -30,6 +30,7 @@ use super::{Code, Pre};
 use crate::body::{Body, BodyError, Ticket};
 use crate::deadline::{Deadline, after};
 use crate::error::Reason;
+use crate::metrics::Spent;
 use crate::plugin::component::{Code as Made, LoadError};
 use crate::plugin::instance::{Failure, FailureKind, failure, host_memory};
 use crate::plugin::pool::Pool;
@@ -128,9 +129,12 @@ impl Running {
         head: &request::Parts,
         asked: &Asked<'_>,
         body: &mut Body,
+        spent: &mut Spent,
     ) -> Result<Self, Failure> {
         let plugin = pool.plugin.clone();
-        let permits = [pool::permit(&plugin.in_use, pool).await?, pool::permit(&plugin.engine.slots, pool).await?];
+        plugin.health.admit().map_err(pool::paused)?;
+        let permits =
+            [pool::permit(&plugin.in_use, pool, spent).await?, pool::permit(&plugin.engine.slots, pool, spent).await?];
         let request = convert::request(head, asked, ()).map_err(Failure::from)?;
         let fed = Fed::new(std::mem::take(body), BodyError::of_request);
         let request = request.map(|()| fed.ticket());

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{InUse, Leased, Pool, permit};
 use crate::bindings::{ChunkFlow, ChunkIn};
-use crate::metrics::WorkerInstances;
+use crate::metrics::{Spent, WorkerInstances};
 use crate::plugin::component::Hook;
 use crate::plugin::instance::{Failure, Instance};
 
@@ -23,19 +23,25 @@ pub(crate) struct Held {
 
 impl Held {
     /// Takes an instance out of a pool.
-    pub(crate) async fn take(pool: &Rc<Pool>) -> Result<Self, Failure> {
-        let early = if pool.plugin.component.waits { None } else { Some(permit(&pool.plugin.in_use, pool).await?) };
-        let Leased { instance, _in_use, _permit } = pool.lease().await?;
+    pub(crate) async fn take(pool: &Rc<Pool>, spent: &mut Spent) -> Result<Self, Failure> {
+        let early =
+            if pool.plugin.component.waits { None } else { Some(permit(&pool.plugin.in_use, pool, spent).await?) };
+        let Leased { instance, _in_use, _permit } = pool.lease(spent).await?;
         let permit = match early.or(_permit) {
             Some(permit) => permit,
-            None => permit(&pool.plugin.in_use, pool).await?,
+            None => permit(&pool.plugin.in_use, pool, spent).await?,
         };
         Ok(Self { pool: pool.clone(), instance, _counted: Counted::new(&pool.counted.worker), permit })
     }
 
     /// Calls one of the two hooks for chunks.
-    pub(crate) async fn on_chunk(&mut self, hook: Hook, chunk: ChunkIn) -> Result<ChunkFlow, Failure> {
-        self.instance.on_chunk(hook, (chunk,), self.pool.plugin.limits.time).await
+    pub(crate) async fn on_chunk(
+        &mut self,
+        hook: Hook,
+        chunk: ChunkIn,
+        spent: &mut Spent,
+    ) -> Result<ChunkFlow, Failure> {
+        self.instance.on_chunk(hook, (chunk,), self.pool.plugin.limits.time, spent).await
     }
 
     /// The body has ended.
@@ -51,13 +57,13 @@ pub(in crate::plugin) struct Counted(Arc<WorkerInstances>);
 
 impl Counted {
     pub(super) fn new(worker: &Arc<WorkerInstances>) -> Self {
-        worker.add_in_use(1);
+        worker.call_began();
         Self(worker.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.add_in_use(-1);
+        self.0.call_ended();
     }
 }
