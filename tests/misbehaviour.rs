@@ -83,12 +83,13 @@ fn whatever_a_plugin_does_wrong_costs_one_request() {
                 let path = format!("/{name}");
                 let mut client = proxy.client();
                 let fails = code.is_some() && policy == "closed";
-                // The head of a response is on its way when its pieces come: it can only be cut.
+                // The head of a response may be on its way when its pieces come: it can only be cut.
                 if fails && at == "response-chunk" {
                     client.send(format!("POST {path} HTTP/1.1\r\nhost: a.example\r\ncontent-length: 4\r\n\r\nbody"));
                     let all = client.rest();
                     client = proxy.client();
-                    assert!(all.starts_with("HTTP/1.1 200") && !all.ends_with("0\r\n\r\n"), "{name}: {all}");
+                    assert!(all.is_empty() || all.starts_with("HTTP/1.1 200"), "{name}: {all}");
+                    assert!(!all.contains("fine") && !all.ends_with("0\r\n\r\n"), "{name}: {all}");
                 } else {
                     let (status, word, text) = post(&mut client, &path, &[]);
                     if fails {

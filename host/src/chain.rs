@@ -387,6 +387,9 @@ impl<'a> Pass<'a> {
     fn forgive(&mut self, index: usize, failure: Failure) -> Result<(), Error> {
         self.decided_nothing(index, &failure);
         let link = self.link(index);
+        if failure.kind == FailureKind::Output {
+            link.pool.discard();
+        }
         if link.tap.is_some() && !matches!(failure.kind, FailureKind::Paused(_)) {
             self.recordings.failed(index, PluginError::from(failure.kind).as_str(), &failure.detail);
         }

@@ -34,6 +34,8 @@ pub(super) struct Asked {
 /// What a browser or an API client sends.
 const PLAIN: &str = r#"
 [case.a-plain-get]
+# Every case has to expect something; what comes of it is not looked at.
+expect.flow = "continue"
 [case.a-plain-get.request]
 path = "/v1/search"
 query = "q=tea"

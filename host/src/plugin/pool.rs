@@ -122,6 +122,12 @@ impl Pool {
         }
     }
 
+    /// Drops the instance that was given back last: what it answered turned out to be none. Nothing was waited for since
+    /// then, so it is that one, or where it never came back, one that can be made again.
+    pub(crate) fn discard(&self) {
+        drop(self.take());
+    }
+
     /// A call failed that was made for a client. Too many of that pause the plugin in all workers.
     pub(crate) fn failed(&self, client: IpAddr) {
         if let Then::Pauses(time) = self.plugin.health.failed(client, || self.counted.all.calls()) {

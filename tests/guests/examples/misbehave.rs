@@ -87,14 +87,14 @@ impl Misbehave {
             How::FloodLog => self.flood(|| log::write(log::Level::Error, "flood")),
             How::FloodKv => {
                 let store = kv::Store::open("flood").expect("it is granted");
-                self.flood(|| drop(black_box(store.increment("flood", 1, None))));
+                self.flood(|| _ = black_box(store.increment("flood", 1, None)));
             }
             How::FloodLimiter => {
                 let window = limiter::Window { limit: 1, period_ms: 1000, burst: 1 };
-                self.flood(|| drop(black_box(limiter::Bucket::open("flood", &[window]))));
+                self.flood(|| _ = black_box(limiter::Bucket::open("flood", &[window])));
             }
-            How::FloodCrypto => self.flood(|| drop(black_box(crypto::digest(crypto::Hash::Sha256, b"flood")))),
-            How::FloodMetrics => self.flood(|| drop(black_box(metrics::Counter::open("flood", "", &[])))),
+            How::FloodCrypto => self.flood(|| _ = black_box(crypto::digest(crypto::Hash::Sha256, b"flood"))),
+            How::FloodMetrics => self.flood(|| _ = black_box(metrics::Counter::open("flood", "", &[]))),
             How::FloodHttpClient => self.flood(|| std::mem::forget(black_box(self.ask(&self.server)))),
             How::WrongValues => self.wrong_values(),
         }
