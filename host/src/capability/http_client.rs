@@ -407,10 +407,17 @@ fn check(granted: &Granted, asked: Asked<'_>) -> Result<(usize, Ask), Error> {
     if body.len() > LONGEST_BODY {
         return Err(wrong("the body is longer than 1 MiB"));
     }
-    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let target = origin_form(&uri);
     let time = timeout_ms.map_or(LONGEST, |ms| Duration::from_millis(ms.into()).min(LONGEST));
     let longest = LONGEST_BODY;
-    Ok((place, Ask { method, target: Uri::from(target), url: url.to_owned(), headers, body, time, longest }))
+    Ok((place, Ask { method, target, url: url.to_owned(), headers, body, time, longest }))
+}
+
+/// Path and query as they go into a request: with a slash before a query that has no path (RFC 9112, section 3.2.1).
+pub(crate) fn origin_form(uri: &Uri) -> Uri {
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    target.parse().unwrap_or_default()
 }
 
 /// A request as a plugin wrote it.

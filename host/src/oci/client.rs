@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::challenge::{Challenge, escape};
 use super::{NotPulled, refuse};
-use crate::capability::http_client::{Answer, Error, Fetch, Outgoing, is_public};
+use crate::capability::http_client::{Answer, Error, Fetch, Outgoing, is_public, origin_form};
 use crate::config::registry::Registry;
 use crate::config::{Endpoint, HttpOrigin};
 use crate::pem;
@@ -99,7 +99,7 @@ impl<'a> Client<'a> {
             if location.authority().is_some() {
                 origin = self.elsewhere(&location, what)?;
             }
-            target = path_of(&location);
+            target = origin_form(&location);
         }
         refuse(format!("the registry sends us on for {what} more than {MOST_REDIRECTS} times"))
     }
@@ -211,11 +211,6 @@ impl<'a> Client<'a> {
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// A URI as it goes into a request.
-fn path_of(uri: &Uri) -> Uri {
-    uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
 }
 
 fn show(endpoint: &Endpoint) -> String {
