@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response};
 use tokio_rustls::TlsAcceptor;
 
 use crate::harness::backend::{Backend, all, answer, run, send};
-use crate::harness::{Gate, Identity, Origin, Proxy, answer as whole};
+use crate::harness::{Gate, Identity, Origin, Proxy, answer as whole, until};
 
 fn call(path: &str, timeout: Option<&str>) -> Request<()> {
     let request = Request::post(format!("http://api.test{path}"));
@@ -100,6 +100,15 @@ fn only_what_was_refused_is_sent_again() {
         assert_eq!(proxy.client().request("POST", "/", &[], b"body").status(), status, "{reason:?}");
         assert_eq!(seen.load(SeqCst), asked, "{reason:?}");
     }
+}
+
+/// That a connection comes about is part of what is asked.
+#[test]
+fn checks_keep_no_connection() {
+    let backend = Backend::start(100, |mut asked| async move { answer(&mut asked.respond, "fine".into()) });
+    let health = "health = { path = \"/well\", interval = \"50ms\" }\n[route.all]";
+    let _proxy = Proxy::start(&backend.config().replace("[route.all]", health), &[]);
+    until("each check makes one", || backend.connections.load(SeqCst) >= 3);
 }
 
 #[test]

@@ -347,7 +347,12 @@ fn listeners() {
     let [open, partners] = &identities;
     assert_eq!(asks("open", open, None), Some(200));
     assert_eq!(asks("partners", partners, None), None);
-    assert_eq!(asks("partners", partners, Some(&partner)), Some(200));
+    // What it carries are requests for that name alone.
+    assert_eq!(asks("partners", partners, Some(&partner)), Some(421));
+    let config = partners.client_showing(&[], Some(&partner));
+    let mut client = Client::over(handshake(proxy.address("shown"), "partners", config).expect("a handshake"));
+    client.send("GET / HTTP/1.1\r\nhost: partners\r\n\r\n");
+    assert_eq!(client.response().status(), 200);
     drop(proxy);
 
     let proxy = start(proxies);

@@ -88,6 +88,10 @@ impl Http2 {
         self.connections.borrow_mut().retain(|connection| connection.is_young(now, config) && has(connection.peer()));
     }
 
+    pub(super) fn close(&self) {
+        self.connections.borrow_mut().clear();
+    }
+
     fn speaks_older(&self, now: Instant) -> bool {
         self.older.get().is_some_and(|since| now - since < REMEMBERED)
     }

@@ -236,6 +236,14 @@ impl Target {
         self.open(timeouts, until, false, Source::Unknown).await.map(drop)
     }
 
+    /// Closes what is open, so that the next request makes a connection anew.
+    pub fn close(&self) {
+        self.idle.borrow_mut().clear();
+        if let Some(http2) = &self.http2 {
+            http2.close();
+        }
+    }
+
     /// Whether there is a connection for one more request, or may be.
     fn has_room(&self) -> bool {
         self.config.get().most.is_none_or(|most| self.room.open() < most.get()) || self.idle() > 0

@@ -1,6 +1,7 @@
 //! Listening sockets that somebody else opened: systemd, or the process that this one takes over from.
 
 use std::io;
+use std::path::absolute;
 
 use listenfd::ListenFd;
 
@@ -57,7 +58,7 @@ impl Inherited {
 
     /// The sockets for an address, or, where there are none, those of this name.
     pub(super) fn take(&mut self, name: &str, address: &Address) -> Vec<Listening> {
-        let mut taken = self.take_where(|_, socket| socket.address().is_ok_and(|other| other == *address));
+        let mut taken = self.take_where(|_, socket| socket.address().is_ok_and(|other| is_same(&other, address)));
         if taken.is_empty() {
             taken = self.take_where(|other, _| other == name);
         }
@@ -75,6 +76,17 @@ impl Inherited {
             Err(_) => name,
         };
         self.0.into_iter().map(show).collect()
+    }
+}
+
+/// Whether two addresses are one, from wherever their paths begin: those of systemd begin at the root, and others where this
+/// process does.
+fn is_same(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Unix(one), Address::Unix(other)) => {
+            matches!((absolute(one), absolute(other)), (Ok(one), Ok(other)) if one == other)
+        }
+        _ => one == other,
     }
 }
 

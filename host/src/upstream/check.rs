@@ -43,6 +43,8 @@ async fn watch(upstream: Weak<Prepared>, place: usize, config: HealthCheck) {
     sleep(random.part(config.interval.min(FIRST))).await;
     loop {
         let outcome = check(&target, &config).await;
+        // One of HTTP/2 would be kept for the next check.
+        target.close();
         let Some(upstream) = upstream.upgrade() else { return };
         let now = Instant::now();
         upstream.metrics.checked(outcome.is_ok());
