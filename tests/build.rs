@@ -14,7 +14,7 @@ fn main() {
     }
     let target = out.join("guests");
     build(&workspace, &target, &["-p", "guests", "--examples"]);
-    build(&workspace, &target, &["-p", "hello-plugin", "-p", "introspect"]);
+    build(&workspace, &target, &["-p", "hello-plugin", "-p", "introspect", "-p", "mask"]);
     println!("cargo::rustc-env=GUESTS={}", target.join(TARGET).join("plugin").display());
     println!("cargo::rustc-env=COMPILED={}", out.join("compiled").display());
 }

@@ -17,6 +17,8 @@ mod isolation;
 mod inspect;
 // Files of cases, which a plugin has to pass.
 mod cases;
+// The examples in four languages, each built with its own tool.
+mod languages;
 // Plugins that ask servers of their own.
 mod asking;
 // Capabilities that every plugin has.
