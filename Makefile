@@ -12,12 +12,14 @@ run: setup
 test: setup setup-test
 	cargo test --workspace
 
-# The tests compare our framing with nginx's, where there is one. Without it they leave that out, and say so.
+# The tests compare our framing with nginx's, and pull components from a real registry, where there are these. Without them
+# they leave that out, and say so.
 setup-test:
-	@ls /usr/sbin/nginx /usr/local/sbin/nginx /usr/bin/nginx 2>/dev/null | grep -q . || \
+	@ls /usr/sbin/nginx /usr/local/sbin/nginx /usr/bin/nginx 2>/dev/null | grep -q . && \
+	ls /usr/bin/docker-registry >/dev/null 2>&1 || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
-		apt-get install --yes --no-install-recommends nginx-light; } || \
-	echo 'there is no nginx here: the tests do not compare with it' >&2
+		apt-get install --yes --no-install-recommends nginx-light docker-registry; } || \
+	echo 'nginx or docker-registry is not here: the tests do not try what needs them' >&2
 
 # What the tests build plugins in Python, JavaScript and C with: some 150 MB from PyPI and npm, into the target directory.
 # Tests that find nothing there, nor on the path, say so and leave that out.

@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tollgate::minisign::{Message as Signed, SecretKey};
 use tollgate::server::{Options, Server};
 
 use crate::harness::{Client, Identity, Message, Origin, Proxy, answer, drop_in, handshake, hello};
 use crate::main_job::{self, KEY};
+use crate::registry::{self, sha256};
 
 const XML: &str = "<catalog><item>tea</item></catalog>";
 
@@ -267,17 +268,14 @@ fn upstreams_and_protocols() {
 #[test]
 fn deploying() {
     let examples = examples("docs/deploying.md");
-    assert!(examples.len() > 1, "{examples:?}");
+    assert!(!examples.is_empty());
     let origin = Origin::fine();
-    let digest: String = Sha256::digest(hello()).iter().map(|byte| format!("{byte:02x}")).collect();
     for example in examples {
         // The harness has both of these already.
         let tables = ["[plugins]\ndirectory = \"plugins\"\n", "[admin]\naddress = \"127.0.0.1:9901\"\n"];
         let example = tables.iter().fold(example, |text, table| text.replace(table, ""));
         let example = example.replace("10.0.1.5:8080", &origin.url()["http://".len()..]);
-        let example = example
-            .replace("sha256:…", &format!("sha256:{digest}"))
-            .replace("\nrollout", "\nlimits.time = \"5s\"\nrollout");
+        let example = example.replace("\nrollout", "\nlimits.time = \"5s\"\nrollout");
         let rest = format!(
             "upstream.search.endpoints = [\"{}\"]\nroute.all = {{ path-prefix = \"/\", chain = [\"greet\"], upstream = \"search\" }}\n",
             origin.url()
@@ -286,5 +284,41 @@ fn deploying() {
         let proxy =
             Proxy::try_start(&config, &[("greeting", hello())]).unwrap_or_else(|why| panic!("{why} in:\n{config}"));
         assert_eq!(proxy.get("/").status(), 200, "{config}");
+    }
+}
+
+#[test]
+fn trusting() {
+    let page = examples("docs/trust.md");
+    assert_eq!(page.len(), 3, "{page:?}");
+    let origin = Origin::fine();
+    let (digest, registry) = registry::of(hello());
+    let key = SecretKey::generate().expect("random numbers");
+    let signature = key.sign(&Signed::new(hello().into()), "");
+    let folder = tempfile::tempdir().expect("a folder");
+    let password = folder.path().join("password");
+    fs::write(&password, "a password").expect("a file");
+    for example in page {
+        let from_registry = example.contains("oci://");
+        let digest = if from_registry { &digest } else { &sha256(&hello()) };
+        let example = example
+            .replace("[plugins]\ndirectory = \"plugins\"\n", "")
+            .replace("@sha256:…", &format!("@sha256:{digest}"))
+            .replace("sha256:…", &format!("sha256:{digest}"))
+            .replace("RWQ…", &key.public().to_string())
+            .replace("https://registry.example.com", &registry.url())
+            .replace("registry.example.com", &registry.address().to_string())
+            .replace("/run/secrets/registry", password.to_str().expect("a path of text"))
+            .replace("[plugin.greet]", "[plugin.greet]\nlimits.time = \"5s\"");
+        let config = format!(
+            "plugins.cache = {:?}\nupstream.o.endpoints = [\"{}\"]\n\
+             route.all = {{ path-prefix = \"/\", chain = [\"greet\"], upstream = \"o\" }}\n{example}",
+            folder.path(),
+            origin.url()
+        );
+        let here = [("greeting", hello()), ("greeting.wasm.minisig", signature.clone().into_bytes())];
+        let here = if from_registry { &[][..] } else { &here };
+        let proxy = Proxy::try_start(&config, here).unwrap_or_else(|why| panic!("{why} in:\n{config}"));
+        assert_eq!(proxy.get("/").header("x-hello"), Some("world"), "{config}");
     }
 }

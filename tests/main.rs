@@ -15,6 +15,8 @@ mod bodies;
 mod isolation;
 // What a component is, before anybody uses it.
 mod inspect;
+// What was published: the contract, and components that were made for it.
+mod published;
 // Files of cases, which a plugin has to pass.
 mod cases;
 // The examples in four languages, each built with its own tool.
@@ -27,6 +29,12 @@ mod capabilities;
 mod hot_loading;
 // New versions that get a part of the requests first, and are promoted or rolled back.
 mod rollouts;
+// Components that have to be signed.
+mod signatures;
+// Components that are pulled from registries.
+mod registry;
+// Chains whose order makes no sense.
+mod chains;
 // What the documentation shows, page by page.
 mod documentation;
 // Configurations that are loaded again.

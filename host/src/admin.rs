@@ -217,10 +217,15 @@ fn state(view: &View) -> Value {
             "trial": state.snapshot.trials.get(&*plugin.name).map(|trial| trial.report(config, &view.metrics)),
         })
     });
+    // Without the line itself, which may hold what is nobody's business.
+    let warnings = config.warnings.iter().chain(&state.snapshot.warnings).map(|warning| {
+        let at = warning.place.as_ref().map(ToString::to_string);
+        json!({ "message": warning.message, "key": warning.path, "at": at, "help": warning.help })
+    });
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "draining": view.draining.load(Ordering::Relaxed),
-        "config": { "hash": config.hash, "refused": state.refused },
+        "config": { "hash": config.hash, "refused": state.refused, "warnings": warnings.collect::<Vec<_>>() },
         "listeners": listeners.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
         "upstreams": state.snapshot.upstreams.iter().map(|upstream| upstream.report()).collect::<Vec<_>>(),

@@ -38,7 +38,9 @@ mod generated {
 }
 
 pub(crate) use generated::exports::tollgate::plugin::chunks::{ChunkFlow, Passing, Wanted};
-pub(crate) use generated::exports::tollgate::plugin::hooks::{BodyInterest, Complaint, Interest, Names, Parts};
+pub(crate) use generated::exports::tollgate::plugin::hooks::{
+    BodyInterest, Complaint, Interest, Names, Parts, ResponseInterest,
+};
 pub(crate) use generated::tollgate::plugin::http::{BodyFlow, Edits, Fault, Flow, Header, Problem, Response};
 pub(crate) use generated::tollgate::plugin::{crypto, http_client, kv, limiter, log, metrics};
 

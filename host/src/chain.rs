@@ -254,7 +254,8 @@ impl<'a> Pass<'a> {
             self.stream::<S>(index, chunks, head.headers(), body);
         }
         let Some(cap) = cap.filter(|_| !body.is_end_stream()) else { return Ok(None) };
-        let bytes = match std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)).await {
+        let collected = Box::pin(std::mem::take(body).collect(usize::try_from(cap).unwrap_or(usize::MAX)));
+        let bytes = match collected.await {
             Ok(bytes) => bytes,
             Err(BodyError::TooLarge) => return Err(Error::new(S::too_large(link.pool.plugin.name.clone()))),
             Err(error) => return Err(Error::because(S::broken(&error), error.to_string())),
@@ -264,7 +265,7 @@ impl<'a> Pass<'a> {
         // The body may have been waited for.
         *watch = Watch::start();
         let mut call = self.listen(index, S::BODY_HOOK);
-        let flow = head.call_with_body(self, index, bytes, call.as_deref_mut()).await;
+        let flow = Box::pin(head.call_with_body(self, index, bytes, call.as_deref_mut())).await;
         self.heard(index, call, watch, &flow, outcome_with_body);
         let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
         link.metrics.called(S::BODY_HOOK, watch.lap());

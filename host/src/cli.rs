@@ -9,6 +9,7 @@ mod plugins;
 mod replay;
 mod rollout;
 mod run;
+mod sign;
 mod test;
 
 use std::io::Write as _;
@@ -116,6 +117,15 @@ enum PluginCommand {
         #[arg(long, conflicts_with = "json")]
         schema: bool,
     },
+    /// Make a pair of keys for signing components: NAME.key and NAME.pub, and the lines for the configuration
+    Keygen {
+        /// As in [key.NAME]
+        name: String,
+    },
+    /// Sign a component: the signature is a file beside it, in the format of minisign
+    Sign(sign::ToSign),
+    /// Verify the signature beside a component: exit status 0 signed by this key, 1 not, 2 could not read
+    Verify(sign::ToVerify),
     /// Run cases on the engine that serves: exit status 0 all passed, 1 some did not, 2 could not read
     Test(test::Asked),
     /// Run what was recorded with another build: exit status 0 the same, 1 something differs, 2 could not run
@@ -145,6 +155,9 @@ pub fn main() -> ExitCode {
         Some(Command::Plugins { rollout: None, config, json }) => plugins::plugins(config, json),
         Some(Command::Plugin(PluginCommand::Inspect { file, json, schema })) => inspect::inspect(&file, json, schema),
         Some(Command::Plugin(PluginCommand::New { name, language })) => new::new(&name, language),
+        Some(Command::Plugin(PluginCommand::Keygen { name })) => sign::keygen(&name),
+        Some(Command::Plugin(PluginCommand::Sign(asked))) => sign::sign(&asked),
+        Some(Command::Plugin(PluginCommand::Verify(asked))) => sign::verify(&asked),
         Some(Command::Plugin(PluginCommand::Test(asked))) => test::test(&asked),
         Some(Command::Plugin(PluginCommand::Replay(asked))) => replay::replay(&asked),
         Some(Command::Key(KeyCommand::New { consumer })) => key::new(&consumer),

@@ -20,10 +20,12 @@ mod plugin;
 mod problem;
 mod reader;
 mod record;
+pub mod registry;
 mod rollout;
 mod route;
 mod secrets;
 mod syntax;
+mod trust;
 mod units;
 mod upstream;
 mod value;
@@ -47,6 +49,7 @@ pub use problem::{Note, Problem, Problems, Severity};
 pub use reader::Key;
 pub use record::PluginRecord;
 pub use secrets::Secrets;
+pub use trust::Requirement;
 
 /// One whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -67,6 +70,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Plugins by the name that chains use.
     pub plugin: BTreeMap<String, PluginSpec>,
+    /// Where components are pulled from, in the order of their names.
+    pub registries: Vec<registry::Registry>,
     /// At least one, in the order of their names, which has no part in which goes first: that is [`Rank`].
     pub routes: Vec<Route>,
     /// `[log]`
@@ -533,8 +538,11 @@ pub struct Breaker {
 pub struct PluginSpec {
     /// As in `[plugin.NAME]`.
     pub name: String,
-    /// The name of a built-in, or of a file in the plugins directory without `.wasm`.
+    /// The name of a built-in, or of a file in the plugins directory without `.wasm`; or the whole reference of one of a
+    /// registry.
     pub component: String,
+    /// What is pulled from a registry; none for a component that is here.
+    pub pulled: Option<registry::Reference>,
     /// The plugin's own configuration as compact JSON text; `{}` where there is none.
     pub config: String,
     /// Where each value of `config` stands in the file, for complaints of the plugin.
@@ -549,8 +557,8 @@ pub struct PluginSpec {
     pub grant: Grant,
     /// Which of its passes are recorded; none where none is.
     pub record: Option<PluginRecord>,
-    /// The digest that the component must have, as hexadecimal digits. Default: any.
-    pub require: Option<String>,
+    /// What the component has to be, one of these. Empty: any will do.
+    pub require: Vec<Requirement>,
     /// How a new version of the component comes into use. None: for all requests at once.
     pub rollout: Option<Rollout>,
 }
@@ -580,13 +588,14 @@ impl PluginSpec {
         Self {
             name: component.to_owned(),
             component: component.to_owned(),
+            pulled: None,
             config: "{}".to_owned(),
             places: Places::default(),
             on_failure: OnFailure::Closed,
             isolation: Isolation::Pooled,
             limits: PluginLimits::default(),
             grant: Grant::default(),
-            require: None,
+            require: Vec::new(),
             rollout: None,
             record: None,
         }
@@ -679,6 +688,8 @@ pub struct Route {
     pub priority: i32,
     /// Names of plugins, in the order of requests.
     pub chain: Vec<String>,
+    /// Where each of them stands in the file.
+    pub chain_places: Vec<Place>,
     /// The name of the upstream.
     pub upstream: String,
     /// Parts of the requests that go to other upstreams. Together at most all of them.

@@ -24,6 +24,8 @@ pub mod hide;
 pub mod http1;
 pub mod key;
 pub mod metrics;
+pub mod minisign;
+pub mod oci;
 pub mod path;
 pub mod pem;
 pub mod plugin;

@@ -4,6 +4,7 @@
 //! configuration makes of it: checked against its grants, configured once on trial, its interest known. Both exist once
 //! for the process and are shared by all workers; each worker has its own [`Pool`] of instances.
 
+pub mod answers;
 mod component;
 mod convert;
 mod difference;
@@ -16,6 +17,8 @@ mod library;
 mod pool;
 mod recorded;
 mod state;
+mod trust;
+mod version;
 mod wasi;
 
 use std::fmt;
@@ -24,6 +27,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
+pub(crate) use component::LARGEST_COMPONENT;
 pub use component::{Component, Hook, LoadError, Origin};
 pub(crate) use convert::{
     Applied, Attributes, Head, Refusal, Refused, describe_new_body, edit_request, edit_response, fields, fields_in,
@@ -131,15 +135,16 @@ impl Plugin {
         stores: &Stores,
         scene: &Scene,
     ) -> Result<Self, LoadError> {
+        component.check_required(spec)?;
         component.check_grants(&spec.grant)?;
-        component.check_pin(spec)?;
         let mut plugin = Self::unconfigured(engine, component, spec, stores, scene)?;
         let (image, told) = match plugin.isolation {
             // One configuration for many calls.
             Isolation::Pooled => (None, Instance::on_trial(&plugin, component).await?.1),
             Isolation::Request => image::take(&plugin).await?,
         };
-        plugin.sight = Sight::new(told.interest, told.wants, component).map_err(LoadError::Interest)?;
+        plugin.sight =
+            Sight::new(told.interest, told.wants, |hook| component.exports(hook)).map_err(LoadError::Interest)?;
         plugin.image = image;
         Ok(plugin)
     }
@@ -187,7 +192,7 @@ impl Plugin {
             && self.limits == spec.limits
             && self.isolation == spec.isolation
             && self.on_failure == spec.on_failure
-            && component.check_pin(spec).is_ok()
+            && component.check_required(spec).is_ok()
             && self.grounds.http.is_current()
     }
 

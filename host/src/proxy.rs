@@ -3,6 +3,7 @@
 mod destination;
 mod grpc;
 mod mirror;
+mod order;
 mod record;
 mod snapshot;
 mod trial;
@@ -270,7 +271,7 @@ impl Proxy {
             Err(error) => pass.fail(error),
         };
         let mut response = match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => upgrade::on_response(pass, response).await,
+            StatusCode::SWITCHING_PROTOCOLS => Box::pin(upgrade::on_response(pass, response)).await,
             _ => pass.on_response(response).await,
         };
         let Caller { client, scheme, authority, .. } = &pass.caller;

@@ -2,6 +2,8 @@
 
 #[path = "cli/authors.rs"]
 mod authors;
+#[path = "cli/signing.rs"]
+mod signing;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -97,6 +97,11 @@ impl Proxy {
 
     /// Ends it, does something to its plugins directory, and starts it again: its ports are others then.
     pub(crate) fn restart(&mut self, between: impl FnOnce(&Path)) {
+        self.try_restart(between).unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// The same, where it may not start again; the text says why.
+    pub(crate) fn try_restart(&mut self, between: impl FnOnce(&Path)) -> Result<(), String> {
         if let Some(server) = self.server.take() {
             server.stop();
         }
@@ -105,7 +110,13 @@ impl Proxy {
         let config = config::load(&path).expect("the configuration that it had");
         let access = AccessLog::to_writer(self.lines.clone(), Counter::default()).expect("a thread");
         let options = Options { path: Some(path), access: Some(access), ..Options::default() };
-        self.server = Some(Server::start(config, options).unwrap_or_else(|error| panic!("{error}")));
+        self.server = Some(Server::start(config, options).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Where its configuration is, and its plugins directory.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Lets the proxy look at its plugins directory, and judge new versions.
@@ -173,18 +184,19 @@ impl Drop for Proxy {
 /// What every test has: two listeners, a plugins directory, and compiled code that the tests share.
 fn write(folder: &Path, config: &str) -> PathBuf {
     let path = folder.join("tollgate.toml");
+    let cache = format!("plugins.cache = {:?}\n", env!("COMPILED"));
     let before = format!(
         "workers = 2\nlistener.public.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
-         plugins.directory = \"plugins\"\nplugins.versions = \"versions\"\nplugins.cache = {:?}\n",
-        env!("COMPILED"),
+         plugins.directory = \"plugins\"\nplugins.versions = \"versions\"\n{}",
+        if config.contains("plugins.cache") { "" } else { &cache },
     );
     put(folder, format!("{before}{config}").as_bytes(), &path);
     path
 }
 
-/// Of a component by its name, or of a file of cases by its whole name.
+/// Of a component by its name, or of a file beside one by its whole name.
 fn component(folder: &Path, name: &str) -> PathBuf {
-    let ending = if name.ends_with(".toml") { "" } else { ".wasm" };
+    let ending = if name.contains('.') { "" } else { ".wasm" };
     folder.join("plugins").join(format!("{name}{ending}"))
 }
 

@@ -7,6 +7,7 @@
 //! `target/fuzz/TARGET/found/`; `target/debug/fuzz-TARGET FILE` repeats it, and `-minimize_crash=1` makes it small.
 
 pub mod configuration;
+pub mod contract;
 pub mod framing;
 pub mod head;
 pub mod hide;

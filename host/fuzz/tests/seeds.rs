@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use tollgate_fuzz::{configuration, framing, head, hide, json, names, path, recording, schema, xml};
+use tollgate_fuzz::{configuration, contract, framing, head, hide, json, names, path, recording, schema, xml};
 
 /// Checks every file of a directory of the crate, and that there are at least so many.
 fn each(directory: &str, at_least: usize, check: impl Fn(&[u8])) {
@@ -28,6 +28,11 @@ fn each(directory: &str, at_least: usize, check: impl Fn(&[u8])) {
 fn configurations() {
     each("seeds/configuration", 3, configuration::check);
     each("../tests/config", 100, configuration::check);
+}
+
+#[test]
+fn what_guests_say() {
+    each("seeds/contract", 20, contract::check);
 }
 
 #[test]

@@ -30,6 +30,7 @@ use crate::error::{Error as Failure, Reason};
 use crate::headers::{self, Direction};
 use crate::pem::PemError;
 
+pub(crate) use address::is_public;
 pub(crate) use guest::{Calls, Guest, link};
 pub use guest::{Pending, PendingHandle};
 
@@ -88,6 +89,20 @@ pub struct Ask {
     headers: HeaderMap,
     body: Bytes,
     time: Duration,
+    /// The longest body of an answer.
+    longest: usize,
+}
+
+/// Something that the host itself asks for, by GET: with the connections, the verification and the addresses that requests
+/// of plugins have.
+pub(crate) struct Fetch<'a> {
+    pub(crate) origin: &'a HttpOrigin,
+    /// In origin form.
+    pub(crate) target: Uri,
+    pub(crate) headers: HeaderMap,
+    /// The longest body of the answer.
+    pub(crate) longest: usize,
+    pub(crate) time: Duration,
 }
 
 /// What came back.
@@ -199,8 +214,7 @@ pub struct Open(());
 
 /// Lets plugins send requests from this thread. It needs a runtime of one thread around it that takes local tasks.
 pub fn open() -> Open {
-    let outgoing = Outgoing { connector: Connector::new(), kept: RefCell::default() };
-    OUTGOING.with_borrow_mut(|here| *here = Some(Rc::new(outgoing)));
+    OUTGOING.with_borrow_mut(|here| *here = Some(Rc::new(Outgoing::new())));
     Open(())
 }
 
@@ -211,6 +225,20 @@ impl Drop for Open {
 }
 
 impl Outgoing {
+    /// It needs a runtime of one thread around it that takes local tasks.
+    pub(crate) fn new() -> Self {
+        Self { connector: Connector::new(), kept: RefCell::default() }
+    }
+
+    /// Asks for something on behalf of the host.
+    pub(crate) async fn fetch(&self, fetch: Fetch<'_>) -> Result<Answer, Error> {
+        let Fetch { origin, target, headers, longest, time } = fetch;
+        let trust = if origin.endpoint.tls { Some(Trust::load(&tls(origin)).map_err(|_| Error::Tls)?) } else { None };
+        let origin = Origin { granted: origin.clone(), trust };
+        let ask = Ask { method: Method::GET, target, url: String::new(), headers, body: Bytes::new(), time, longest };
+        tokio::time::timeout(time, self.exchange(&origin, ask)).await.unwrap_or(Err(Error::Timeout))
+    }
+
     fn here() -> Option<Rc<Self>> {
         OUTGOING.with_borrow(Clone::clone)
     }
@@ -225,7 +253,7 @@ impl Outgoing {
     }
 
     async fn exchange(&self, origin: &Origin, ask: Ask) -> Result<Answer, Error> {
-        let Ask { method, target, headers, body, time, .. } = ask;
+        let Ask { method, target, headers, body, time, longest, .. } = ask;
         let mut request = Request::new(Body::from(body));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
         request.headers_mut().insert(HOST, origin.granted.endpoint.authority.clone());
@@ -246,7 +274,7 @@ impl Outgoing {
         let (mut head, body) = outcome.map_err(|failed| error_of(&failed.error))?.into_parts();
         headers::strip_hop_by_hop(&mut head.headers, Direction::Response);
         head.headers.remove(CONTENT_LENGTH);
-        let body = body.collect(LONGEST_BODY).await.map_err(|error| match error {
+        let body = body.collect(longest).await.map_err(|error| match error {
             BodyError::TooLarge => Error::TooLarge,
             error => error_of(&Failure::new(error.of_response())),
         })?;
@@ -265,7 +293,7 @@ impl Outgoing {
         if found.is_empty() {
             return Err(Error::Resolve);
         }
-        let may = |ip: &IpAddr| address::is_public(*ip) || granted.addresses.iter().any(|block| block.contains(*ip));
+        let may = |ip: &IpAddr| is_public(*ip) || granted.addresses.iter().any(|block| block.contains(*ip));
         let allowed: Vec<_> = found.into_iter().filter(may).collect();
         if allowed.is_empty() { Err(Error::AddressNotAllowed) } else { Ok(allowed) }
     }
@@ -285,6 +313,25 @@ impl Outgoing {
         }
         target
     }
+}
+
+/// The request that is sent for what a plugin asks, in origin form, if it may be.
+///
+/// # Errors
+/// What is wrong with it, or that its origin is not granted.
+pub fn would_send(
+    granted: &Granted,
+    method: &str,
+    url: &str,
+    fields: &[(String, Vec<u8>)],
+    body: Bytes,
+) -> Result<Request<Bytes>, Error> {
+    let fields = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let (place, ask) = check(granted, Asked { method, url, fields, body, timeout_ms: None })?;
+    let mut request = Request::new(ask.body);
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (ask.method, ask.target, ask.headers);
+    request.headers_mut().insert(HOST, granted.origins[place].granted.endpoint.authority.clone());
+    Ok(request)
 }
 
 /// What a plugin asks, if it can be sent: and the place of its origin.
@@ -339,7 +386,8 @@ fn check(granted: &Granted, asked: Asked<'_>) -> Result<(usize, Ask), Error> {
     }
     let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let time = timeout_ms.map_or(LONGEST, |ms| Duration::from_millis(ms.into()).min(LONGEST));
-    Ok((place, Ask { method, target: Uri::from(target), url: url.to_owned(), headers, body, time }))
+    let longest = LONGEST_BODY;
+    Ok((place, Ask { method, target: Uri::from(target), url: url.to_owned(), headers, body, time, longest }))
 }
 
 /// A request as a plugin wrote it.

@@ -1,5 +1,6 @@
 //! `tollgate plugins`: the components that a configuration can name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,15 +11,16 @@ use crate::plugin::{Engine, Hook, Library};
 
 pub(super) fn plugins(path: Option<PathBuf>, json: bool) -> ExitCode {
     let path = path.or_else(|| Path::new(DEFAULT).exists().then(|| DEFAULT.into()));
-    let (directory, cache, admin) = match path.map(|path| config::load(&path)) {
-        Some(Ok(config)) => (config.plugins.directory, config.plugins.cache, config.admin),
+    let (directory, cache, admin, specs) = match path.map(|path| config::load(&path)) {
+        Some(Ok(config)) => (config.plugins.directory, config.plugins.cache, config.admin, config.plugin),
         Some(Err(problems)) => return refused(&problems),
-        None => (None, None, None),
+        None => (None, None, None, BTreeMap::new()),
     };
     let mut library = match Engine::new(16, cache.as_deref()) {
         Ok(engine) => Library::new(Arc::new(engine), directory),
         Err(error) => return failed(&format!("{error:#}")),
     };
+    library.require(specs.values());
     // As they are, whether or not they pass their cases: what a file is, is asked here.
     for change in library.look() {
         library.settle(change, None, false);

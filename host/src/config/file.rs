@@ -10,8 +10,9 @@ use tracing::Level;
 use super::json::PluginConfig;
 use super::reader::{At, Key, Named, OneOrMore, Read as _, table};
 use super::record::PassShare;
-use super::rollout::{Pin, Share};
+use super::rollout::Share;
 use super::route::rewrite::Template;
+use super::trust::WrittenRequirement;
 use super::upstream::values::{
     BalanceWord, CheckPath, CookieName, NameServer, RetryStatus, Status, WhenDown, WrittenEndpoint,
 };
@@ -23,6 +24,7 @@ use super::{
     AccessLog, Address, Endpoint, HashKey, HostMatch, Isolation, LogFormat, Network, OnFailure, Part, RolloutKey,
     Underscores, UpstreamProtocol,
 };
+use crate::minisign::PublicKey;
 
 /// Each key of the file with its whole path, such as `route.NAME.path-prefix`, in the order of this page.
 #[must_use]
@@ -60,6 +62,11 @@ table! {
         "upstream" upstream: Named<Upstream>,
         /// Components with their configuration, under the names that chains use.
         "plugin" plugin: Named<Plugin>,
+        /// Keys that components may be signed with, by name.
+        "key" key: Named<TrustedKey>,
+        /// How registries are reached that components are pulled from, by name. One without a table is reached by HTTPS,
+        /// without credentials.
+        "registry" registry: Named<Registry>,
         /// Which requests go through which chain to which upstream, by name. At least one. Their order in the file
         /// decides nothing.
         "route" route: Named<Route>,
@@ -418,7 +425,9 @@ table! {
     /// `[plugin.NAME]`: a component with its configuration.
     "a plugin" "{ component = \"api-key\" }"
     pub(crate) struct Plugin {
-        /// A built-in component, or the name of a file in the plugins directory without `.wasm`. Required.
+        /// A built-in component, or the name of a file in the plugins directory without `.wasm`; or
+        /// `"oci://HOST/REPOSITORY@sha256:DIGEST"`, with the digest of the manifest, for one that is pulled from a registry.
+        /// Required.
         "component" component: ComponentName,
         /// The plugin's own configuration, which it checks when it is loaded. Its keys are those of the component.
         "config" config: PluginConfig,
@@ -430,15 +439,46 @@ table! {
         "isolation" isolation: Isolation,
         /// What one call and one instance may cost.
         "limits" limits: PluginLimits,
-        /// The digest that the component must have: `"sha256:…"` with 64 hexadecimal digits, as `tollgate plugin inspect`
-        /// shows it. One with another digest is not taken. Default: any.
-        "require" require: Pin,
+        /// Which component it must be: `"sha256:…"` with the 64 hexadecimal digits that `tollgate plugin inspect` shows,
+        /// or `"signature:NAME"` for one that is signed with the key `[key.NAME]`. Of a list, one is enough. Any other
+        /// component is not taken. Default: any is.
+        "require" require: OneOrMore<WrittenRequirement>,
         /// How a new version of the component comes into use. Default: for all requests at once.
         "rollout" rollout: Rollout,
         /// Which capabilities it may import beside `log`, `limiter`, `crypto` and `metrics`, which all plugins have.
         "grant" grant: Grant,
         /// Records what it sees and answers, to be run again with `tollgate plugin replay`. Default: nothing is.
         "record" record: Record,
+    }
+}
+
+table! {
+    /// `[key.NAME]`: a key that components may be signed with.
+    "a key" "{ public-key = \"RWQ…\" }"
+    pub(crate) struct TrustedKey {
+        /// The line that `tollgate plugin keygen` or `minisign -G` shows, or `"${file:NAME.pub}"` for the file. Required.
+        "public-key" public_key: PublicKey,
+    }
+}
+
+table! {
+    /// `[registry.NAME]`: how a registry is reached.
+    "a registry" "{ origin = \"https://registry.example.com\" }"
+    pub(crate) struct Registry {
+        /// As `https://host` or `https://host:port`, with host and port as in `component`. With `http://` everything crosses
+        /// the network in the clear. Required.
+        "origin" origin: Endpoint,
+        /// Who asks. Default: nobody in particular.
+        "username" username: Text,
+        /// The password or access token that goes with it, such as `"${file:/run/secrets/registry}"`.
+        "password" password: Text,
+        /// A PEM file of trusted roots, in place of the system's.
+        "roots" roots: FilePath,
+        /// Addresses and networks, beside public ones, where the servers may be that the registry sends us on to: for
+        /// tokens and for the components themselves. Default: none.
+        "addresses" addresses: Vec<At<Network>>,
+        /// How long pulling one component may take in all. Up to 10m. Default `"30s"`.
+        "timeout" timeout: Duration,
     }
 }
 

@@ -15,6 +15,16 @@ impl PluginSpec {
     /// plugin's: secrets in it are replaced, control characters too, and it is cut where it is too long.
     #[must_use]
     pub fn complaint(&self, pointer: &str, message: &str, secrets: &Secrets) -> Problem {
+        self.problem(pointer, "refuses its configuration: ", message, secrets)
+    }
+
+    /// What is wrong with the component itself, in words that follow its name, treated in the same way.
+    #[must_use]
+    pub fn fault(&self, message: &str, secrets: &Secrets) -> Problem {
+        self.problem("", "", message, secrets)
+    }
+
+    fn problem(&self, pointer: &str, does: &str, message: &str, secrets: &Secrets) -> Problem {
         const LONGEST: usize = 500;
         let clean: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         // Before the cut, which could leave a part of a secret.
@@ -33,7 +43,7 @@ impl PluginSpec {
                 join(&path, &token.replace("~1", "/").replace("~0", "~"))
             };
         }
-        let problem = Problem::error(format!("the component {:?} refuses its configuration: {shown}", self.component));
+        let problem = Problem::error(format!("the component {:?} {does}{shown}", self.component));
         match self.places.of(pointer) {
             Some(place) => problem.at(place.clone(), path),
             None => Problem { path, ..problem },

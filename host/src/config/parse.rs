@@ -14,8 +14,8 @@ use super::problem::{Problem, Problems};
 use super::reader::{At, Entry, Named, Node, Read, Reader};
 use super::secrets::Secrets;
 use super::{
-    AccessLog, Config, Drain, Log, LogFormat, Route, Upgrade, file, lint, listener, overlap, plugin, route, syntax,
-    units, upstream,
+    AccessLog, Config, Drain, Log, LogFormat, Route, Upgrade, file, lint, listener, overlap, plugin, registry, route,
+    syntax, trust, units, upstream,
 };
 
 /// A longer file is no configuration: 4 MiB are some ten thousand routes.
@@ -115,6 +115,8 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
         "[route.NAME] with a path and an upstream",
         reader,
     );
+    let keys = trust::keys(file.key, reader);
+    let registries = registry::registries(file.registry, reader);
     let upstreams = file.upstream.or(Named::default());
     let plugins = file.plugin.or(Named::default());
     let (upstream_names, plugin_names) = (upstreams.names.clone(), plugins.names.clone());
@@ -129,7 +131,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
     let routes = file.route.or(Named::default());
     let routes = each(routes, reader, |name, at, reader| route::route(name, at, &known, reader));
     let upstreams = each(upstreams, reader, upstream::upstream);
-    let plugins = each(plugins, reader, plugin::plugin);
+    let plugins = each(plugins, reader, |name, at, reader| plugin::plugin(name, at, &keys, reader));
     let log = log(file.log);
     let drain = drain(file.drain, reader);
     let upgrade = upgrade(file.upgrade, reader);
@@ -137,6 +139,8 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
     let routes: Vec<Route> = routes.into_iter().map(|at| at.value).collect();
     overlap::check(&routes).into_iter().for_each(|problem| reader.report(problem));
     lint::unused(&routes, &upstreams, &plugins, reader);
+    trust::unused(&keys, &plugins, reader);
+    registry::check(&registries, &plugins, reader);
     lint::risks(&routes, &listeners, &plugins, reader);
     Some(Config {
         workers,
@@ -147,6 +151,7 @@ fn config(file: file::File, reader: &mut Reader<'_>) -> Option<Config> {
         resolver,
         upstreams: upstreams.into_iter().map(|at| at.value).collect(),
         plugin: plugins.into_iter().map(|at| (at.value.name.clone(), at.value)).collect(),
+        registries: registries.into_iter().map(|at| at.value).collect(),
         routes,
         log,
         drain,

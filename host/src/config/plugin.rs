@@ -8,6 +8,7 @@ use super::place::Places;
 use super::reader::{At, Entry, Reader};
 use super::record::record;
 use super::rollout::rollout;
+use super::trust::{self, Keys};
 use super::units::show_duration;
 use super::{Grant, HttpOrigin, Isolation, OnFailure, PluginLimits, PluginSettings, PluginSpec, file};
 
@@ -47,7 +48,7 @@ fn default_cache() -> Option<PathBuf> {
 }
 
 /// A plugin, or none after its problems were reported.
-pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) -> Option<PluginSpec> {
+pub(crate) fn plugin(name: &str, at: At<file::Plugin>, keys: &Keys, reader: &mut Reader<'_>) -> Option<PluginSpec> {
     let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
     let component = reader.require(written.component, "component", &here);
@@ -57,16 +58,18 @@ pub(crate) fn plugin(name: &str, at: At<file::Plugin>, reader: &mut Reader<'_>) 
         Entry::Is(config) => (config.value.json, config.value.places),
         Entry::Absent | Entry::Wrong => ("{}".to_owned(), places),
     };
+    let component = component?.value;
     Some(PluginSpec {
         name: name.to_owned(),
-        component: component?.value.0,
+        component: component.0,
+        pulled: component.1,
         config,
         places,
         on_failure: written.on_failure.or(OnFailure::Closed),
         isolation: written.isolation.or(Isolation::Pooled),
         limits: limits(written.limits, &PluginLimits::default(), reader),
         grant: grant(written.grant, reader),
-        require: written.require.value().map(|pin| pin.0),
+        require: trust::requirements(written.require, keys, reader),
         rollout: rollout(written.rollout, reader),
         record: record(written.record, reader),
     })

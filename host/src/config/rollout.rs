@@ -1,4 +1,4 @@
-//! How new versions of components come into use, and which are taken at all.
+//! How new versions of components come into use.
 
 use http::header::HeaderName;
 
@@ -64,31 +64,6 @@ fn rollout_key(text: &str) -> Result<RolloutKey, Wrong> {
     }
 }
 
-/// The digest of a component, as hexadecimal digits.
-#[derive(Debug)]
-pub(crate) struct Pin(pub(crate) String);
-
-impl Read for Pin {
-    const NOUN: &'static str = "the digest of a component";
-    const EXAMPLE: &'static str = "\"sha256:…\"";
-
-    fn read(node: &Node<'_, '_>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.parsed(node, pin)
-    }
-}
-
-fn pin(text: &str) -> Result<Pin, Wrong> {
-    let hexadecimal = |digits: &str| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match text.strip_prefix("sha256:") {
-        Some(digits) if hexadecimal(digits) => Ok(Pin(digits.to_ascii_lowercase())),
-        Some(_) => Err(Wrong::because("64 hexadecimal digits follow \"sha256:\"")),
-        None if hexadecimal(text) => {
-            Err(Wrong::because("it does not say of which kind it is").help(format!("write \"sha256:{text}\"")))
-        }
-        None => Err(Wrong::because("it begins with \"sha256:\"")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,15 +75,6 @@ mod tests {
         }
         for text in ["", "%", "5", "0%", "50.01%", "100%", "-1%", "+5%", "1.%", ".5%", "1.234%", "5 %", "five%"] {
             assert!(share(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn pins_name_their_kind() {
-        let digits = "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789";
-        assert_eq!(pin(&format!("sha256:{digits}")).map(|pin| pin.0).ok(), Some(digits.to_ascii_lowercase()));
-        for text in ["", "sha256:", "sha256:0123", digits, &format!("sha512:{digits}"), &format!("sha256:{digits}0")] {
-            assert!(pin(text).is_err(), "{text}");
         }
     }
 }

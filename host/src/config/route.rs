@@ -12,6 +12,7 @@ use regex::Regex;
 use super::file;
 use super::near::nearest;
 use super::pattern::{self, Budget, Intersection, Texts};
+use super::place::Place;
 use super::reader::{At, Entry, Reader};
 use super::value::{BodySize, EncodedSlash, Fields, MethodName, Path, Priority, ProtocolName, Reference};
 use super::{HostMatch, Match, PathMatch, Route, ValueMatch};
@@ -35,7 +36,7 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
     let methods = methods(written.methods, reader);
     let headers = headers(written.headers, reader);
     let query = written.query.or(Fields::default()).0.into_iter().map(|(name, value)| (name.value, value)).collect();
-    let chain = chain(written.chain, known, reader);
+    let (chain, chain_places) = chain(written.chain, known, reader);
     let upstream = reader.require(written.upstream, "upstream", &here);
     if let Some(upstream) = &upstream {
         check_name(upstream, "upstream", known.upstreams, reader);
@@ -52,6 +53,7 @@ pub(crate) fn route(name: &str, at: At<file::Route>, known: &Known<'_>, reader: 
         matches,
         priority: written.priority.or(Priority(0)).0,
         chain,
+        chain_places,
         upstream: upstream?.value.0,
         split,
         split_by,
@@ -194,7 +196,7 @@ fn headers(entry: Entry<Fields>, reader: &mut Reader<'_>) -> Vec<(HeaderName, Va
     out
 }
 
-fn chain(entry: Entry<Vec<At<Reference>>>, known: &Known<'_>, reader: &mut Reader<'_>) -> Vec<String> {
+fn chain(entry: Entry<Vec<At<Reference>>>, known: &Known<'_>, reader: &mut Reader<'_>) -> (Vec<String>, Vec<Place>) {
     let mut out: Vec<At<Reference>> = Vec::new();
     for plugin in entry.or(Vec::new()) {
         check_name(&plugin, "plugin", known.plugins, reader);
@@ -207,7 +209,8 @@ fn chain(entry: Entry<Vec<At<Reference>>>, known: &Known<'_>, reader: &mut Reade
             out.push(plugin);
         }
     }
-    out.into_iter().map(|plugin| plugin.value.0).collect()
+    let places = out.iter().map(|plugin| reader.source().place(&plugin.span)).collect();
+    (out.into_iter().map(|plugin| plugin.value.0).collect(), places)
 }
 
 fn check_name(at: &At<Reference>, kind: &str, known: &BTreeSet<String>, reader: &mut Reader<'_>) {

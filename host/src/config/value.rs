@@ -17,7 +17,7 @@ use super::{
     AccessLog, Address, Endpoint, HostMatch, HttpOrigin, Isolation, LogFormat, Network, OnFailure, Underscores,
     ValueMatch,
 };
-use super::{address, pattern};
+use super::{address, pattern, registry};
 
 words!(Underscores, "a treatment of underscores", "drop" => Underscores::Drop, "reject" => Underscores::Reject, "keep" => Underscores::Keep);
 words!(OnFailure, "a failure policy", "closed" => OnFailure::Closed, "open" => OnFailure::Open);
@@ -124,10 +124,14 @@ fn file_mode(text: &str) -> Result<FileMode, Wrong> {
     }
 }
 
+/// The name of a component, and for one of a registry what that name says.
 #[derive(Debug)]
-pub(crate) struct ComponentName(pub(crate) String);
+pub(crate) struct ComponentName(pub(crate) String, pub(crate) Option<registry::Reference>);
 
 fn component(text: &str) -> Result<ComponentName, Wrong> {
+    if text.starts_with(registry::SCHEME) {
+        return registry::Reference::parse(text).map(|reference| ComponentName(text.to_owned(), Some(reference)));
+    }
     const FORM: &str = "it is made of lower-case letters, digits and single hyphens, and begins with a letter";
     if let Some(stem) = text.strip_suffix(".wasm") {
         let stem = stem.rsplit('/').next().unwrap_or(stem);
@@ -144,7 +148,7 @@ fn component(text: &str) -> Result<ComponentName, Wrong> {
     if text.len() > 64 {
         return Err(Wrong::because("it is longer than 64 characters"));
     }
-    Ok(ComponentName(text.to_owned()))
+    Ok(ComponentName(text.to_owned(), None))
 }
 
 /// `ApiKey`, `API_Key` and `api_key` as `api-key`.

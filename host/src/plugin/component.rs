@@ -11,18 +11,16 @@ use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use super::engine::Engine;
 use super::state::State;
-use super::wasi;
+use super::trust::{self, Evidence};
+use super::{version, wasi};
 use crate::bindings::{CHUNKS, HOOKS};
 use crate::config::{Grant, PluginSpec};
 
-/// The largest file that is looked at. Python's whole runtime is 18 MB as a component.
-const MAX_SIZE: usize = 64 << 20;
+/// The largest file that is looked at, in bytes. Python's whole runtime is 18 MB as a component.
+pub(crate) const LARGEST_COMPONENT: usize = 64 << 20;
 
 /// What every version of the contract begins with.
 const CONTRACT: &str = "tollgate:plugin/";
-/// The version that this host speaks, as it stands at the end of an interface's name.
-pub(super) const VERSION: &str = "0.1.0";
-
 /// The functions that a plugin may export, beside `configure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hook {
@@ -70,6 +68,8 @@ pub enum Origin {
     BuiltIn,
     /// A file of the plugins directory.
     File(PathBuf),
+    /// Pulled from a registry.
+    Registry,
 }
 
 /// A compiled component, linked once: instances are made of it without looking anything up.
@@ -88,6 +88,7 @@ pub struct Component {
     pub waits: bool,
     /// The file.
     pub(super) bytes: Bytes,
+    pub(super) evidence: Evidence,
     pub(super) pre: InstancePre<State>,
     pub(super) configure: ComponentExportIndex,
     pub(super) schema: Option<ComponentExportIndex>,
@@ -140,8 +141,15 @@ impl Component {
                 .map(|hook| if hook.streams() { of_chunks(hook.as_str()) } else { function(hook.as_str()) }),
             imports,
             pre,
+            evidence: Evidence::new(bytes.clone(), None),
             bytes,
         })
+    }
+
+    /// The same, with the signature that came with it.
+    #[must_use]
+    pub fn signed(self, signature: Option<Bytes>) -> Self {
+        Self { evidence: Evidence::new(self.bytes.clone(), signature), ..self }
     }
 
     /// Whether it exports a hook.
@@ -169,14 +177,9 @@ impl Component {
         }
     }
 
-    /// Whether it is the one that the configuration requires, if it requires one.
-    pub(super) fn check_pin(&self, spec: &PluginSpec) -> Result<(), LoadError> {
-        match &spec.require {
-            Some(required) if *required != self.sha256 => {
-                Err(LoadError::Pinned { required: required.clone(), found: self.sha256.clone() })
-            }
-            _ => Ok(()),
-        }
+    /// Whether it is one that the configuration requires, if it requires anything.
+    pub(super) fn check_required(&self, spec: &PluginSpec) -> Result<(), LoadError> {
+        trust::check(&spec.require, &self.name, &self.sha256, &self.evidence)
     }
 
     /// What a version of it is called beside another one of the same name: the begin of its digest.
@@ -228,13 +231,10 @@ pub enum LoadError {
     Roots(String),
     /// The cases beside it do not pass, or could not be run.
     Cases(String),
-    /// The configuration requires another one.
-    Pinned {
-        /// The digest that is required, as hexadecimal digits.
-        required: String,
-        /// The digest that it has.
-        found: String,
-    },
+    /// It could not be pulled from its registry.
+    NotPulled(String),
+    /// The configuration requires another one: what this one is, and what it has to be.
+    Untrusted(String),
     /// It was taken back, and why.
     RolledBack(String),
     /// What is wrong with a new version, and how it differs from the one that serves.
@@ -250,12 +250,12 @@ impl fmt::Display for LoadError {
                 "a core WebAssembly module, not a component: build it for the target wasm32-wasip2, or wrap it with \
                  `wasm-tools component new`",
             ),
-            Self::TooLarge(size) => write!(f, "{size} bytes, more than the {MAX_SIZE} that a component may have"),
+            Self::TooLarge(size) => {
+                write!(f, "{size} bytes, more than the {LARGEST_COMPONENT} that a component may have")
+            }
             Self::Invalid(why) => write!(f, "not a valid component: {why}"),
             Self::Import(name) => write!(f, "imports `{name}`, which no plugin is given"),
-            Self::Version(name) => {
-                write!(f, "made for `{name}`: this Tollgate speaks version {VERSION} of the plugin contract")
-            }
+            Self::Version(name) => write!(f, "{}", version::refusal(name)),
             Self::Link(why) => write!(f, "does not fit the host: {why}"),
             Self::NoHooks => write!(f, "exports no `{HOOKS}`: it is a component, but not a plugin"),
             Self::NoConfigure => write!(f, "`{HOOKS}` without the function `configure`"),
@@ -280,9 +280,8 @@ impl fmt::Display for LoadError {
             Self::Failed(why) => write!(f, "failed while it was configured: {why}"),
             Self::Roots(why) => write!(f, "cannot verify the origins that it is granted: {why}"),
             Self::Cases(why) => write!(f, "does not pass its cases: {why}"),
-            Self::Pinned { required, found } => {
-                write!(f, "has the digest sha256:{found}, and the configuration requires sha256:{required}")
-            }
+            Self::NotPulled(why) => write!(f, "cannot be pulled: {why}"),
+            Self::Untrusted(why) => f.write_str(why),
             Self::RolledBack(why) => write!(f, "was rolled back: {why}"),
             Self::NewVersion(problem, difference) => write!(f, "{problem}\n{difference}"),
         }
@@ -318,7 +317,7 @@ fn granted(capability: &str, grant: &Grant) -> bool {
 /// Component Model binary format: the magic number, then a version, then the layer that tells components from modules.
 fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
     match bytes.get(..8) {
-        _ if bytes.len() > MAX_SIZE => Err(LoadError::TooLarge(bytes.len())),
+        _ if bytes.len() > LARGEST_COMPONENT => Err(LoadError::TooLarge(bytes.len())),
         Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(()),
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(LoadError::CoreModule),
         _ => Err(LoadError::NotWasm),
@@ -328,7 +327,7 @@ fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
 fn check_import(import: &str) -> Result<(), LoadError> {
     if let Some(rest) = import.strip_prefix(CONTRACT) {
         let (name, version) = rest.split_once('@').unwrap_or((rest, ""));
-        if version != VERSION {
+        if !version::runs(version) {
             return Err(LoadError::Version(import.to_owned()));
         }
         return match name {

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::component::{Component, Hook, LoadError, Origin, VERSION};
+use super::component::{Component, Hook, LoadError, Origin};
 use super::engine::Engine;
 use super::instance::Instance;
+use super::version::VERSION;
 use super::{Plugin, Scene, Stores};
 use crate::config::PluginSpec;
 

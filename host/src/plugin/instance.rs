@@ -293,8 +293,8 @@ where
     store.data_mut().begin_call();
     let answer = if waits {
         // The epoch ends a guest that computes, the clock one that waits. Dropping the call drops its stack, and the
-        // caller drops the store.
-        match tokio::time::timeout(time, hook.call_async(&mut *store, input)).await {
+        // caller drops the store. Boxed, so that the calls of those that never wait have no room for it.
+        match Box::pin(tokio::time::timeout(time, hook.call_async(&mut *store, input))).await {
             Ok(answer) => answer,
             Err(_) => {
                 return Err(Failure { kind: FailureKind::Timeout, detail: format!("waited longer than {time:?}") });

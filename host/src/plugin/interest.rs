@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::HeaderName;
 
-use super::component::{Component, Hook};
+use super::component::Hook;
 use crate::bindings::{Interest, Names, Parts, Passing, Wanted};
 use crate::headers::may_plugin_set;
 
@@ -63,12 +63,16 @@ pub(crate) enum Seen<T> {
 }
 
 impl Sight {
-    /// Checks what a plugin asks for.
+    /// Checks what a plugin asks for, of the hooks that its component exports.
     ///
     /// # Errors
     ///
     /// A sentence without its subject, for the operator.
-    pub(super) fn new(interest: Interest, wants: Option<Wanted>, component: &Component) -> Result<Self, String> {
+    pub(super) fn new(
+        interest: Interest,
+        wants: Option<Wanted>,
+        exports: impl Fn(Hook) -> bool,
+    ) -> Result<Self, String> {
         let Interest { request, request_body, response, response_body, owned_headers, sets_attributes } = interest;
         let chunks = |passing: fn(&Wanted) -> Passing| wants.as_ref().map_or(Chunks::Unseen, |it| passing(it).into());
         let (request_chunks, response_chunks) = (chunks(|it| it.request), chunks(|it| it.response));
@@ -81,7 +85,7 @@ impl Sight {
             (Hook::ResponseChunk, response_chunks != Chunks::Unseen),
         ];
         for (hook, wanted) in wanted {
-            if wanted && !component.exports(hook) {
+            if wanted && !exports(hook) {
                 return Err(format!("it wants `{}`, which it does not export", hook.as_str()));
             }
         }

@@ -5,9 +5,11 @@
 //! or a link of its folder turned elsewhere, a network mount), which change notifications do not.
 
 mod kept;
+mod pulled;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +19,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::component::{Component, LoadError, Origin};
+use super::component::{Component, LoadError, Origin, hex};
 use super::engine::Engine;
-use kept::Kept;
+use super::trust::{self, Evidence};
+use crate::config::{PluginSpec, Requirement};
+use crate::minisign::LONGEST;
+use kept::{Good, Kept};
 
 /// The components built from this workspace: name and bytes.
 pub const BUILT_IN: [(&str, &[u8]); 6] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
@@ -31,16 +36,20 @@ pub struct Library {
     /// Where versions are kept for the next start.
     versions: Option<PathBuf>,
     kept: Option<Kept>,
+    /// What the plugins that use a component require of it.
+    required: BTreeMap<String, Vec<Vec<Requirement>>>,
     /// Built-ins that somebody has asked for: they are compiled when first used.
     built_in: BTreeMap<&'static str, Arc<Component>>,
     files: BTreeMap<String, File>,
+    /// Of registries, by their whole reference: each, or why it is not there.
+    pulled: BTreeMap<String, Result<Arc<Component>, LoadError>>,
 }
 
 /// What is known of one `.wasm` file.
 struct File {
     /// None where the file is gone and what it held goes on serving.
     stamp: Option<Stamps>,
-    /// Of the file and of its cases.
+    /// Of the file and of those beside it.
     sha256: [u8; 32],
     /// What serves: the file as it is, or an earlier good version of it.
     serving: Option<Arc<Component>>,
@@ -61,10 +70,10 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// How a component and the file of cases beside it look.
-type Stamps = (Stamp, Option<Stamp>);
+/// How a component looks, and the files beside it: its cases, and its signature.
+type Stamps = (Stamp, [Option<Stamp>; 2]);
 
-/// A file that changed since the last look, or the file of cases beside it.
+/// A file that changed since the last look, or one beside it.
 #[derive(Debug)]
 pub struct Change {
     /// The component's name.
@@ -83,7 +92,7 @@ pub struct Change {
 pub struct Report {
     /// The name that the configuration uses.
     pub name: String,
-    /// `built-in` or `file`.
+    /// `built-in`, `file` or `registry`.
     pub origin: &'static str,
     /// Of what serves, as hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +114,30 @@ pub struct Report {
 impl Library {
     /// A library of the built-ins and of what is in `directory`, at the first [`look`](Self::look).
     pub fn new(engine: Arc<Engine>, directory: Option<PathBuf>) -> Self {
-        Self { engine, directory, versions: None, kept: None, built_in: BTreeMap::new(), files: BTreeMap::new() }
+        Self {
+            engine,
+            directory,
+            versions: None,
+            kept: None,
+            required: BTreeMap::new(),
+            built_in: BTreeMap::new(),
+            files: BTreeMap::new(),
+            pulled: BTreeMap::new(),
+        }
+    }
+
+    /// From now on, no file is compiled that is not what these plugins require. What serves goes on.
+    pub fn require<'a>(&mut self, plugins: impl IntoIterator<Item = &'a PluginSpec>) {
+        self.required.clear();
+        for spec in plugins {
+            self.required.entry(spec.component.clone()).or_default().push(spec.require.clone());
+        }
+    }
+
+    /// Whether a file is what its plugins require.
+    fn check(&self, name: &str, sha256: &str, evidence: &Evidence) -> Result<(), LoadError> {
+        let required = self.required.get(name).map(Vec::as_slice).unwrap_or_default();
+        required.iter().try_for_each(|required| trust::check(required, name, sha256, evidence))
     }
 
     /// Keeps the last good version of each component in this folder, and finds there what an earlier process kept.
@@ -139,6 +171,9 @@ impl Library {
     ///
     /// Why the file does not load; none where there is no component of this name.
     pub fn find(&mut self, name: &str) -> Result<Option<Arc<Component>>, LoadError> {
+        if let Some(pulled) = self.pulled.get(name) {
+            return pulled.clone().map(Some);
+        }
         if let Some(file) = self.files.get(name) {
             return match (&file.serving, &file.problem) {
                 (Some(component), _) => Ok(Some(component.clone())),
@@ -175,12 +210,13 @@ impl Library {
         let Some(now) = &change.now else { return Ok(()) };
         let found = now.as_ref().ok().map(|component| component.sha256.clone());
         let rolled_back = found.is_some() && kept.rolled_back(&change.name) == found;
-        let good = kept.good(&change.name).filter(|(sha256, _)| Some(sha256) != found.as_ref());
-        if let Some((_, bytes)) = good {
+        let good = kept.good(&change.name).filter(|good| Some(&good.sha256) != found.as_ref());
+        let good = good.filter(|good| self.check(&change.name, &good.sha256, &good.evidence()).is_ok());
+        if let Some(Good { bytes, signature, .. }) = good {
             let origin = Origin::File(self.directory.clone().unwrap_or_default().join(format!("{}.wasm", change.name)));
             // One that does not compile any more was made by an older Tollgate, and is no better than none.
             if let Ok(component) = Component::compile(&self.engine, &change.name, origin, bytes) {
-                let serving = Some(Arc::new(component));
+                let serving = Some(Arc::new(component.signed(signature)));
                 let (stamp, sha256) = (None, [0; 32]);
                 let file = File { stamp, sha256, serving, candidate: None, previous: None, problem: None };
                 self.files.insert(change.name.clone(), file);
@@ -195,7 +231,7 @@ impl Library {
         let Some(kept) = &self.kept else { return };
         for name in names {
             if let Some(serving) = self.serving(name) {
-                kept.keep(name, &serving.sha256, &serving.bytes);
+                kept.keep(name, &serving.sha256, &serving.bytes, serving.evidence.signature());
             }
         }
     }
@@ -288,7 +324,11 @@ impl Library {
                 if let Some(kept) = &self.kept {
                     kept.forget_roll_back(&change.name);
                 }
-                if on_trial && file.serving.is_some() {
+                let same = file.serving.as_ref().is_some_and(|serving| serving.sha256 == component.sha256);
+                if same {
+                    // Only what lies beside it has changed, such as its signature.
+                    file.serving = Some(component);
+                } else if on_trial && file.serving.is_some() {
                     file.candidate = Some(component);
                 } else {
                     file.previous = file.serving.replace(component);
@@ -327,32 +367,35 @@ impl Library {
             previous: file.previous.as_ref().map(|component| component.sha256.clone()),
             problem: file.problem.as_ref().map(ToString::to_string),
         });
-        let mut reports: Vec<_> = built_in.chain(files).collect();
+        let mut reports: Vec<_> = built_in.chain(files).chain(self.reports_of_pulled()).collect();
         reports.sort_by(|a, b| a.name.cmp(&b.name));
         reports
     }
 
     fn read(&self, name: &str, path: &Path, stamp: &Stamps, known: Option<&File>) -> Option<Change> {
-        let cases = cases_of(path);
-        let beside = stamp.1.is_some().then(|| cases.clone());
+        let [cases, signature] = beside(path);
+        let there = stamp.1[0].is_some().then(|| cases.clone());
         let change = |now, sha256| Change {
             name: name.to_owned(),
             now: Some(now),
-            cases: beside.clone(),
+            cases: there.clone(),
             stamp: Some((stamp.clone(), sha256)),
             touched: false,
         };
         let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Bytes::from(bytes),
             Err(error) => return Some(change(Err(LoadError::Unreadable(error.to_string())), [0; 32])),
         };
+        // Files of cases that cannot be read are told by who runs them.
+        let of_cases = there.is_some().then(|| fs::read(&cases).unwrap_or_default());
+        let signature = stamp.1[1].is_some().then(|| signature_in(&signature));
         let mut digest = Sha256::new_with_prefix(&bytes);
-        if beside.is_some() {
-            // One that cannot be read is told by who runs it.
-            digest.update(fs::read(&cases).unwrap_or_default());
+        for other in [of_cases.as_ref(), signature.as_ref()] {
+            digest.update(other.map_or(u64::MAX, |other| other.len() as u64).to_be_bytes());
+            digest.update(other.map_or(&[][..], Vec::as_slice));
         }
         // A file that is still being written: the next look sees it whole, or as it stays.
-        if fs::metadata(path).ok().map(|after| (Stamp::of(&after), Stamp::at(&cases))).as_ref() != Some(stamp) {
+        if Stamp::at(path).map(|after| (after, stamps_beside(path))).as_ref() != Some(stamp) {
             return None;
         }
         let sha256: [u8; 32] = digest.finalize().into();
@@ -365,18 +408,32 @@ impl Library {
             };
             return Some(Change { cases: None, touched: true, ..change(same, sha256) });
         }
-        let compiled = Component::compile(&self.engine, name, Origin::File(path.to_owned()), bytes.into());
-        Some(change(compiled.map(Arc::new), sha256))
+        let evidence = Evidence::new(bytes.clone(), signature.map(Bytes::from));
+        // What nobody vouches for does not even meet the compiler.
+        if let Err(untrusted) = self.check(name, &hex(&Sha256::digest(&bytes)), &evidence) {
+            return Some(change(Err(untrusted), sha256));
+        }
+        let compiled = Component::compile(&self.engine, name, Origin::File(path.to_owned()), bytes);
+        Some(change(compiled.map(|component| Arc::new(component.signed(evidence.signature().cloned()))), sha256))
     }
 }
 
-/// Where the cases of a component are, if it has any: `NAME.test.toml` beside `NAME.wasm`.
-fn cases_of(component: &Path) -> PathBuf {
-    component.with_extension(CASES)
+/// Where the cases of a component and its signature are, if it has any: `NAME.test.toml` and `NAME.wasm.minisig` beside
+/// `NAME.wasm`.
+fn beside(component: &Path) -> [PathBuf; 2] {
+    [component.with_extension("test.toml"), component.with_extension("wasm.minisig")]
 }
 
-/// The extension of a file of cases, in place of `wasm`.
-const CASES: &str = "test.toml";
+fn stamps_beside(component: &Path) -> [Option<Stamp>; 2] {
+    beside(component).map(|path| Stamp::at(&path))
+}
+
+/// The bytes of a file with a signature. What is too long for one, or cannot be read, is none that verifies.
+fn signature_in(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes));
+    if read.is_ok() { bytes } else { Vec::new() }
+}
 
 impl Stamp {
     /// None where there is no such file.
@@ -409,7 +466,7 @@ fn list(directory: &Path) -> std::io::Result<BTreeMap<String, (PathBuf, Stamps)>
         }
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
-                let stamps = (Stamp::of(&metadata), Stamp::at(&cases_of(&path)));
+                let stamps = (Stamp::of(&metadata), stamps_beside(&path));
                 files.insert(name.to_owned(), (path.clone(), stamps));
             }
             // A folder, or a link to nothing.

@@ -116,11 +116,12 @@ impl Pool {
 
     /// An instance for one call. Dropping it, as a failed or abandoned call does, drops the instance.
     async fn lease(&self) -> Result<Leased<'_>, Failure> {
-        let permit = if self.plugin.component.waits { Some(permit(&self.plugin.in_use, self).await?) } else { None };
+        let permit =
+            if self.plugin.component.waits { Some(Box::pin(permit(&self.plugin.in_use, self)).await?) } else { None };
         let in_use = InUse::new(&self.counted.worker);
         let instance = match self.take() {
             Some(instance) => instance,
-            None => self.fresh().await?,
+            None => Box::pin(self.fresh()).await?,
         };
         Ok(Leased { instance, _in_use: in_use, _permit: permit })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::upgrade;
+use super::order;
 use crate::config::{self, Config, Listener, PluginSpec, Problem, Problems};
 use crate::connect::dns::Resolver;
 use crate::headers::Via;
@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::plugin::{Component, Engine, Library, LoadError, Plugin, Stores, about};
 use crate::recording::Recorder;
 use crate::router::Router;
-use crate::server::tls::{self, ClientCertificate, Tls};
+use crate::server::tls::{self, Tls};
 use crate::upstream::{Known, Prepared};
 
 use super::trial::Trial;
@@ -108,7 +108,7 @@ impl Snapshot {
                 Err(error) => problems.push(Problem::error(format!("listener `{}`: {error}", listener.name))),
             }
         }
-        problems.extend(upgrade::waiting(&config, &plugins));
+        problems.extend(order::waiting(&config, &plugins));
         if !problems.is_empty() {
             return Err(problems.into_iter().collect());
         }
@@ -117,7 +117,7 @@ impl Snapshot {
         let via = config.via.as_deref().map(Via::new);
         let metrics = foundation.metrics.clone();
         let recorders = recorders(&config, &plugins, &metrics);
-        let warnings = unset(&config, &plugins);
+        let warnings = order::warnings(&config, &plugins);
         Ok(Self { warnings, plugins, trials, recorders, upstreams, router, hidden, via, metrics, tls, config })
     }
 
@@ -138,43 +138,6 @@ fn recorders(
         Some((name.clone(), Arc::new(recorder)))
     };
     plugins.iter().filter_map(recorder).collect()
-}
-
-/// Attributes that a plugin looks at in a chain where nobody sets them before it.
-fn unset(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) -> Vec<Problem> {
-    let mut warnings = Vec::new();
-    for route in &config.routes {
-        let chain: Vec<_> = route.chain.iter().filter_map(|name| plugins.get(name)).collect();
-        for (at, plugin) in chain.iter().enumerate() {
-            // Its own hooks speak to each other, too; and by the time of responses, the whole chain has spoken.
-            let before = chain[..=at].iter().flat_map(|plugin| plugin.sets());
-            let all = chain.iter().flat_map(|plugin| plugin.sets());
-            let [request, response] = plugin.looks_at();
-            let mut missing: Vec<_> = request.iter().filter(|name| !before.clone().any(|set| set == *name)).collect();
-            missing.extend(response.iter().filter(|name| !all.clone().any(|set| set == *name)));
-            missing.retain(|name| !ClientCertificate::ATTRIBUTES.contains(&&***name));
-            missing.sort();
-            missing.dedup();
-            for name in missing {
-                let (plugin, route) = (&plugin.name, &route.name);
-                let sets = chain[at..].iter().find(|later| later.sets().contains(name));
-                let problem = Problem::warning(format!(
-                    "the plugin `{plugin}` looks at the attribute `{name}`, which no plugin before it in the chain of \
-                     route `{route}` sets"
-                ));
-                let problem = match sets {
-                    Some(later) => problem.help(format!("`{}` sets it: put it before `{plugin}`", later.name)),
-                    None => problem,
-                };
-                let spec = config.plugin.get(&**plugin).and_then(|spec| spec.places.of(""));
-                warnings.push(match spec {
-                    Some(place) => problem.at(place.clone(), format!("plugin.{plugin}")),
-                    None => problem,
-                });
-            }
-        }
-    }
-    warnings
 }
 
 /// Why a plugin of the configuration is not there.
@@ -227,7 +190,7 @@ fn describe(spec: &PluginSpec, missing: Missing, library: &Library, config: &Con
             complaints.iter().map(place).collect()
         }
         Missing::Load(error) => {
-            vec![spec.complaint("", &format!("the component `{}` {error}", spec.component), &config.secrets)]
+            vec![spec.fault(&error.to_string(), &config.secrets)]
         }
     }
 }

@@ -1,8 +1,6 @@
-//! Requests whose connection may go on with another protocol, and plugins that would wait for an end of it for ever.
+//! Requests whose connection may go on with another protocol.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
@@ -11,10 +9,8 @@ use super::Route;
 use super::record::{Counted, Entry};
 use crate::body::Body;
 use crate::chain::Pass;
-use crate::config::{Config, Problem};
 use crate::error::{Error, Reason};
 use crate::http1::upgrade::{Allowed, Offered, choose};
-use crate::plugin::Plugin;
 
 /// What a client offers to go on with, and its route allows.
 pub(super) struct Upgrade {
@@ -58,29 +54,4 @@ pub(super) async fn on_response(pass: &mut Pass<'_>, mut response: Response<Body
         *response.body_mut() = upstream;
     }
     response
-}
-
-/// Plugins that ask for whole bodies in chains of routes whose bodies go on for ever.
-pub(super) fn waiting(config: &Config, plugins: &BTreeMap<String, Arc<Plugin>>) -> Vec<Problem> {
-    let endless = config.routes.iter().filter(|route| route.streaming || !route.upgrade.is_empty());
-    let pairs = endless.flat_map(|route| route.chain.iter().map(move |name| (route, name)));
-    let waits = |name: &String| {
-        plugins
-            .get(name)
-            .is_some_and(|plugin| plugin.sight.request_body.is_some() || plugin.sight.response_body.is_some())
-    };
-    let describe = |(route, name): (&crate::config::Route, &String)| {
-        let why = if route.streaming { "streams" } else { "lets connections go on with another protocol" };
-        let problem = Problem::error(format!(
-            "the plugin `{name}` asks for whole bodies, and is in the chain of route `{}`, which {why}: its bodies may \
-             never end",
-            route.name
-        ));
-        let problem = problem.help("take the plugin out of this chain, or write a route of its own for what streams");
-        match &route.place {
-            Some(place) => problem.at(place.clone(), format!("route.{}.chain", route.name)),
-            None => problem,
-        }
-    };
-    pairs.filter(|(_, name)| waits(name)).map(describe).collect()
 }

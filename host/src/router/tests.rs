@@ -58,6 +58,7 @@ fn route(line: &str) -> Route {
         matches,
         priority,
         chain,
+        chain_places: Vec::new(),
         upstream: "u".to_owned(),
         split: Vec::new(),
         split_by: None,

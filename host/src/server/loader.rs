@@ -1,5 +1,6 @@
 //! The loader: builds snapshots and hands them to the workers.
 
+mod pulling;
 mod rollout;
 mod trying;
 
@@ -284,11 +285,14 @@ impl Loader {
         match &outcome {
             Ok(()) => {
                 self.foundation.metrics.config_loaded(&self.snapshot.config.hash);
+                self.library.keep_pulled(self.snapshot.config.plugin.values().map(|spec| &*spec.component));
                 tracing::info!(hash = self.snapshot.config.hash, "the configuration was reloaded");
                 self.show(None);
             }
             Err(problems) => {
                 self.foundation.metrics.config_refused();
+                // What it would have required of files is required of none.
+                self.library.require(self.snapshot.config.plugin.values());
                 tracing::error!("the configuration is refused, and the last one goes on:\n{problems}");
                 self.show(Some(problems.to_string()));
             }
@@ -322,7 +326,9 @@ impl Loader {
             tracing::warn!("{what} changes with the next start, not with a reload");
         }
         self.library.set_directory(config.plugins.directory.clone());
+        self.library.require(config.plugin.values());
         self.library.try_again();
+        pulling::pull(&mut self.library, &self.runtime, &config);
         let tried = take_in(&mut self.library, &self.foundation, &self.runtime, &config);
         let before = Some(&*self.snapshot);
         let build = Snapshot::build(config.clone(), &mut self.library, &self.foundation, &tried, before);
@@ -631,6 +637,8 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
     let foundation = Foundation { engine: Arc::new(engine), stores, upstreams, metrics };
     let mut library = Library::new(foundation.engine.clone(), config.plugins.directory.clone());
     library.keep_versions(config.plugins.versions.clone());
+    library.require(config.plugin.values());
+    pulling::pull(&mut library, &runtime, &config);
     let tried = take_in(&mut library, &foundation, &runtime, &config);
     let built = runtime.block_on(Snapshot::build(Arc::new(config), &mut library, &foundation, &tried, None));
     let snapshot = built.map_err(StartError::Problems)?;
@@ -640,7 +648,8 @@ fn load(config: Config, metrics: Metrics, limiter: Arc<Limiter>) -> Result<Loade
 /// Tells the operator what is allowed, and probably not meant.
 fn warn(snapshot: &Snapshot) {
     for warning in &snapshot.warnings {
-        tracing::warn!("{}", warning.message);
+        let at = warning.place.as_ref().map(ToString::to_string);
+        tracing::warn!(at, help = warning.help, "{}", warning.message);
     }
 }
 

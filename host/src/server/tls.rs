@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::{CipherSuite, InconsistentKeys, ServerConfig};
 
 use crate::config::{Certificate, ClientCertificates};
 use crate::pem::{self, PemError};
@@ -24,9 +24,19 @@ pub use client::{ClientCertificate, refusal};
 /// remembered of one policy's sessions is worth nothing in another one.
 pub struct Tls {
     names: Arc<Names>,
-    policies: Vec<Arc<ServerConfig>>,
+    policies: Vec<Ways>,
     /// When each of the certificates ends, in seconds since 1970, by its file.
     pub(crate) ends: Vec<(String, u64)>,
+}
+
+/// The handshakes of one policy.
+struct Ways {
+    /// With the cipher that we like best of those that the client has: AES with 128 bits, whose keys come from SHA-256.
+    /// Processors have instructions for both, and none for the SHA-384 of the 256 bits that most libraries ask for first:
+    /// that took a seventh of a handshake.
+    ours: Arc<ServerConfig>,
+    /// With the one that the client likes best.
+    theirs: Arc<ServerConfig>,
 }
 
 /// What a connection had to show, among listeners that do not ask the same for every name.
@@ -44,7 +54,7 @@ pub struct Policy {
 /// The first file with a fault: not to be read, no certificate, a key of another certificate, a time that is over or has
 /// not begun.
 pub fn load(certificates: &[Certificate]) -> Result<Arc<Tls>, PemError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let mut asked: Vec<&Option<ClientCertificates>> = Vec::new();
     for certificate in certificates {
         if !asked.contains(&&certificate.clients) {
@@ -61,7 +71,7 @@ fn policy(
     clients: Option<&ClientCertificates>,
     names: &Arc<Names>,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<ServerConfig>, PemError> {
+) -> Result<Ways, PemError> {
     let fault = |error: rustls::Error| PemError::new(Path::new(""), error.to_string());
     let verifier = match clients {
         Some(clients) => client::verifier(clients, provider)?,
@@ -80,24 +90,64 @@ fn policy(
     } else {
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(fault)?;
     }
-    Ok(Arc::new(config))
+    let theirs = Arc::new(config.clone());
+    config.ignore_client_order = true;
+    Ok(Ways { ours: Arc::new(config), theirs })
+}
+
+/// The usual ciphers, in [our order](Ways::ours).
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| match cipher(suite.suite()) {
+        Some(Cipher::Aes128) => 0,
+        Some(Cipher::Aes256) => 1,
+        Some(Cipher::ChaCha20) | None => 2,
+    });
+    Arc::new(provider)
+}
+
+#[derive(PartialEq, Eq)]
+enum Cipher {
+    Aes128,
+    Aes256,
+    ChaCha20,
+}
+
+/// The cipher of a suite that we have; none of one that we do not have, or that is only there to be ignored (RFC 8701).
+fn cipher(suite: CipherSuite) -> Option<Cipher> {
+    use CipherSuite as Suite;
+    match suite {
+        Suite::TLS13_AES_128_GCM_SHA256
+        | Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => Some(Cipher::Aes128),
+        Suite::TLS13_AES_256_GCM_SHA384
+        | Suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+        | Suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => Some(Cipher::Aes256),
+        Suite::TLS13_CHACHA20_POLY1305_SHA256
+        | Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        | Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => Some(Cipher::ChaCha20),
+        _ => None,
+    }
 }
 
 impl Tls {
-    /// What all handshakes need, where all certificates ask the same of clients.
-    #[must_use]
-    pub fn only(&self) -> Option<&Arc<ServerConfig>> {
-        match &*self.policies {
-            [only] => Some(only),
-            _ => None,
-        }
+    /// What any handshake needs, for tests of clients.
+    #[cfg(test)]
+    pub(crate) fn only(&self) -> Option<&Arc<ServerConfig>> {
+        self.policies.first().map(|ways| &ways.ours)
     }
 
-    /// What the handshake of a client needs that asks for this name.
+    /// What the handshake of a client needs that begins like this; and under which policy it is, where there are several.
     #[must_use]
-    pub fn choose(&self, name: Option<&str>) -> (Policy, Arc<ServerConfig>) {
-        let index = name.map_or(&self.names.first, |name| self.names.find(&name.to_ascii_lowercase())).policy;
-        (Policy { names: self.names.clone(), index }, self.policies[index].clone())
+    pub fn choose(&self, hello: &ClientHello<'_>) -> (Option<Policy>, Arc<ServerConfig>) {
+        let own = |name: &str| self.names.find(&name.to_ascii_lowercase()).policy;
+        let several = self.policies.len() > 1;
+        let index = if several { hello.server_name().map_or(self.names.first.policy, own) } else { 0 };
+        let ways = &self.policies[index];
+        // Who has no instructions for AES puts ChaCha20 first, and would pay for our choice.
+        let first = hello.cipher_suites().iter().find_map(|suite| cipher(*suite));
+        let config = if first == Some(Cipher::ChaCha20) { &ways.theirs } else { &ways.ours };
+        (several.then(|| Policy { names: self.names.clone(), index }), config.clone())
     }
 }
 

@@ -50,6 +50,7 @@ fn route(text: &str) -> Route {
         matches,
         priority,
         chain: Vec::new(),
+        chain_places: Vec::new(),
         upstream: "u".into(),
         split: Vec::new(),
         split_by: None,

@@ -1,7 +1,7 @@
 //! What outlives the process: the last good version of each component, and which version was rolled back.
 //!
-//! A folder for each plugins directory, in it `NAME@SHA256.wasm` and `NAME.rolled-back`, which holds a digest. What is
-//! read is believed only where it has the digest of its name. Nothing here may fail a request or a load: a folder that
+//! A folder for each plugins directory, in it `NAME@SHA256.wasm`, the same with `.minisig` for its signature, and
+//! `NAME.rolled-back`, which holds a digest. What is read is believed only where it has the digest of its name. Nothing here may fail a request or a load: a folder that
 //! cannot be written costs a warning.
 
 use std::fs;
@@ -12,9 +12,24 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::super::component::hex;
+use super::super::trust::Evidence;
 
 /// The folder of one plugins directory.
 pub(super) struct Kept(PathBuf);
+
+/// The last good version of a component.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Good {
+    pub(super) sha256: String,
+    pub(super) bytes: Bytes,
+    pub(super) signature: Option<Bytes>,
+}
+
+impl Good {
+    pub(super) fn evidence(&self) -> Evidence {
+        Evidence::new(self.bytes.clone(), self.signature.clone())
+    }
+}
 
 impl Kept {
     pub(super) fn new(versions: &Path, directory: &Path) -> Self {
@@ -23,24 +38,41 @@ impl Kept {
         Self(versions.join(&digest[..32]))
     }
 
-    /// The digest and the bytes of the last good version of a component.
-    pub(super) fn good(&self, name: &str) -> Option<(String, Bytes)> {
+    /// The last good version of a component, where there is one.
+    pub(super) fn good(&self, name: &str) -> Option<Good> {
         let (sha256, path) = self.versions(name).into_iter().next()?;
-        let bytes = fs::read(path).ok()?;
-        (hex(&Sha256::digest(&bytes)) == sha256).then(|| (sha256, bytes.into()))
+        let bytes = fs::read(&path).ok()?;
+        let signature = fs::read(signature_of(&path)).ok().map(Bytes::from);
+        (hex(&Sha256::digest(&bytes)) == sha256).then(|| Good { sha256, bytes: bytes.into(), signature })
     }
 
     /// Keeps a version as the last good one, in place of others. `sha256` is that of the bytes.
-    pub(super) fn keep(&self, name: &str, sha256: &str, bytes: &[u8]) {
+    pub(super) fn keep(&self, name: &str, sha256: &str, bytes: &[u8], signature: Option<&Bytes>) {
         let before = self.versions(name);
+        let path = self.0.join(format!("{name}@{sha256}.wasm"));
+        if let Err(error) = self.keep_signature(&path, signature) {
+            return warn(name, &error);
+        }
         if before.iter().any(|(kept, _)| kept == sha256) && before.len() == 1 {
             return;
         }
-        let path = self.0.join(format!("{name}@{sha256}.wasm"));
         match self.put(&path, bytes) {
-            Ok(()) => before.iter().filter(|(_, old)| *old != path).for_each(|(_, old)| remove(old)),
+            Ok(()) => before.iter().filter(|(_, old)| *old != path).for_each(|(_, old)| {
+                remove(old);
+                remove(&signature_of(old));
+            }),
             Err(error) => warn(name, &error),
         }
+    }
+
+    fn keep_signature(&self, component: &Path, signature: Option<&Bytes>) -> io::Result<()> {
+        let path = signature_of(component);
+        match signature {
+            None => remove(&path),
+            Some(signature) if fs::read(&path).is_ok_and(|kept| kept == *signature) => {}
+            Some(signature) => self.put(&path, signature)?,
+        }
+        Ok(())
     }
 
     /// The digest of the version that was rolled back last, if no other one was taken since.
@@ -81,6 +113,10 @@ impl Kept {
     }
 }
 
+fn signature_of(component: &Path) -> PathBuf {
+    component.with_extension("wasm.minisig")
+}
+
 /// What is not there need not be removed, and what stays is only in the way of nothing.
 fn remove(path: &Path) {
     let _ = fs::remove_file(path);
@@ -104,18 +140,24 @@ mod tests {
         let kept = Kept::new(&folder.path().join("versions"), folder.path());
         assert_eq!(kept.good("a"), None);
         for bytes in [b"first", b"other"] {
-            kept.keep("a", &sha256(bytes), bytes);
-            kept.keep("a-b", &sha256(b"of another"), b"of another");
-            assert_eq!(kept.good("a"), Some((sha256(bytes), Bytes::copy_from_slice(bytes))));
-            assert_eq!(kept.versions("a").len(), 1);
+            for signature in [None, Some(Bytes::from_static(b"one")), Some(Bytes::from_static(b"another")), None] {
+                kept.keep("a", &sha256(bytes), bytes, signature.as_ref());
+                kept.keep("a-b", &sha256(b"of another"), b"of another", None);
+                let good = Good { sha256: sha256(bytes), bytes: Bytes::copy_from_slice(bytes), signature };
+                assert_eq!(kept.good("a"), Some(good));
+                assert_eq!(kept.versions("a").len(), 1);
+            }
         }
+        kept.keep("a", &sha256(b"signed"), b"signed", Some(&Bytes::from_static(b"one")));
+        kept.keep("a", &sha256(b"last"), b"last", None);
+        assert_eq!(fs::read_dir(&kept.0).unwrap().count(), 2, "a, a-b, and no signature of what is gone");
     }
 
     #[test]
     fn what_is_damaged_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let kept = Kept::new(folder.path(), folder.path());
-        kept.keep("a", &sha256(b"whole"), b"whole");
+        kept.keep("a", &sha256(b"whole"), b"whole", None);
         fs::write(&kept.versions("a")[0].1, b"hole").unwrap();
         assert_eq!(kept.good("a"), None);
     }
@@ -124,7 +166,7 @@ mod tests {
     fn directories_have_nothing_in_common() {
         let [folder, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let kept = Kept::new(folder.path(), folder.path());
-        kept.keep("a", &sha256(b"a"), b"a");
+        kept.keep("a", &sha256(b"a"), b"a", None);
         kept.roll_back("a", &sha256(b"b"));
         assert_eq!(kept.rolled_back("a"), Some(sha256(b"b")));
         let of_other = Kept::new(folder.path(), other.path());

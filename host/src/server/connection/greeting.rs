@@ -10,11 +10,10 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use http::Response;
-use rustls::ServerConfig;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::ended::Ended;
 use super::{Connections, Peer, Protocol, Received};
@@ -43,7 +42,8 @@ where
     C: Fn(Received, Rc<Peer>) -> F + 'static,
     F: Future<Output = Response<Body>> + 'static,
 {
-    /// Finds out who is there and what is spoken: by TLS, or by the first bytes.
+    /// Finds out who is there and what is spoken: by TLS, or by the first bytes. What of it is large is boxed, so that a
+    /// client which says nothing costs nothing of that.
     pub(super) async fn greet(
         &self,
         mut socket: Socket,
@@ -53,7 +53,8 @@ where
         let mut peer = Peer::new(address);
         if self.entrance.proxies.iter().any(|network| network.contains(address.ip())) {
             let until = after(Instant::now(), self.limits.handshake_time);
-            let header = unless_over(open, timeout_at(until, header(&mut socket))).await.ok_or(Ended::Cut)?;
+            let header = Box::pin(timeout_at(until, header(&mut socket)));
+            let header = unless_over(open, header).await.ok_or(Ended::Cut)?;
             if let Source::Client(client, _) = header.map_err(|_| Ended::Handshake)?? {
                 peer.address = client;
             }
@@ -71,11 +72,9 @@ where
         };
         let tls = certificates.borrow().clone();
         let until = after(Instant::now(), self.limits.handshake_time);
-        let (stream, policy) = unless_over(open, timeout_at(until, handshake(&tls, socket)))
-            .await
-            .ok_or(Ended::Cut)?
-            .map_err(|_| Ended::Handshake)?
-            .map_err(Ended::Tls)?;
+        let handshake = Box::pin(timeout_at(until, handshake(&tls, socket)));
+        let (stream, policy) =
+            unless_over(open, handshake).await.ok_or(Ended::Cut)?.map_err(|_| Ended::Handshake)?.map_err(Ended::Tls)?;
         let session = stream.get_ref().1;
         peer.tls = true;
         peer.policy = policy;
@@ -151,12 +150,9 @@ async fn header(socket: &mut Socket) -> Result<Source, Ended> {
 
 /// A handshake, and what it was made under where that is not the same for all names.
 async fn handshake(tls: &Tls, socket: Socket) -> io::Result<(TlsStream<Socket>, Option<Policy>)> {
-    if let Some(config) = tls.only() {
-        return Ok((TlsAcceptor::from(config.clone()).accept(socket).await?, None));
-    }
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-    let (policy, config): (Policy, Arc<ServerConfig>) = tls.choose(hello.client_hello().server_name());
-    Ok((hello.into_stream(config).await?, Some(policy)))
+    let (policy, config) = tls.choose(&hello.client_hello());
+    Ok((hello.into_stream(config).await?, policy))
 }
 
 /// Waits for a future as long as connections may live.

@@ -255,3 +255,20 @@ fn a_body_that_outlives_its_request_reads_nothing_of_the_next() {
         assert!(matches!(second.collect(99).await, Err(BodyError::Broken(_))));
     });
 }
+
+/// Ten thousand of them are open, and most say nothing.
+#[test]
+fn a_connection_that_waits_is_small() {
+    run(async {
+        let carry = |_: Received, _: Rc<Peer>| async { Response::new(Body::Empty) };
+        let connections = Connections::new(carry, limits(), None, Drain::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = || async { Socket::from(TcpStream::connect(address).await.unwrap()) };
+        let serving = size_of_val(&connections.serve(socket().await, address));
+        let open = connections.drain.enter();
+        let greeting = size_of_val(&connections.greet(socket().await, address, &open));
+        assert!(serving <= 768, "{serving} bytes while it is served");
+        assert!(greeting <= 768, "{greeting} bytes until it has said something");
+    });
+}

@@ -30,8 +30,18 @@ impl Tls {
         name: &str,
         protocols: &[&[u8]],
     ) -> std::io::Result<(tokio_rustls::client::TlsStream<TcpStream>, CertificateDer<'static>)> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        self.connect_with(served, name, protocols, rustls::crypto::aws_lc_rs::default_provider()).await
+    }
+
+    /// The same by a client that has these ciphers, the one that it likes best first.
+    async fn connect_with(
+        &self,
+        served: &Served,
+        name: &str,
+        protocols: &[&[u8]],
+        provider: rustls::crypto::CryptoProvider,
+    ) -> std::io::Result<(tokio_rustls::client::TlsStream<TcpStream>, CertificateDer<'static>)> {
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(self.roots.clone())
@@ -102,6 +112,32 @@ fn tls_chooses_certificates_by_name_and_protocols_by_offer() {
         assert_ne!(after, shown);
         let again = sender.ready().await.unwrap().send_request(Request::get("https://x/").body(()).unwrap(), true);
         assert_eq!(again.unwrap().0.await.unwrap().status(), StatusCode::OK);
+    });
+}
+
+#[test]
+fn the_cheapest_cipher_is_chosen_unless_the_client_has_none_for_aes() {
+    use rustls::CipherSuite as Suite;
+    use rustls::crypto::aws_lc_rs::{cipher_suite as known, default_provider};
+    run(async {
+        let tls = Tls::new(&["a.test"]);
+        let served = Served::new(echo, Some(tls.certificates.subscribe()));
+        let usual = default_provider().cipher_suites;
+        assert_eq!(usual[0].suite(), Suite::TLS13_AES_256_GCM_SHA384);
+        let chacha = known::TLS13_CHACHA20_POLY1305_SHA256;
+        for (offered, chosen) in [
+            (usual.clone(), Suite::TLS13_AES_128_GCM_SHA256),
+            ([vec![chacha], usual].concat(), Suite::TLS13_CHACHA20_POLY1305_SHA256),
+            (vec![known::TLS13_AES_256_GCM_SHA384, chacha], Suite::TLS13_AES_256_GCM_SHA384),
+            (
+                vec![known::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, known::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256],
+                Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            ),
+        ] {
+            let provider = rustls::crypto::CryptoProvider { cipher_suites: offered, ..default_provider() };
+            let (client, _) = tls.connect_with(&served, "a.test", &[b"http/1.1"], provider).await.unwrap();
+            assert_eq!(client.get_ref().1.negotiated_cipher_suite().unwrap().suite(), chosen);
+        }
     });
 }
 
