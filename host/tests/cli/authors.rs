@@ -69,7 +69,7 @@ fn inspect_says_why_a_file_is_no_plugin() {
         ("a core module", b"\0asm\x01\0\0\0", "build it for the target wasm32-wasip2"),
         ("cut off", &whole[..whole.len() / 2], "not a valid component"),
         ("a component", nothing, "it is a component, but not a plugin"),
-        ("of another version", &other_version(&whole), "speaks version 0.1.0 of the plugin contract"),
+        ("of another version", &other_version(&whole), "which is newer than 0.1.0, the one that"),
     ] {
         fs::write(folder.path().join("it.wasm"), bytes).expect("a file");
         let told = ends(&folder, &["plugin", "inspect", "it.wasm"]);
