@@ -142,7 +142,7 @@ fn bodies_come_and_go_in_pieces() {
         response.chunks = ["a", "b"]
         expect = { flow = "fail", code = "plugin-failed" }
     "#;
-    for outcome in run("pieces", &text) {
+    for outcome in run("pieces", text) {
         assert!(outcome.passed, "{outcome}");
     }
 }
