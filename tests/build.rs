@@ -15,7 +15,7 @@ fn main() {
     let target = out.join("guests");
     build(&workspace, &target, &["-p", "guests", "--examples"]);
     build(&workspace, &target, &["-p", "http-guests", "--examples"]);
-    build(&workspace, &target, &["-p", "hello-plugin", "-p", "introspect"]);
+    build(&workspace, &target, &["-p", "hello-plugin", "-p", "introspect", "-p", "mask"]);
     println!("cargo::rustc-env=GUESTS={}", target.join(TARGET).join("plugin").display());
     // Where `make setup-test` puts what Python's peers need: beside what cargo builds.
     let peers = out.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "build"));

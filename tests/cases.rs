@@ -1,15 +1,16 @@
 //! Files of cases: those of the built-in plugins, and that each thing which a file can expect can also fail.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use tempfile::TempDir;
-use tollgate::cases::{self, Outcome};
+use serde_json::json;
+use tollgate::cases::{self, Outcome, Report};
 use tollgate::config::cases::parse;
 use tollgate::plugin::{Component, Engine, Origin};
+use tollgate_testing::{Answer, Case, Flow, Want};
 
-use crate::harness::{guest, hello, introspect};
+use crate::harness::{guest, hello, mask};
 
 static ENGINE: LazyLock<Arc<Engine>> =
     LazyLock::new(|| Arc::new(Engine::new(50, Some(env!("COMPILED").as_ref())).expect("an engine")));
@@ -19,7 +20,11 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn component(name: &str) -> Arc<Component> {
-    let bytes = if name == "hello" { hello() } else { guest(name) };
+    let bytes = match name {
+        "hello" => hello(),
+        "mask" => std::fs::read(mask()).expect("a component"),
+        guest_name => guest(guest_name),
+    };
     Arc::new(Component::compile(&ENGINE, name, Origin::File(PathBuf::new()), bytes.into()).expect("a component"))
 }
 
@@ -84,7 +89,11 @@ fn each_thing_that_is_expected_can_fail() {
         ("request.body = \"tea\"", "request.body: expected \"tea\", found nothing"),
         ("request.json = 1", "request.json: expected 1, found no JSON: nothing"),
         ("response.status = 201", "response.status: expected 201, found 200"),
-        ("response.json = { a = 2 }", "response.json: expected {\"a\":2}, found {\"a\":1}"),
+        ("response.json = { a = 2 }", "response.json/a: expected 2, found 1"),
+        ("response.json = [{ a = 1 }]", "response.json: expected [{\"a\":1}], found {\"a\":1}"),
+        ("response.chunks = [\"{\", \"}\"]", "response.chunks: expected [\"{\", \"}\"], found [\"{\\\"a\\\":1}\"]"),
+        ("request.chunks = [\"a\"]", "request.chunks: expected [\"a\"], found []"),
+        ("response.trailers.x-sum = \"1\"", "response.trailers.x-sum: expected \"1\", found nothing"),
         ("response.body = { regex = \"a\" }", "response.body: expected what `a` takes, found \"{\\\"a\\\":1}\""),
         ("attributes.consumer = \"alice\"", "attributes.consumer: expected \"alice\", found nothing"),
         ("kv.s.k = \"v\"", "kv.s.k: expected \"v\", found nothing"),
@@ -103,6 +112,65 @@ fn each_thing_that_is_expected_can_fail() {
 }
 
 #[test]
+fn bodies_come_and_go_in_pieces() {
+    let text = r#"
+        [case.request]
+        config.what = "upper"
+        request = { method = "POST", path = "/a", chunks = ["he", "llo"], trailers = { x-sum = "1" } }
+        [case.request.expect]
+        flow = "edit"
+        request = { chunks = ["HE", "LLO", "!"], trailers = { x-bytes = "5", x-memo = "/a", x-sum = "1", x-other = { present = false } } }
+        [case.response]
+        config = { what = "thrice", responses = true }
+        response = { status = 201, chunks = ["a", "bc"] }
+        expect = { request.chunks = [], response = { status = 201, chunks = ["a", "a", "a", "bc", "bc", "bc"] } }
+        [case.words-across-pieces]
+        config.what = "guard"
+        request = { method = "POST", chunks = ["e", "vi", "l"] }
+        expect = { flow = "refuse", code = "evil-body", response.status = 422 }
+        [case.looked-at]
+        config = { what = "guard", responses = true }
+        response = { chunks = ["ev", "en"], trailers.x-sum = "1" }
+        expect = { response.trailers.x-sum = "1", response.headers.content-length = { present = false } }
+        [case.in-an-instance-of-its-own]
+        config = { what = "upper", responses = true }
+        times = 2
+        response.chunks = ["ab"]
+        expect.response.trailers.x-bytes = "2"
+        [case.too-much]
+        config = { what = "flood", responses = true }
+        response.chunks = ["a", "b"]
+        expect = { flow = "fail", code = "plugin-failed" }
+    "#;
+    for outcome in run("pieces", text) {
+        assert!(outcome.passed, "{outcome}");
+    }
+}
+
+#[test]
+fn a_hook_that_wants_the_whole_gets_pieces_in_one() {
+    let case = "plugin.config = {}\n[case.a]\nrequest = { method = \"POST\", chunks = [\"a\", \"b\"] }\n";
+    let told = differences("echo-state", &format!("{case}expect.request.chunks = [\"a\", \"b\"]\n"));
+    assert_eq!(told, [""; 0], "nobody looks at them");
+}
+
+#[test]
+fn long_values_are_shown_where_they_part() {
+    let long = "a".repeat(200);
+    let case = |from: &str, to: &str| {
+        let config = "plugin.config.name = \"a\"\n[case.a]\n";
+        differences("hello", &format!("{config}response.body = \"{from}\"\nexpect.response.body = \"{to}\"\n"))
+    };
+    let shown = |word: &str| format!("line 1, column 201: …\"{}{word}\"", "a".repeat(20));
+    let (expected, found) = (shown("c"), shown("b"));
+    let told = format!("response.body: expected {expected}, found {found}");
+    assert_eq!(case(&format!("{long}b"), &format!("{long}c")), [told]);
+    let (expected, found) = (shown("c and so on"), shown("b and so on, but not for long"));
+    let told = format!("response.body:\n          expected {expected}\n          found    {found}");
+    assert_eq!(case(&format!("{long}b and so on, but not for long"), &format!("{long}c and so on")), [told]);
+}
+
+#[test]
 fn a_plugin_that_misbehaves_fails_and_says_why() {
     let case = "[case.a]\nrequest = { method = \"POST\", body = \"b\" }\n";
     for (name, plugin, code) in [
@@ -114,16 +182,16 @@ fn a_plugin_that_misbehaves_fails_and_says_why() {
         let text = format!("[plugin]\n{plugin}\n{case}expect = {{ flow = \"fail\", code = \"{code}\" }}\n");
         assert_eq!(differences(name, &text), [""; 0], "{name}");
         let told = differences(name, &format!("[plugin]\n{plugin}\n{case}expect.response.headers.x = \"1\"\n"));
-        assert!(told[0].contains(&format!("found fail ({code}, 500): ")), "{told:?}");
+        assert!(told[0].contains(&format!("fail ({code}, 500): ")), "{told:?}");
         let text = format!("[plugin]\n{plugin}\non-failure = \"open\"\n{case}expect.response.status = 200\n");
         assert_eq!(differences(name, &text), [""; 0], "{name}");
     }
     let refused = differences("spin", "[case.a]\nconfig.at = \"nowhere\"\nexpect.flow = \"continue\"\n");
-    assert!(refused[0].starts_with("load: expected that it loads, found the component refuses"), "{refused:?}");
+    assert!(refused[0].starts_with("load:") && refused[0].contains("the component refuses its conf"), "{refused:?}");
     let complaint = "[case.a]\nconfig.at = \"nowhere\"\nexpect.complaints = [\"/at: unknown variant\"]\n";
     assert_eq!(differences("spin", complaint), [""; 0]);
     let other = differences("spin", &complaint.replace("/at", "/where"));
-    assert!(other[0].contains("found \"/at: unknown variant"), "{other:?}");
+    assert!(other[0].contains(" \"/at: unknown variant"), "{other:?}");
 }
 
 #[test]
@@ -184,6 +252,13 @@ fn mistakes_of_a_file_are_told_at_their_place() {
         ("[case.a]\nexpect.flow = \"refused\"\n", "did you mean \"refuse\"?"),
         ("[case.a]\nexpect = { complaints = [], flow = \"edit\" }\n", "gets no request"),
         ("[case.a]\nrequest = { body = \"a\", json = 1 }\nexpect.flow = \"edit\"\n", "are both here"),
+        (
+            "[case.a]\nresponse = { json = 1, chunks = [\"1\"] }\nexpect.flow = \"edit\"\n",
+            "`json` and `chunks` are both",
+        ),
+        ("[case.a]\nresponse.chunks = [\"a\", \"\"]\nexpect.flow = \"edit\"\n", "a piece of a body is not empty"),
+        ("[case.a]\nresponse.trailers.x = \"1\"\nexpect.flow = \"edit\"\n", "say the body as chunks = "),
+        ("[case.a]\nexpect.request = { body = \"a\", chunks = [\"a\"] }\n", "`body` and `chunks` are both"),
         ("[case.a]\nrequest.path = \"/a/../b\"\nexpect.flow = \"edit\"\n", "write \"/b\""),
         ("[case.a]\nrequest.headers.X-A = \"1\"\nexpect.flow = \"edit\"\n", "in lower case"),
         ("[case.a]\nrequest.client = \"localhost\"\nexpect.flow = \"edit\"\n", "an IP address"),
@@ -194,76 +269,78 @@ fn mistakes_of_a_file_are_told_at_their_place() {
         let problems = parse(text, "a.test.toml", Path::new(""), None).expect_err(text).to_string();
         assert!(problems.contains(words) && problems.contains("a.test.toml:"), "{text}:\n{problems}");
     }
+    // What is wrong is told once.
+    for once in ["flow = \"edti\"", "response = 200", "log = \"a\"", "time = 5", "memory = \"a\""] {
+        let text = format!("[case.a]\nexpect.{once}\n");
+        let problems = parse(&text, "a.test.toml", Path::new(""), None).expect_err(once).to_string();
+        assert!(problems.contains("\n1 error\n") && problems.contains("a.test.toml:2:"), "{once}: {problems}");
+    }
 }
 
-/// The example of the page about it, with the plugin that it is about.
+/// The examples of the page about it, with the plugins that they are about.
 #[test]
-fn the_example_of_the_documentation() {
+fn the_examples_of_the_documentation() {
     let page = include_str!("../docs/plugins.md");
-    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let outcomes = run("hello", example);
-    assert_eq!(outcomes.len(), 3);
-    for outcome in outcomes {
-        assert!(outcome.passed, "{outcome}");
+    let examples: Vec<_> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let of = |words: &str| *examples.iter().find(|example| example.contains(words)).expect("an example");
+    for (plugin, example, cases) in
+        [("hello", of("[case.wants-a-name]"), 3), ("mask", of("[case.a-word-that-is-cut-in-two]"), 2)]
+    {
+        let outcomes = run(plugin, example);
+        assert_eq!(outcomes.len(), cases);
+        outcomes.iter().for_each(|outcome| assert!(outcome.passed, "{outcome}"));
     }
 }
 
-/// Where the plugin is that `examples/introspect` has in several languages.
-fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/introspect")
+/// That a component passes the cases of a file.
+pub(crate) fn passes(file: &Path, component: &Path) -> Report {
+    let report = block_on(cases::run(&ENGINE, file, Some(component))).unwrap_or_else(|why| panic!("{why}"));
+    assert!(report.passed(), "{report}");
+    report
 }
 
-/// That a component passes the cases that are the same for all languages.
-fn introspects(component: &Path) {
-    let report = block_on(cases::run(&ENGINE, &example().join("introspect.test.toml"), Some(component)));
-    let report = report.unwrap_or_else(|why| panic!("{why}"));
-    assert!(report.passed() && report.outcomes.len() == 7, "{report}");
-}
-
-/// Builds that plugin with another language's tool, in a folder with the contract in it. There is none where the tool is
-/// not on the path.
-fn built_with(tool: &str, arguments: &[&str]) -> Option<TempDir> {
-    let folder = TempDir::new().expect("a folder");
-    let contract = folder.path().join("wit/deps/tollgate-plugin");
-    std::fs::create_dir_all(&contract).expect("a folder");
-    for entry in std::fs::read_dir(example().join("../../wit")).expect("the contract") {
-        let entry = entry.expect("an entry");
-        std::fs::copy(entry.path(), contract.join(entry.file_name())).expect("a file");
-    }
-    std::fs::copy(example().join("world.wit"), folder.path().join("wit/world.wit")).expect("a file");
-    for source in ["python/app.py", "javascript/plugin.js"] {
-        let name = Path::new(source).file_name().expect("a name");
-        std::fs::copy(example().join(source), folder.path().join(name)).expect("a file");
-    }
-    match Command::new(tool).args(arguments).current_dir(folder.path()).output() {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{tool}: {said}");
-            Some(folder)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => panic!("{tool}: {error}"),
-    }
-}
-
+/// What a test in Rust says of a case is what a file says: every word of `tollgate-testing` is known here.
 #[test]
-fn the_example_in_rust_passes_its_cases() {
-    introspects(&introspect());
-}
-
-#[test]
-fn the_example_in_python_passes_the_same_cases() {
-    let build = ["-d", "wit", "-w", "local:plugin/plugin", "componentize", "--stub-wasi", "app", "-o", "it.wasm"];
-    if let Some(folder) = built_with("componentize-py", &build) {
-        introspects(&folder.path().join("it.wasm"));
-    }
-}
-
-#[test]
-fn the_example_in_javascript_passes_the_same_cases() {
-    let without = ["-d", "stdio", "-d", "random", "-d", "clocks", "-d", "http", "-d", "fetch-event"];
-    let build = ["plugin.js", "--wit", "wit", "--world-name", "plugin", "-o", "it.wasm"];
-    if let Some(folder) = built_with("componentize-js", &[&build[..], &without].concat()) {
-        introspects(&folder.path().join("it.wasm"));
+fn the_library_for_authors_says_what_a_file_says() {
+    let second = Duration::from_secs(1);
+    let given = Case::request("POST", "/a?b=c")
+        .header("x-a", "1")
+        .attribute("consumer", "alice")
+        .config(json!({ "a": 1 }))
+        .entry("store", "a key", "value")
+        .now("2026-01-31T12:00:00Z")
+        .times(2, second)
+        .answers(Answer::get("https://idp.test/a").status(404).header("x-b", "2").with("accept", "*/*").body("none"))
+        .answers(Answer::post("https://idp.test/b").json(json!({ "active": null })))
+        .answers(Answer::to("PUT", "https://idp.test/c").error("timeout"))
+        .upstream_header("x-c", "3")
+        .given("request.client", "192.0.2.7");
+    let whole = given.clone().json(json!([null])).upstream(201, "body");
+    let pieces = given.chunks(["a", "b"]).given("request.trailers.x-sum", "1").upstream_chunks(["c"]);
+    let expected = |case: Case| {
+        case.expect_flow(Flow::Edit)
+            .expect_code("no")
+            .expect_upstream_header("x-d", ["4", "5"])
+            .expect_upstream_body(Want::absent())
+            .expect_status(200)
+            .expect_header("x-e", Want::regex("[0-9]+"))
+            .expect_attribute("consumer", Want::present())
+            .expect_entry("store", "a key", "value")
+            .expect_log(["warn: a"])
+            .expect_time(second)
+            .expect_memory("2MiB")
+            .expect("request.path", "/b")
+    };
+    let refused = Case::get("/").expect_complaints(["/a: b"]);
+    let cases = [
+        expected(whole).expect_json(json!({ "a": [1] })),
+        expected(pieces.clone()).expect_chunks(["c"]),
+        expected(pieces).expect_body("c"),
+        refused,
+    ];
+    for case in cases {
+        let text = format!("case.it = {case}");
+        let file = parse(&text, "it.test.toml", Path::new(""), None).unwrap_or_else(|why| panic!("{why} in {text}"));
+        assert_eq!(file.cases.len(), 1);
     }
 }

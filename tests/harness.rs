@@ -51,6 +51,11 @@ pub(crate) fn introspect() -> PathBuf {
     PathBuf::from(env!("GUESTS")).join("introspect.wasm")
 }
 
+/// Where the component of `examples/mask` is.
+pub(crate) fn mask() -> PathBuf {
+    PathBuf::from(env!("GUESTS")).join("mask.wasm")
+}
+
 fn read(path: &[&str]) -> Vec<u8> {
     let file = path.iter().fold(PathBuf::from(env!("GUESTS")), |file, part| file.join(part));
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))

@@ -19,6 +19,8 @@ mod inspect;
 mod published;
 // Files of cases, which a plugin has to pass.
 mod cases;
+// The examples in four languages, each built with its own tool.
+mod languages;
 // Plugins that ask servers of their own.
 mod asking;
 // Components of the standard's HTTP worlds, which know nothing of us.

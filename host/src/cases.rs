@@ -6,7 +6,9 @@
 
 mod bench;
 mod compare;
+mod differ;
 mod lines;
+mod pieces;
 mod report;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, request, response};
 
-use crate::body;
 use crate::capability::http_client::{Answer, Error as NoAnswerAtAll, Script, Scripted};
 use crate::capability::kv::Store;
 use crate::capability::limiter::{Clock, Limiter, Sizes};
@@ -35,10 +36,12 @@ use crate::metrics::Metrics;
 use crate::plugin::{Attributes, BUILT_IN, Component, Engine, LoadError, Origin, Plugin, Pool, Scene, Stores};
 use crate::proxy_protocol;
 use crate::request_id::RequestIds;
+use crate::{body, config};
 
 pub use bench::{Bench, HookCosts, bench};
 pub use compare::Difference;
-pub use report::{Outcome, Report};
+use pieces::Arrived;
+pub use report::{Outcome, Report, junit_broken};
 
 /// The longest body that is looked at.
 const LONGEST: usize = 64 << 20;
@@ -69,7 +72,7 @@ impl std::error::Error for CannotRun {}
 /// The files that a file of cases names: its component, where that is one, and what its values are read from.
 #[must_use]
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    let Ok(file) = crate::config::cases::load(path, None) else { return Vec::new() };
+    let Ok(file) = config::cases::load(path, None) else { return Vec::new() };
     let component = match file.component {
         Source::File(path) => Some(path),
         Source::BuiltIn(_) => None,
@@ -83,15 +86,30 @@ pub fn files(path: &Path) -> Vec<PathBuf> {
 /// Where there is nothing to run.
 pub async fn run(engine: &Arc<Engine>, path: &Path, component: Option<&Path>) -> Result<Report, CannotRun> {
     let begun = Instant::now();
-    let file = crate::config::cases::load(path, component).map_err(CannotRun::Cases)?;
-    let component = find(engine, &file)?;
+    let file = config::cases::load(path, component).map_err(CannotRun::Cases)?;
+    run_file(engine, &file, path.display().to_string(), begun).await
+}
+
+/// Runs all cases of a text, called `name` in what is said of it. Paths in it start from `base`.
+///
+/// # Errors
+/// Where there is nothing to run.
+pub async fn run_text(
+    engine: &Arc<Engine>,
+    text: &str,
+    name: &str,
+    base: &Path,
+    component: Option<&Path>,
+) -> Result<Report, CannotRun> {
+    let begun = Instant::now();
+    let file = config::cases::parse(text, name, base, component).map_err(CannotRun::Cases)?;
+    run_file(engine, &file, name.to_owned(), begun).await
+}
+
+async fn run_file(engine: &Arc<Engine>, file: &CaseFile, name: String, begun: Instant) -> Result<Report, CannotRun> {
+    let component = find(engine, file)?;
     let outcomes = run_on(engine, &component, &file.cases).await;
-    Ok(Report {
-        file: path.display().to_string(),
-        component: component.name.to_string(),
-        outcomes,
-        time: begun.elapsed(),
-    })
+    Ok(Report { file: name, component: component.name.to_string(), outcomes, time: begun.elapsed() })
 }
 
 /// Whether a component passes the file of cases that lies beside it.
@@ -100,7 +118,7 @@ pub async fn run(engine: &Arc<Engine>, path: &Path, component: Option<&Path>) ->
 /// [`LoadError::Cases`], with what is not as expected.
 pub async fn pass_all(engine: &Arc<Engine>, component: &Arc<Component>, path: &Path) -> Result<(), LoadError> {
     let wrong = |problems: Problems| LoadError::Cases(problems.to_string().trim_end().to_owned());
-    let file = crate::config::cases::load(path, None).map_err(wrong)?;
+    let file = config::cases::load(path, None).map_err(wrong)?;
     let outcomes = run_on(engine, component, &file.cases).await;
     let failed: Vec<_> = outcomes.into_iter().filter(|outcome| !outcome.passed).collect();
     if failed.is_empty() {
@@ -126,6 +144,10 @@ pub(crate) fn find(engine: &Arc<Engine>, file: &CaseFile) -> Result<Arc<Componen
             let name = path.display().to_string();
             match std::fs::read(path) {
                 Ok(bytes) => (name, Origin::File(path.clone()), bytes.into()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let why = "there is no such file: build it, or name another one with --component";
+                    return Err(CannotRun::NoComponent(name, why.to_owned()));
+                }
                 Err(error) => return Err(CannotRun::NoComponent(name, format!("it cannot be read: {error}"))),
             }
         }
@@ -158,9 +180,9 @@ struct Seen {
     /// For who looks for the cause of a failure.
     detail: Option<String>,
     /// What the upstream gets.
-    request: Option<(request::Parts, Bytes)>,
+    request: Option<Arrived<request::Parts>>,
     /// What the client gets.
-    response: (response::Parts, Bytes),
+    response: Arrived<response::Parts>,
     attributes: Attributes,
     /// Those that the case names.
     stores: BTreeMap<String, Arc<Store>>,
@@ -248,8 +270,8 @@ impl World {
 struct Once {
     flow: Flow,
     ended: Option<Ended>,
-    request: Option<(request::Parts, Bytes)>,
-    response: (response::Parts, Bytes),
+    request: Option<Arrived<request::Parts>>,
+    response: Arrived<response::Parts>,
     attributes: Attributes,
     time: Duration,
     /// Where the chain keeps them.
@@ -259,7 +281,7 @@ struct Once {
 async fn once(case: &Case, chain: &Chain) -> Once {
     let mut request = sent(case);
     headers::remove_owned(request.headers_mut(), chain.owned());
-    let before = (request.uri().clone(), request.headers().clone(), body_of(case.request.body.as_ref()));
+    let before = (request.uri().clone(), request.headers().clone());
     let mut pass = chain.begin(Caller {
         client: Client::direct(case.request.client),
         source: proxy_protocol::Source::Unknown,
@@ -274,7 +296,7 @@ async fn once(case: &Case, chain: &Chain) -> Once {
     let went = pass.on_request(request).await;
     let mut time = begun.elapsed();
     let (upstream, answer) = match went {
-        Ok(crate::chain::Flow::Continue(request)) => match whole(request.into_parts()).await {
+        Ok(crate::chain::Flow::Continue(request)) => match Arrived::all(request.into_parts()).await {
             Ok(request) => (Some(request), answered(case)),
             Err(error) => (None, pass.fail(Error::new(error.of_request()))),
         },
@@ -282,16 +304,15 @@ async fn once(case: &Case, chain: &Chain) -> Once {
         Err(error) => (None, pass.fail(error)),
     };
     let unanswered = (answer.status(), answer.headers().clone());
-    let given = upstream.is_some().then(|| body_of(case.response.body.as_ref()));
     let begun = Instant::now();
     let response = pass.on_response(answer).await;
     time += begun.elapsed();
-    let response = match whole(response.into_parts()).await {
+    let response = match Arrived::all(response.into_parts()).await {
         Ok(response) => response,
         // A client sees that it was cut; here is why.
         Err(error) => {
             let (head, body) = pass.fail(Error::new(error.of_response())).into_parts();
-            (head, body.collect(LONGEST).await.unwrap_or_default())
+            Arrived::whole(head, body.collect(LONGEST).await.unwrap_or_default())
         }
     };
 
@@ -300,11 +321,12 @@ async fn once(case: &Case, chain: &Chain) -> Once {
         Some(Ended::Refused(..)) => Flow::Refuse,
         Some(Ended::Failed(_)) => Flow::Fail,
         None => {
-            let same = upstream
-                .as_ref()
-                .is_some_and(|(head, body)| (&head.uri, &head.headers, body) == (&before.0, &before.1, &before.2));
-            let same = same && (response.0.status, &response.0.headers) == (unanswered.0, &unanswered.1);
-            let same = same && given.as_ref() == Some(&response.1);
+            let same = upstream.as_ref().is_some_and(|request| {
+                (&request.head.uri, &request.head.headers) == (&before.0, &before.1)
+                    && request.has(case.request.body.as_ref())
+            });
+            let same = same && (response.head.status, &response.head.headers) == (unanswered.0, &unanswered.1);
+            let same = same && response.has(case.response.body.as_ref());
             let said: Attributes = case.request.attributes.iter().cloned().collect();
             if same && pass.attributes == said { Flow::Continue } else { Flow::Edit }
         }
@@ -320,12 +342,11 @@ fn sent(case: &Case) -> Request<body::Body> {
         Some(query) => format!("{}?{query}", given.path),
         None => given.path.clone(),
     };
-    let bytes = body_of(given.body.as_ref());
-    let mut request = Request::new(body::Body::from(bytes.clone()));
+    let mut request = Request::new(pieces::coming(given.body.as_ref()));
     *request.method_mut() = given.method.clone();
     // The file was checked: a canonical path and a query of visible characters are a target.
     *request.uri_mut() = target.parse().unwrap_or_default();
-    *request.headers_mut() = fields(&given.headers, given.body.as_ref(), &bytes);
+    *request.headers_mut() = fields(&given.headers, given.body.as_ref());
     if given.body.is_none() {
         headers::tell_of_no_body(&given.method, request.headers_mut());
     }
@@ -335,19 +356,18 @@ fn sent(case: &Case) -> Request<body::Body> {
 /// What the upstream answers.
 fn answered(case: &Case) -> Response<body::Body> {
     let given = &case.response;
-    let bytes = body_of(given.body.as_ref());
-    let mut response = Response::new(body::Body::from(bytes.clone()));
+    let mut response = Response::new(pieces::coming(given.body.as_ref()));
     // The file was checked: 200 to 599.
     *response.status_mut() = StatusCode::from_u16(given.status).unwrap_or_default();
-    *response.headers_mut() = fields(&given.headers, given.body.as_ref(), &bytes);
+    *response.headers_mut() = fields(&given.headers, given.body.as_ref());
     response
 }
 
 /// What a server answers that the plugin asks.
 fn scripted(given: &Answered) -> Scripted {
     let answer = |given: &Given| {
-        let body = body_of(given.body.as_ref());
-        let mut headers = fields(&given.headers, given.body.as_ref(), &body);
+        let body = pieces::bytes(given.body.as_ref());
+        let mut headers = fields(&given.headers, given.body.as_ref());
         headers.remove(CONTENT_LENGTH);
         // The file was checked: 200 to 599.
         Answer { status: StatusCode::from_u16(given.status).unwrap_or_default(), headers, body }
@@ -368,31 +388,21 @@ fn scripted(given: &Answered) -> Scripted {
     }
 }
 
-/// The fields that the file names, and those that every message with a body has.
-fn fields(given: &[(http::HeaderName, HeaderValue)], body: Option<&Body>, bytes: &Bytes) -> HeaderMap {
+/// The fields that the file names, and those that every message with a body has. Of one in pieces nobody says the length.
+fn fields(given: &[(http::HeaderName, HeaderValue)], body: Option<&Body>) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in given {
         map.append(name, value.clone());
     }
-    if body.is_some() && !map.contains_key(CONTENT_LENGTH) {
-        map.insert(CONTENT_LENGTH, bytes.len().into());
+    if let Some(Body::Text(text) | Body::Json(text)) = body
+        && !map.contains_key(CONTENT_LENGTH)
+    {
+        map.insert(CONTENT_LENGTH, text.len().into());
     }
     if matches!(body, Some(Body::Json(_))) && !map.contains_key(CONTENT_TYPE) {
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     map
-}
-
-fn body_of(body: Option<&Body>) -> Bytes {
-    match body {
-        Some(Body::Text(text) | Body::Json(text)) => Bytes::from(text.clone()),
-        None => Bytes::new(),
-    }
-}
-
-/// A message with its body in one piece. Every body here is one already, but for those that hooks see piece by piece.
-async fn whole<H>((head, body): (H, body::Body)) -> Result<(H, Bytes), body::BodyError> {
-    Ok((head, body.collect(LONGEST).await?))
 }
 
 /// A limiter whose clock the case moves, in nanoseconds.

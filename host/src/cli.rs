@@ -13,6 +13,7 @@ mod run;
 mod sign;
 mod test;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -179,6 +180,11 @@ const COMMANDS: [&str; 7] = ["run", "check", "explain", "plugins", "plugin", "ke
 fn refused(problems: &Problems) -> ExitCode {
     eprint!("{problems}");
     if problems.is_unreadable() { ExitCode::from(2) } else { ExitCode::from(1) }
+}
+
+/// Data on standard output. Who reads it may have read enough, as `head` has: that is no failure.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn failed(message: &str) -> ExitCode {

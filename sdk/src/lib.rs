@@ -34,6 +34,7 @@
 //! Built with `cargo build --release --target wasm32-wasip2` and `crate-type = ["cdylib"]`, that is a component to drop
 //! into the plugins directory. The same crate compiles natively, where `cargo test` runs its logic without WebAssembly:
 //! [`limiter`], [`kv`] and [`log`] are then small stand-ins in memory, and so are the others as far as they say.
+//! The component itself runs on the engine that serves by `tollgate plugin test`, and in `cargo test` by `tollgate-testing`.
 //!
 //! A panic is a trap: the instance is dropped with all that is in it, and the plugin's `on-failure` decides about the
 //! request, as it does where a hook runs longer than its limit or answers what no plugin may. So say what is wrong with a

@@ -38,3 +38,16 @@ impl Plugin for Greeting {
     }
 }
 plugin!(Greeting);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_sdk::http;
+
+    #[test]
+    fn a_name_is_greeted() {
+        let asked = http::Request::get("/a").header("x-name", "alice").body(()).expect("a request");
+        let Flow::Edit(edits) = Greeting::default().on_request(&Request::from(&asked)) else { panic!("it goes on") };
+        assert_eq!(edits.attribute_set("greeted"), Some("alice"));
+    }
+}

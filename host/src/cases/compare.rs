@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Seen;
+use super::pieces::Arrived;
+use super::{Seen, differ};
 use crate::config::cases::{Case, ExpectMessage, Flow, Want};
 use crate::plugin::LoadError;
 
@@ -39,14 +39,11 @@ pub(super) fn differences(case: &Case, seen: &Seen) -> Vec<Difference> {
     }
     if let Some(expected) = &expect.request {
         match &seen.request {
-            Some((head, body)) => {
-                notes.value("request.path", expected.path.as_ref(), &[head.uri.path()]);
-                notes.value(
-                    "request.query",
-                    expected.query.as_ref(),
-                    &head.uri.query().map_or(vec![], |one| vec![one]),
-                );
-                notes.message("request", expected, &head.headers, body);
+            Some(request) => {
+                let uri = &request.head.uri;
+                notes.value("request.path", expected.path.as_ref(), &[uri.path()]);
+                notes.value("request.query", expected.query.as_ref(), &uri.query().map_or(vec![], |one| vec![one]));
+                notes.message("request", expected, &request.head.headers, request);
             }
             None => {
                 notes.note("request", "that the upstream gets it", format!("nothing gets there: {}", flow_of(seen)))
@@ -54,11 +51,11 @@ pub(super) fn differences(case: &Case, seen: &Seen) -> Vec<Difference> {
         }
     }
     if let Some(expected) = &expect.response {
-        let (head, body) = &seen.response;
-        if let Some(status) = expected.status.filter(|status| *status != head.status.as_u16()) {
-            notes.note("response.status", status, head.status.as_u16());
+        let found = seen.response.head.status.as_u16();
+        if let Some(status) = expected.status.filter(|status| *status != found) {
+            notes.note("response.status", status, found);
         }
-        notes.message("response", expected, &head.headers, body);
+        notes.message("response", expected, &seen.response.head.headers, &seen.response);
     }
     for (name, want) in &expect.attributes {
         let found: Vec<&str> = seen.attributes.get(name).map(|value| &**value).into_iter().collect();
@@ -114,7 +111,14 @@ impl Notes {
     fn value(&mut self, what: &str, want: Option<&Want>, found: &[&str]) {
         let Some(want) = want else { return };
         let (fits, expected) = match want {
-            Want::Values(values) => (values == found, list(values)),
+            Want::Values(values) => {
+                if let ([expected], [found]) = (&values[..], found)
+                    && let Some((expected, found)) = differ::text(expected, found)
+                {
+                    return self.note(what, expected, found);
+                }
+                (values == found, list(values))
+            }
             Want::Present(there) => {
                 (found.is_empty() != *there, if *there { "anything".to_owned() } else { "nothing".to_owned() })
             }
@@ -131,24 +135,37 @@ impl Notes {
         }
     }
 
-    fn message(&mut self, what: &str, expected: &ExpectMessage, headers: &HeaderMap, body: &Bytes) {
-        for (name, want) in &expected.headers {
-            let values = headers.get_all(name.as_str());
-            let texts: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-            self.value(&format!("{what}.headers.{name}"), Some(want), &texts);
+    fn message<H>(&mut self, what: &str, expected: &ExpectMessage, headers: &HeaderMap, found: &Arrived<H>) {
+        self.fields(&format!("{what}.headers"), &expected.headers, headers);
+        self.fields(&format!("{what}.trailers"), &expected.trailers, &found.trailers);
+        let text = String::from_utf8_lossy(&found.body);
+        let texts: &[&str] = if found.body.is_empty() { &[] } else { &[&text] };
+        self.value(&format!("{what}.body"), expected.body.as_ref(), texts);
+        if let Some(chunks) = &expected.chunks {
+            let texts: Vec<_> = found.chunks.iter().map(|chunk| String::from_utf8_lossy(chunk)).collect();
+            if *chunks != texts {
+                self.note(&format!("{what}.chunks"), all(chunks), all(&texts));
+            }
         }
-        let text = String::from_utf8_lossy(body);
-        let found: &[&str] = if body.is_empty() { &[] } else { &[&text] };
-        self.value(&format!("{what}.body"), expected.body.as_ref(), found);
         if let Some(json) = &expected.json {
             // The file was read: it is JSON.
             let wanted: Value = serde_json::from_str(json).unwrap_or_default();
-            match serde_json::from_slice::<Value>(body) {
-                Ok(value) if value == wanted => {}
-                Ok(value) => self.note(&format!("{what}.json"), wanted, value),
-                Err(_) => self.note(&format!("{what}.json"), wanted, format!("no JSON: {}", list(found))),
+            let what = format!("{what}.json");
+            match serde_json::from_slice::<Value>(&found.body) {
+                Ok(value) => differ::json(&what, &wanted, &value, &mut |at, expected, found| {
+                    self.note(at, expected, found);
+                }),
+                Err(_) => self.note(&what, wanted, format!("no JSON: {}", list(texts))),
             }
+        }
+    }
+
+    fn fields(&mut self, what: &str, expected: &[(String, Want)], found: &HeaderMap) {
+        for (name, want) in expected {
+            let values = found.get_all(name.as_str());
+            let texts: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            self.value(&format!("{what}.{name}"), Some(want), &texts);
         }
     }
 
@@ -172,7 +189,7 @@ impl Notes {
 fn flow_of(seen: &Seen) -> String {
     let mut text = seen.flow.as_str().to_owned();
     if let Some(code) = &seen.code {
-        text += &format!(" ({code}, {})", seen.response.0.status.as_u16());
+        text += &format!(" ({code}, {})", seen.response.head.status.as_u16());
     }
     if let Some(detail) = &seen.detail {
         text += &format!(": {detail}");
@@ -184,11 +201,13 @@ fn list(values: &[impl AsRef<str>]) -> String {
     match values {
         [] => "nothing".to_owned(),
         [one] => quoted(one.as_ref()),
-        several => {
-            let several: Vec<_> = several.iter().map(|one| quoted(one.as_ref())).collect();
-            format!("[{}]", several.join(", "))
-        }
+        several => all(several),
     }
+}
+
+fn all(values: &[impl AsRef<str>]) -> String {
+    let values: Vec<_> = values.iter().map(|one| quoted(one.as_ref())).collect();
+    format!("[{}]", values.join(", "))
 }
 
 fn quoted(text: &str) -> String {

@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::{Difference, Seen};
 use crate::config::cases::Case;
 
+/// Of a difference that stands in one line, in bytes. The values of a longer one stand below each other.
+const ONE_LINE: usize = 120;
+
 /// What came of a file of cases.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -73,7 +76,8 @@ impl Report {
         self.outcomes.iter().filter(|outcome| !outcome.passed).count()
     }
 
-    /// One `testsuite` of the format that JUnit writes and build servers read.
+    /// One `testsuite` of the format that JUnit writes and build servers read. [`junit_broken`] is one for a file that could
+    /// not be run.
     #[must_use]
     pub fn junit(&self) -> String {
         let mut xml = String::new();
@@ -99,6 +103,17 @@ impl Report {
         }
         xml + "  </testsuite>\n"
     }
+}
+
+/// A `testsuite` for a file that could not be run: an error, so that no build server takes it for nothing to run.
+#[must_use]
+pub fn junit_broken(file: &str, why: &str) -> String {
+    let (name, why) = (escape(file), escape(why.trim_end()));
+    let first = why.lines().next().unwrap_or_default();
+    format!(
+        "  <testsuite name=\"{name}\" tests=\"1\" failures=\"0\" errors=\"1\">\n    <testcase name=\"it can be run\" \
+         classname=\"{name}\">\n      <error message=\"{first}\">{why}</error>\n    </testcase>\n  </testsuite>\n"
+    )
 }
 
 /// A line for each case, and below it what was not as expected.
@@ -141,7 +156,11 @@ impl fmt::Display for Outcome {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}, found {}", self.what, self.expected, self.found)
+        let Self { what, expected, found } = self;
+        if what.len() + expected.len() + found.len() <= ONE_LINE {
+            return write!(f, "{what}: expected {expected}, found {found}");
+        }
+        write!(f, "{what}:\n          expected {expected}\n          found    {found}")
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::failed;
+use super::{failed, say};
 use crate::plugin::{Engine, Inspection, LoadError, Origin};
 
 pub(super) fn inspect(file: &Path, json: bool, schema: bool) -> ExitCode {
@@ -21,7 +21,8 @@ pub(super) fn inspect(file: &Path, json: bool, schema: bool) -> ExitCode {
         Ok(inspection) => inspection,
         Err(error) => {
             if json {
-                println!("{:#}", serde_json::json!({ "file": name.to_string(), "problem": error.to_string() }));
+                let json = serde_json::json!({ "file": name.to_string(), "problem": error.to_string() });
+                say(&format!("{json:#}\n"));
             } else {
                 eprintln!("{name}: {error}");
             }
@@ -33,11 +34,11 @@ pub(super) fn inspect(file: &Path, json: bool, schema: bool) -> ExitCode {
             eprintln!("{name}: tells no schema of its configuration");
             return ExitCode::from(1);
         };
-        println!("{schema:#}");
+        say(&format!("{schema:#}\n"));
     } else if json {
-        println!("{}", serde_json::to_string_pretty(&inspection).unwrap_or_default());
+        say(&format!("{}\n", serde_json::to_string_pretty(&inspection).unwrap_or_default()));
     } else {
-        print!("{name}: {inspection}");
+        say(&format!("{name}: {inspection}"));
     }
     ExitCode::SUCCESS
 }

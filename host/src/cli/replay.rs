@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::failed;
+use super::{failed, say};
 use crate::plugin::{Component, Engine, Origin};
 use crate::replay;
 
@@ -41,9 +41,9 @@ fn run(asked: &Asked) -> Result<bool, String> {
     let ran = runtime.block_on(replay::run(&engine, &recording, &component, base.as_ref()));
     let report = ran.map_err(|error| format!("the component {error}"))?;
     if asked.json {
-        println!("{:#}", serde_json::json!(report));
+        say(&format!("{:#}\n", serde_json::json!(report)));
     } else {
-        print!("{report}");
+        say(&report.to_string());
     }
     Ok(report.differing.is_empty())
 }

@@ -6,17 +6,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::failed;
+use super::{failed, say};
 use crate::cases::{self, CannotRun, Report};
+use crate::config::cases::ENDING;
 use crate::plugin::Engine;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// The name that stands for it in place of a file's.
+const STANDARD_INPUT: &str = "-";
+
 /// What is asked for.
 #[derive(clap::Args)]
 pub(super) struct Asked {
-    /// Files of cases
+    /// Files of cases; - for standard input
     #[arg(required = true)]
     cases: Vec<PathBuf>,
     /// The component to try, a .wasm file, in place of what the files name
@@ -42,6 +46,12 @@ enum Verdict {
 }
 
 pub(super) fn test(asked: &Asked) -> ExitCode {
+    if let Some(why) = asked.cases.iter().find_map(|path| no_cases(path)) {
+        return failed(&why);
+    }
+    if asked.watch && asked.cases.iter().any(|path| path == Path::new(STANDARD_INPUT)) {
+        return failed("standard input is read once: --watch needs files");
+    }
     let engine = match Engine::new(16, None) {
         Ok(engine) => Arc::new(engine),
         Err(error) => return failed(&format!("{error:#}")),
@@ -64,18 +74,32 @@ pub(super) fn test(asked: &Asked) -> ExitCode {
     }
 }
 
+/// What somebody meant who names something else than a file of cases.
+fn no_cases(path: &Path) -> Option<String> {
+    let name = path.display();
+    if path.is_dir() {
+        let mut entries: Vec<_> = std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.path()).collect();
+        entries.sort();
+        let cases = entries.iter().find(|entry| entry.to_str().is_some_and(|name| name.ends_with(ENDING)));
+        let meant = cases.map(|cases| format!(", such as {}", cases.display()));
+        return Some(format!("{name} is a folder: name a file of cases{}", meant.unwrap_or_default()));
+    }
+    let is_component = path.extension().is_some_and(|ending| ending == "wasm");
+    is_component.then(|| format!("{name} is a component: name its cases, as in `plugin test CASES --component {name}`"))
+}
+
 async fn all(engine: &Arc<Engine>, asked: &Asked) -> Result<Verdict, String> {
     let mut verdict = Verdict::Passed;
     let mut reports = Vec::new();
     let mut broken = Vec::new();
     for path in &asked.cases {
-        match cases::run(engine, path, asked.component.as_deref()).await {
+        match one(engine, path, asked.component.as_deref()).await? {
             Ok(report) => {
                 if !report.passed() {
                     verdict = verdict.max(Verdict::Failed);
                 }
                 if !asked.json {
-                    print!("{report}");
+                    say(&report.to_string());
                 }
                 reports.push(report);
             }
@@ -93,16 +117,27 @@ async fn all(engine: &Arc<Engine>, asked: &Asked) -> Result<Verdict, String> {
     if asked.json {
         let broken: Vec<_> =
             broken.iter().map(|(file, why)| serde_json::json!({ "file": file, "problem": why })).collect();
-        println!("{:#}", serde_json::json!({ "files": reports, "broken": broken }));
+        say(&format!("{:#}\n", serde_json::json!({ "files": reports, "broken": broken })));
     }
     if let Some(path) = &asked.junit {
-        junit(path, &reports).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        junit(path, &reports, &broken).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(verdict)
 }
 
-fn junit(path: &Path, reports: &[Report]) -> std::io::Result<()> {
+/// One file.
+async fn one(engine: &Arc<Engine>, path: &Path, component: Option<&Path>) -> Result<Result<Report, CannotRun>, String> {
+    if path != Path::new(STANDARD_INPUT) {
+        return Ok(cases::run(engine, path, component).await);
+    }
+    let text = std::io::read_to_string(std::io::stdin());
+    let text = text.map_err(|error| format!("cannot read standard input: {error}"))?;
+    Ok(cases::run_text(engine, &text, "standard input", Path::new(""), component).await)
+}
+
+fn junit(path: &Path, reports: &[Report], broken: &[(String, String)]) -> std::io::Result<()> {
     let suites: String = reports.iter().map(Report::junit).collect();
+    let suites = suites + &broken.iter().map(|(file, why)| cases::junit_broken(file, why)).collect::<String>();
     std::fs::write(path, format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n{suites}</testsuites>\n"))
 }
 

@@ -3,6 +3,7 @@
 //! The file is read as a configuration is, with the same words and every problem at its place. What is here is the file
 //! as it is meant; [`crate::cases`] runs it.
 
+mod body;
 mod file;
 mod value;
 
@@ -20,10 +21,9 @@ use super::plugin::{grant, limits};
 use super::problem::{Problem, Problems};
 use super::reader::{At, Entry, Named, Reader};
 use super::units::show_duration;
+use super::value::Text;
 use super::{Grant, Isolation, OnFailure, PluginLimits, PluginSpec};
 use crate::authority::{Authority, Scheme};
-
-use value::both;
 
 /// What the name of a file of cases ends with.
 pub const ENDING: &str = ".test.toml";
@@ -154,6 +154,8 @@ pub enum Body {
     Text(String),
     /// JSON text, of which the value counts.
     Json(String),
+    /// In these pieces, and with these fields behind it.
+    Chunks(Vec<String>, Vec<(HeaderName, HeaderValue)>),
 }
 
 /// What a pass comes to.
@@ -225,6 +227,10 @@ pub struct ExpectMessage {
     pub body: Option<Want>,
     /// The body as JSON.
     pub json: Option<String>,
+    /// The body in its pieces.
+    pub chunks: Option<Vec<String>>,
+    /// Fields behind the body.
+    pub trailers: Vec<(String, Want)>,
 }
 
 /// What a value has to be.
@@ -346,7 +352,6 @@ fn request(entry: Entry<file::Request>, reader: &mut Reader<'_>) -> Request {
         body: None,
     };
     let Some(written) = entry.value() else { return request };
-    both(&written.body, &written.json, "`body` and `json`", reader);
     request.method = written.method.value().map_or(request.method, |method| method.0);
     request.scheme = written.scheme.value().map_or(request.scheme, |scheme| scheme.0);
     if let Entry::Is(authority) = written.authority {
@@ -379,21 +384,18 @@ fn request(entry: Entry<file::Request>, reader: &mut Reader<'_>) -> Request {
     }
     request.headers = written.headers.value().unwrap_or_default().0;
     request.attributes = written.attributes.value().unwrap_or_default().0;
-    let json = written.json.value().map(|json| Body::Json(json.0));
-    request.body = written.body.value().map(|text| Body::Text(text.0)).or(json);
+    request.body = body::sent(written.body, written.json, written.chunks, written.trailers, reader);
     request
 }
 
 fn answered(at: At<file::Answer>, reader: &mut Reader<'_>) -> Option<Answered> {
     let here = At { value: (), span: at.span, path: at.path };
     let written = at.value;
-    both(&written.body, &written.json, "`body` and `json`", reader);
     let url = reader.require(written.url, "url", &here)?.value.0;
-    let json = written.json.value().map(|json| Body::Json(json.0));
     let response = Response {
         status: status(written.status, reader).unwrap_or(200),
         headers: written.headers.value().unwrap_or_default().0,
-        body: written.body.value().map(|text| Body::Text(text.0)).or(json),
+        body: body::sent(written.body, written.json, Entry::Absent, Entry::Absent, reader),
     };
     Some(Answered {
         method: written.method.value().map_or(Method::GET, |method| method.0),
@@ -405,12 +407,10 @@ fn answered(at: At<file::Answer>, reader: &mut Reader<'_>) -> Option<Answered> {
 
 fn response(entry: Entry<file::Response>, reader: &mut Reader<'_>) -> Response {
     let Some(written) = entry.value() else { return Response { status: 200, headers: Vec::new(), body: None } };
-    both(&written.body, &written.json, "`body` and `json`", reader);
-    let json = written.json.value().map(|json| Body::Json(json.0));
     Response {
         status: status(written.status, reader).unwrap_or(200),
         headers: written.headers.value().unwrap_or_default().0,
-        body: written.body.value().map(|text| Body::Text(text.0)).or(json),
+        body: body::sent(written.body, written.json, written.chunks, written.trailers, reader),
     }
 }
 
@@ -424,12 +424,14 @@ fn expect(entry: Entry<file::Expect>, case: &At<()>, reader: &mut Reader<'_>) ->
         }
     };
     let here = case;
-    let texts = |list: Vec<At<crate::config::value::Text>>| list.into_iter().map(|at| at.value.0).collect();
+    // One that was reported is something that was expected.
+    let some = written.is_wrong_somewhere();
+    let texts = |list: Vec<At<Text>>| list.into_iter().map(|at| at.value.0).collect();
     let expect = Expect {
         flow: written.flow.value().map(|word| word.0),
         code: written.code.value().map(|code| code.0),
         request: written.request.value().map(|request| {
-            both(&request.body, &request.json, "`body` and `json`", reader);
+            body::one_of(&request.body, &request.json, &request.chunks, reader);
             ExpectMessage {
                 status: None,
                 path: request.path.value().map(|want| want.0),
@@ -437,10 +439,12 @@ fn expect(entry: Entry<file::Expect>, case: &At<()>, reader: &mut Reader<'_>) ->
                 headers: request.headers.value().unwrap_or_default().0,
                 body: request.body.value().map(|want| want.0),
                 json: request.json.value().map(|json| json.0),
+                chunks: request.chunks.value().map(texts),
+                trailers: request.trailers.value().unwrap_or_default().0,
             }
         }),
         response: written.response.value().map(|response| {
-            both(&response.body, &response.json, "`body` and `json`", reader);
+            body::one_of(&response.body, &response.json, &response.chunks, reader);
             ExpectMessage {
                 status: status(response.status, reader),
                 path: None,
@@ -448,6 +452,8 @@ fn expect(entry: Entry<file::Expect>, case: &At<()>, reader: &mut Reader<'_>) ->
                 headers: response.headers.value().unwrap_or_default().0,
                 body: response.body.value().map(|want| want.0),
                 json: response.json.value().map(|json| json.0),
+                chunks: response.chunks.value().map(texts),
+                trailers: response.trailers.value().unwrap_or_default().0,
             }
         }),
         attributes: written.attributes.value().unwrap_or_default().0,
@@ -460,7 +466,7 @@ fn expect(entry: Entry<file::Expect>, case: &At<()>, reader: &mut Reader<'_>) ->
         memory: written.memory.value().map(|size| size.0),
         complaints: written.complaints.value().map(texts),
     };
-    if expect.is_nothing() {
+    if expect.is_nothing() && !some {
         nothing(here, reader);
     }
     if expect.complaints.is_some() && expect.is_a_pass() {

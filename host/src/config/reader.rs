@@ -107,6 +107,11 @@ impl<T> Entry<T> {
     }
 
     /// The value, or a default for one that is absent or was reported.
+    /// Whether it is there, and was reported.
+    pub(crate) const fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong)
+    }
+
     pub(crate) fn or(self, default: T) -> T {
         self.value().unwrap_or(default)
     }

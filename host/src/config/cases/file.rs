@@ -92,6 +92,11 @@ table! {
         "body" body: Text,
         /// The body as JSON, in place of `body`. `content-type` is added, unless it is given.
         "json" json: Json,
+        /// The body in these pieces, in place of `body`: a list of texts. Its length is not said then, and hooks that look
+        /// at bodies piece by piece get each as it is here, those of more than 64 KiB cut.
+        "chunks" chunks: Vec<At<Text>>,
+        /// Fields behind the body, where it comes in `chunks`.
+        "trailers" trailers: Given,
     }
 }
 
@@ -107,6 +112,10 @@ table! {
         "body" body: Text,
         /// The body as JSON, in place of `body`.
         "json" json: Json,
+        /// As in a request.
+        "chunks" chunks: Vec<At<Text>>,
+        /// As in a request.
+        "trailers" trailers: Given,
     }
 }
 
@@ -177,6 +186,10 @@ table! {
         "body" body: WantedValue,
         /// The body as JSON: equal as a value.
         "json" json: Json,
+        /// The body in its pieces, as they leave the plugin.
+        "chunks" chunks: Vec<At<Text>>,
+        /// Fields behind the body, as `headers`.
+        "trailers" trailers: Wanted,
     }
 }
 
@@ -192,5 +205,25 @@ table! {
         "body" body: WantedValue,
         /// The body as JSON: equal as a value.
         "json" json: Json,
+        /// As in a request.
+        "chunks" chunks: Vec<At<Text>>,
+        /// As in a request.
+        "trailers" trailers: Wanted,
+    }
+}
+
+impl Expect {
+    /// Whether one of its values is none that can be.
+    pub(super) fn is_wrong_somewhere(&self) -> bool {
+        self.flow.is_wrong()
+            || self.code.is_wrong()
+            || self.request.is_wrong()
+            || self.response.is_wrong()
+            || self.attributes.is_wrong()
+            || self.kv.is_wrong()
+            || self.log.is_wrong()
+            || self.time.is_wrong()
+            || self.memory.is_wrong()
+            || self.complaints.is_wrong()
     }
 }

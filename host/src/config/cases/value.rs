@@ -10,7 +10,6 @@ use toml::value::{Datetime, Offset};
 use super::{Flow, NoAnswer, Want};
 use crate::authority::Scheme;
 use crate::config::json;
-use crate::config::problem::Problem;
 use crate::config::reader::{At, Entry, Node, Read, Reader, join, table, words};
 use crate::config::value::Text;
 
@@ -219,14 +218,6 @@ fn each<T>(
         }
     }
     Some(out)
-}
-
-/// A problem of a value that only shows beside others.
-pub(crate) fn both<T, U>(one: &Entry<T>, other: &Entry<U>, names: &str, reader: &mut Reader<'_>) {
-    if let (Entry::Is(_), Entry::Is(at)) = (one, other) {
-        let problem: Problem = reader.problem(at, format!("{names} are both here, and say the same"));
-        reader.report(problem.help("leave one out"));
-    }
 }
 
 #[cfg(test)]
