@@ -262,7 +262,7 @@ fn what_crashes_over_and_over_is_paused_and_tried_again() {
             ["tollgate_plugin_paused{plugin=\"fragile\"} 0"]
         );
         // Again at once: longer.
-        (0..20).for_each(|number| drop(as_client(&mut client, number, "/crash")));
+        (0..20).for_each(|number| _ = as_client(&mut client, number, "/crash"));
         assert_eq!(plugin(&proxy, "fragile")["paused"]["in_a_row"], 2);
     }
 }

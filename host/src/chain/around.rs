@@ -42,6 +42,7 @@ struct Inside {
 }
 
 /// What a middleware does with a request.
+#[expect(clippy::large_enum_variant, reason = "one for each request, taken apart at once")]
 enum Does {
     Continues(Inside),
     Answers(Response<Body>),

@@ -110,7 +110,7 @@ impl Link {
         span.record("started_ns", spent.started.map(nanos));
         span.record("idle_ns", nanos(spent.idle));
         if let Some(kind) = failure {
-            span.record("failure", crate::metrics::PluginError::from(kind).as_str());
+            span.record("failure", metrics::PluginError::from(kind).as_str());
         }
     }
 
