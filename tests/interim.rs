@@ -15,7 +15,8 @@ const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 /// A route that takes a prefix away, and a plugin in its chain.
 fn config(url: &str) -> String {
     format!(
-        "upstream.u.endpoints = [\"{url}\"]\n[route.all]\npath-prefix = \"/app\"\nstrip-prefix = \"/app\"\nupstream = \"u\"\n\
+        "workers = 1\n\
+         upstream.u.endpoints = [\"{url}\"]\n[route.all]\npath-prefix = \"/app\"\nstrip-prefix = \"/app\"\nupstream = \"u\"\n\
          chain = [\"tidy\"]\n[plugin.tidy]\ncomponent = \"headers\"\nconfig.response.remove = [\"x-secret\"]\n"
     )
 }

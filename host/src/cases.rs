@@ -145,7 +145,7 @@ pub(crate) fn find(engine: &Arc<Engine>, file: &CaseFile) -> Result<Arc<Componen
             match std::fs::read(path) {
                 Ok(bytes) => (name, Origin::File(path.clone()), bytes.into()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let why = "there is no such file: build it, or name another one with --component";
+                    let why = "there is no such file: build it, or name another component";
                     return Err(CannotRun::NoComponent(name, why.to_owned()));
                 }
                 Err(error) => return Err(CannotRun::NoComponent(name, format!("it cannot be read: {error}"))),

@@ -429,7 +429,7 @@ typedef struct {
 typedef struct tollgate_plugin_http_client_request_t {
   // For example `GET`. Not `CONNECT`.
   plugin_string_t   method;
-  // Absolute: `https://idp.example.com/introspect?a=b`. At most 8 KiB.
+  // Absolute: `https://idp.example.com/introspect?a=b`. At most 8 KiB, of ASCII: all else is escaped.
   plugin_string_t   url;
   // At most 64 fields of 32 KiB in all, and none that no plugin may set. `host` and `content-length` are the host's.
   tollgate_plugin_http_client_list_header_t   headers;
@@ -710,7 +710,7 @@ extern bool tollgate_plugin_crypto_sign(tollgate_plugin_crypto_algorithm_t algor
 // The same name opens the same counter.
 extern bool tollgate_plugin_metrics_static_counter_open(plugin_string_t *name, plugin_string_t *help, plugin_list_string_t *labels, tollgate_plugin_metrics_own_counter_t *ret, tollgate_plugin_metrics_error_t *err);
 // Adds to the series with these values, one for each label. Missing values are empty; those beyond are left out;
-// each is cut at 128 bytes.
+// control characters in them, but for line ends, become spaces; each is cut at 128 bytes.
 extern void tollgate_plugin_metrics_method_counter_add(tollgate_plugin_metrics_borrow_counter_t self, plugin_list_string_t *values, uint64_t by);
 // As for counters.
 extern bool tollgate_plugin_metrics_static_gauge_open(plugin_string_t *name, plugin_string_t *help, plugin_list_string_t *labels, tollgate_plugin_metrics_own_gauge_t *ret, tollgate_plugin_metrics_error_t *err);

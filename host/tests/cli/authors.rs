@@ -504,7 +504,7 @@ fn bench_says_what_it_cannot_run() {
         (&["rate-limit", "--config", "{ limit = "], 2, "neither JSON nor TOML"),
         (&["rate-limit", "--config", "nothing.toml"], 2, "cannot read nothing.toml"),
         (&["corse"], 1, "not built in"),
-        (&["nothing.wasm"], 1, "it cannot be read"),
+        (&["nothing.wasm"], 1, "there is no such file"),
         (&["cors", "--case", "it.test.toml", "--name", "none"], 2, "there is no case `none`"),
         (&["cors", "--name", "none"], 2, "--case"),
         (&["cors", "--passes", "0"], 2, "--passes"),
