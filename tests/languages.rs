@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::cases::passes;
-use crate::harness::{introspect, mask};
+use crate::harness::{Origin, Proxy, introspect, mask};
 
 /// Where `make setup-authors` puts what it installs: in the target directory.
 const TOOLS: [&str; 2] = ["python/bin", "javascript/node_modules/.bin"];
@@ -49,8 +49,8 @@ fn run(tool: &str, folder: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A folder with the contract, the example's world and its source in it.
-fn folder(example: &str, source: &str) -> TempDir {
+/// A folder with the contract, the world of an example and a source in it.
+fn folder(example: &str, source: &Path) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let contract = folder.path().join("wit/deps/tollgate-plugin");
     std::fs::create_dir_all(&contract).expect("a folder");
@@ -58,29 +58,90 @@ fn folder(example: &str, source: &str) -> TempDir {
         let entry = entry.expect("an entry");
         std::fs::copy(entry.path(), contract.join(entry.file_name())).expect("a file");
     }
-    let example = root().join("examples").join(example);
-    std::fs::copy(example.join("world.wit"), folder.path().join("wit/world.wit")).expect("a file");
-    let name = Path::new(source).file_name().expect("a name");
-    std::fs::copy(example.join(source), folder.path().join(name)).expect("a file");
+    let world = root().join("examples").join(example).join("world.wit");
+    std::fs::copy(world, folder.path().join("wit/world.wit")).expect("a file");
+    let name = source.file_name().expect("a name");
+    std::fs::copy(source, folder.path().join(name)).expect("a file");
     folder
 }
 
-fn in_python(example: &str, cases: usize) {
-    if is_here("componentize-py", &["--version"]) {
-        let folder = folder(example, "python/app.py");
+/// Builds `it.wasm`; none where the tool is not here.
+fn build_python(example: &str, source: &Path) -> Option<TempDir> {
+    is_here("componentize-py", &["--version"]).then(|| {
+        let folder = folder(example, source);
         let build = ["-d", "wit", "-w", "local:plugin/plugin", "componentize", "--stub-wasi", "app", "-o", "it.wasm"];
         run("componentize-py", folder.path(), &build);
+        folder
+    })
+}
+
+/// Builds `it.wasm`; none where the tool is not here.
+fn build_javascript(example: &str, source: &Path) -> Option<TempDir> {
+    is_here("componentize-js", &["--version"]).then(|| {
+        let folder = folder(example, source);
+        let without = ["-d", "stdio", "-d", "random", "-d", "clocks", "-d", "http", "-d", "fetch-event"];
+        let build = ["plugin.js", "--wit", "wit", "--world-name", "plugin", "-o", "it.wasm"];
+        run("componentize-js", folder.path(), &[&build[..], &without].concat());
+        folder
+    })
+}
+
+fn in_python(example: &str, cases: usize) {
+    if let Some(folder) = build_python(example, &root().join(format!("examples/{example}/python/app.py"))) {
         does_the_same(example, &folder.path().join("it.wasm"), cases);
     }
 }
 
 fn in_javascript(example: &str, cases: usize) {
-    if is_here("componentize-js", &["--version"]) {
-        let folder = folder(example, "javascript/plugin.js");
-        let without = ["-d", "stdio", "-d", "random", "-d", "clocks", "-d", "http", "-d", "fetch-event"];
-        let build = ["plugin.js", "--wit", "wit", "--world-name", "plugin", "-o", "it.wasm"];
-        run("componentize-js", folder.path(), &[&build[..], &without].concat());
+    if let Some(folder) = build_javascript(example, &root().join(format!("examples/{example}/javascript/plugin.js"))) {
         does_the_same(example, &folder.path().join("it.wasm"), cases);
+    }
+}
+
+/// That what goes wrong in the runtime of a language costs one request, and its instance. What does not depend on the
+/// language is tried by `misbehaviour`.
+fn misbehaves(folder: &TempDir, ways: &[(&str, &str)]) {
+    let component = std::fs::read(folder.path().join("it.wasm")).expect("a component");
+    let origin = Origin::fine();
+    let mut config = format!("upstream.o.endpoints = [\"{}\"]\n", origin.url());
+    for (how, _) in ways {
+        config += &format!(
+            "[plugin.{how}]\ncomponent = \"it\"\nconfig.how = \"{how}\"\nlimits = {{ time = \"1s\", memory = \"64MiB\" }}\n\
+             grant.http = [\"https://idp.test\"]\n\
+             [route.{how}]\npath = \"/{how}\"\nchain = [\"{how}\"]\nupstream = \"o\"\n"
+        );
+    }
+    let proxy = Proxy::start(&config, &[("it", component)]);
+    for (how, code) in ways {
+        let path = format!("/{how}");
+        let mut client = proxy.client();
+        let answer = client.request("GET", &path, &[], b"");
+        assert_eq!((answer.status(), answer.code()), (500, format!("{code}:{how}")), "{how}");
+        assert!(!answer.text().contains("secret"), "{how}: {}", answer.text());
+        // The same connection is served by the same worker.
+        assert_eq!(client.request("GET", &path, &[("x-behave", "1")], b"").text(), "fine", "{how}");
+        let seen = origin.seen();
+        let said: Vec<_> = seen.iter().filter(|seen| seen.target() == path).collect();
+        assert_eq!(said.len(), 1, "{how}");
+        assert!(said[0].header("x-misbehaved").is_some_and(|did| did.eq_ignore_ascii_case("false")), "{how}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_in_python_costs_one_request() {
+    let source = root().join("tests/guests/languages/python/app.py");
+    if let Some(folder) = build_python("introspect", &source) {
+        let failed = ["raise", "exit", "recurse", "allocate", "wrong-type"].map(|how| (how, "plugin-failed"));
+        misbehaves(&folder, &[&failed[..], &[("spin", "plugin-timeout")]].concat());
+    }
+}
+
+#[test]
+fn what_goes_wrong_in_javascript_costs_one_request() {
+    let source = root().join("tests/guests/languages/javascript/plugin.js");
+    if let Some(folder) = build_javascript("introspect", &source) {
+        let failed = ["raise", "reject", "recurse", "allocate", "wrong-type"].map(|how| (how, "plugin-failed"));
+        misbehaves(&folder, &[&failed[..], &[("spin", "plugin-timeout")]].concat());
     }
 }
 

@@ -150,8 +150,10 @@ where
     /// Serves one connection until it ends.
     pub async fn serve(&self, socket: Socket, address: SocketAddr) {
         let open = self.drain.enter();
-        // Small responses must not wait for the acknowledgement of earlier ones.
-        socket.set_nodelay();
+        // On Linux it has that from its listener.
+        if !cfg!(target_os = "linux") {
+            socket.set_nodelay();
+        }
         // Boxed is what ends long before the connection does, and what HTTP/1 has no use for: most connections are idle
         // most of the time, and cost what the rest costs.
         let served = match Box::pin(self.greet(socket, address, &open)).await {

@@ -179,7 +179,12 @@ impl Listening {
 
     pub(crate) fn acceptor(self) -> io::Result<Acceptor> {
         match self {
-            Self::Tcp(listener) => TcpListener::from_std(listener).map(Acceptor::Tcp),
+            Self::Tcp(listener) => {
+                // Small responses must not wait for the acknowledgement of earlier ones. On Linux connections have this
+                // from their listener, so that none of them has to be told.
+                let _ = socket2::SockRef::from(&listener).set_tcp_nodelay(true);
+                TcpListener::from_std(listener).map(Acceptor::Tcp)
+            }
             Self::Unix(listener) => UnixListener::from_std(listener).map(Acceptor::Unix),
         }
     }

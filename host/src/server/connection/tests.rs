@@ -62,6 +62,7 @@ impl Served {
         F: Future<Output = Response<Body>> + 'static,
     {
         let bound = socket::bind_tcp(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().pop().unwrap();
+        socket2::SockRef::from(&bound).set_tcp_nodelay(true).unwrap();
         let listener = TcpListener::from_std(bound).unwrap();
         let address = listener.local_addr().unwrap();
         let drain = Drain::new();
