@@ -12,8 +12,8 @@ run: setup
 test: setup setup-test
 	cargo test --workspace
 
-# What the tests try beside their own: nginx, a registry of components, and clients and servers of Python's in an environment
-# of their own. What cannot be had is left out by the tests, which say so.
+# What the tests try beside their own: nginx, a registry of components, a network that loses packets, and clients and servers
+# of Python's in an environment of their own. What cannot be had is left out by the tests, which say so.
 PEERS := $(TARGET_DIR)/peers
 WANTED := tests/peers/requirements.txt
 
@@ -21,10 +21,10 @@ setup-test: setup-servers setup-peers
 
 setup-servers:
 	@ls /usr/sbin/nginx /usr/local/sbin/nginx /usr/bin/nginx 2>/dev/null | grep -q . && \
-	ls /usr/bin/docker-registry >/dev/null 2>&1 || \
+	ls /usr/bin/docker-registry /usr/sbin/nft >/dev/null 2>&1 || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update && \
-		apt-get install --yes --no-install-recommends nginx-light docker-registry; } || \
-	echo 'nginx or docker-registry is not here: the tests do not try what needs them' >&2
+		apt-get install --yes --no-install-recommends nginx-light docker-registry nftables; } || \
+	echo 'nginx, docker-registry or nft is not here: the tests do not try what needs them' >&2
 
 setup-peers:
 	@cmp -s $(WANTED) $(PEERS)/installed || \
