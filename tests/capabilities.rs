@@ -49,7 +49,7 @@ fn crypto_signs_and_verifies() {
 
 #[test]
 fn numbers_of_a_plugin_are_in_the_metrics() {
-    let (origin, proxy) = start("count", "{ series = 2 }");
+    let (origin, proxy) = start("series", "{ series = 2 }");
     for _ in 0..2 {
         assert_eq!(proxy.get("/").status(), 200);
     }
@@ -77,7 +77,7 @@ fn numbers_of_a_plugin_are_in_the_metrics() {
 
 #[test]
 fn a_plugin_has_only_so_many_series() {
-    let (_origin, proxy) = start("count", "{ series = 3000 }");
+    let (_origin, proxy) = start("series", "{ series = 3000 }");
     assert_eq!(proxy.get("/").status(), 200);
     let metrics = proxy.admin("/metrics").text();
     let seen = |line: &&str| line.starts_with("tollgate_plugin_counter_seen_total");

@@ -135,8 +135,8 @@ fn its_lines_and_numbers_are_not_shown() {
     let diagnostics = Diagnostics::listen();
     let origin = Origin::fine();
     let counts = "config.series = 3";
-    let proxy = Proxy::start_heard(&config(&origin, "counts", counts), &[("counts", guest("count"))], &diagnostics);
-    proxy.drop_in("counts", &again(&guest("count")));
+    let proxy = Proxy::start_heard(&config(&origin, "counts", counts), &[("counts", guest("series"))], &diagnostics);
+    proxy.drop_in("counts", &again(&guest("series")));
     (0..10).for_each(|_| assert_eq!(proxy.get("/").status(), 200));
     assert_eq!(compared(&proxy, 10), [10, 0, 0]);
     let metrics = proxy.admin("/metrics").text();
