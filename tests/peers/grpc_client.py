@@ -65,7 +65,9 @@ assert error[0] == grpc.StatusCode.UNIMPLEMENTED, error
 slow = channel.unary_unary(path("Slow"))
 error = failing(lambda: slow(b"", timeout=0.5))
 assert error[0] == grpc.StatusCode.DEADLINE_EXCEEDED, error
-given_up = slow.future(b"", timeout=TIME)
+# As a stream, so that its head shows that the server has it.
+given_up = channel.unary_stream(path("Slow"))(b"", timeout=TIME)
+given_up.initial_metadata()
 given_up.cancel()
 assert given_up.cancelled()
 

@@ -38,6 +38,7 @@ def fail_late(message, context):
 def slow(message, context):
     ended = threading.Event()
     context.add_callback(ended.set)
+    context.send_initial_metadata(())
     ended.wait(60)
     print("given up", context.time_remaining() is not None, flush=True)
     return b""
