@@ -273,7 +273,7 @@ impl Checked {
         let attribute = |(name, value): (String, String)| {
             let known = sight.sets.iter().find(|known| ***known == *name);
             let Some(known) = known else {
-                return refuse(format!("it set the attribute `{}`, which it did not declare", name.escape_debug()));
+                return refuse(format!("it set the attribute `{}`, which it did not declare", clean(name, 64)));
             };
             if value.len() > MAX_ATTRIBUTE {
                 return refuse(format!("it set the attribute `{known}` to more than {MAX_ATTRIBUTE} bytes"));
