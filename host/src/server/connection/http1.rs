@@ -48,6 +48,23 @@ struct Asked {
     offers: bool,
 }
 
+impl<C> Http1<'_, C> {
+    /// The client does not take all that waits for it: ready when it has taken nothing for too long. `since` is when it
+    /// took something last, and `progress` whether it did just now.
+    pub(super) fn stuck(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: bool,
+        since: &mut Option<Instant>,
+    ) -> Poll<Ended> {
+        if progress {
+            *since = None;
+        }
+        let at = after(*since.get_or_insert_with(Instant::now), self.limits.body_idle);
+        self.deadline.poll(context, at).map(|()| Ended::Write)
+    }
+}
+
 impl<C, F> Http1<'_, C>
 where
     C: Fn(Received, Rc<Peer>) -> F,
@@ -279,13 +296,8 @@ where
                     }
                     Some(Poll::Ready(Err(_))) | None => return Poll::Ready(Err(Ended::Gone)),
                     Some(Poll::Pending) => {
-                        if progress {
-                            stuck = None;
-                        }
                         window.narrow();
-                        let since = *stuck.get_or_insert_with(Instant::now);
-                        let at = after(since, self.limits.body_idle);
-                        return self.deadline.poll(context, at).map(|()| Err(Ended::Write));
+                        return self.stuck(context, progress, &mut stuck).map(Err);
                     }
                 }
             }

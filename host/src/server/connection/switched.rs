@@ -6,12 +6,10 @@ use std::task::Poll;
 
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
-use tokio::time::Instant;
 
 use super::Ended;
 use super::http1::Http1;
 use crate::body::Body;
-use crate::deadline::after;
 use crate::http1::framing::Length;
 use crate::http1::wire::Window;
 use crate::http1::write::{self, Connection};
@@ -69,13 +67,8 @@ impl<C> Http1<'_, C> {
                     }
                     Some(Poll::Ready(Err(_))) | None => return Poll::Ready(Err(Ended::Gone)),
                     Some(Poll::Pending) => {
-                        if progress {
-                            stuck = None;
-                        }
                         window.narrow();
-                        let since = *stuck.get_or_insert_with(Instant::now);
-                        let at = after(since, self.limits.body_idle);
-                        return self.deadline.poll(context, at).map(|()| Err(Ended::Write));
+                        return self.stuck(context, progress, &mut stuck).map(Err);
                     }
                 }
             }
