@@ -81,17 +81,20 @@ fn a_head_without_end_ends_the_connection() {
     assert_eq!(Raw::connect(&proxy).get("api.test", "/"), 200);
 }
 
+/// An origin that answers once the gate is open.
+fn held(gate: &Gate) -> Origin {
+    let gate = gate.clone();
+    Origin::start(move |_| {
+        gate.pass();
+        answer("text/plain", "fine")
+    })
+}
+
 /// CVE-2023-44487.
 #[test]
 fn requests_that_are_taken_back_at_once_reach_the_origin_hardly_ever() {
     let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |_| {
-            gate.pass();
-            answer("text/plain", "fine")
-        }
-    });
+    let origin = held(&gate);
     let proxy = Proxy::start(&config(&origin, ""), &[]);
     let head = get("/", &[]);
     let (sent, _) = flood(&proxy, &[], |n| {
@@ -133,13 +136,7 @@ fn resets_that_we_are_made_to_send_end_the_connection() {
 #[test]
 fn a_client_has_as_many_streams_as_it_may_have() {
     let gate = Gate::default();
-    let origin = Origin::start({
-        let gate = gate.clone();
-        move |_| {
-            gate.pass();
-            answer("text/plain", "fine")
-        }
-    });
+    let origin = held(&gate);
     let proxy = Proxy::start(&config(&origin, ""), &[]);
     let mut raw = Raw::connect(&proxy);
     let streams: Vec<u32> = (0..101).map(|_| raw.begin(&get("/", &[]), END_STREAM)).collect();
