@@ -154,3 +154,6 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
