@@ -92,12 +92,12 @@ pub(crate) struct ChunkIn {
 }
 
 /// What `on-request` takes.
-pub(crate) type OnRequest = (RequestIn,);
+pub(crate) type OnRequest<'a> = (&'a RequestIn,);
 /// What `on-request-body` takes.
-pub(crate) type OnRequestBody = (RequestIn, Bytes, Option<Bytes>);
+pub(crate) type OnRequestBody<'a> = (&'a RequestIn, Bytes, Option<Bytes>);
 /// What `on-response` takes.
-pub(crate) type OnResponse = (ResponseHeadIn, Option<Bytes>);
+pub(crate) type OnResponse<'a> = (&'a ResponseHeadIn, Option<Bytes>);
 /// What `on-response-body` takes.
-pub(crate) type OnResponseBody = (ResponseHeadIn, Bytes, Option<Bytes>);
+pub(crate) type OnResponseBody<'a> = (&'a ResponseHeadIn, Bytes, Option<Bytes>);
 /// What `on-request-chunk` and `on-response-chunk` take.
 pub(crate) type OnChunk = (ChunkIn,);

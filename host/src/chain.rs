@@ -25,12 +25,12 @@ use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
 use crate::metrics::{self, PluginError, Spent};
 use crate::plugin::{
-    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Refusal, Refused, Sight,
+    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Ledger, Refusal, Refused, Sight,
     describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
     refusal, whole,
 };
 use crate::proxy_protocol::Source;
-use crate::recording::{Call, Recordings};
+use crate::recording::Recordings;
 use crate::request_id::RequestId;
 
 use around::Around;
@@ -49,6 +49,8 @@ pub struct Chain {
     owned: Vec<HeaderName>,
     /// Whether some of its plugins have two versions.
     canaries: bool,
+    /// Whether some of its plugins have to do with responses.
+    answers: bool,
     encoded_slash: bool,
     timed: bool,
 }
@@ -119,7 +121,8 @@ impl Chain {
         let new = links.iter().filter_map(|link| Some(&link.canary.as_ref()?.link));
         let owned = links.iter().chain(new).flat_map(|link| link.pool.plugin.sight.owned.iter().cloned()).collect();
         let canaries = links.iter().any(|link| link.canary.is_some());
-        Self { links, owned, canaries, encoded_slash, timed: false }
+        let answers = canaries || links.iter().any(Link::answers);
+        Self { links, owned, canaries, answers, encoded_slash, timed: false }
     }
 
     /// The same, where passes keep what their hooks cost.
@@ -181,7 +184,7 @@ impl<'a> Pass<'a> {
 
     /// Takes a response back through the plugins that the request passed.
     pub async fn on_response(&mut self, response: Response<Body>) -> Response<Body> {
-        if self.reached == 0 {
+        if self.reached == 0 || !self.chain.answers {
             return response;
         }
         let (mut parts, mut body) = response.into_parts();
@@ -231,7 +234,8 @@ impl<'a> Pass<'a> {
         if calls {
             let (mut call, mut spent) = (self.listen(index, S::HOOK), Spent::default());
             let span = link.span(S::HOOK, &self.caller.request_id);
-            let flow = head.call(self, index, call.as_mut().map(|heard| &mut heard.call), &mut spent).await;
+            let heard = call.as_mut().map(|heard| &mut heard.call);
+            let flow = head.call(self, index, Ledger { began: watch.0, call: heard, spent: &mut spent }).await;
             self.heard(index, (S::HOOK, given), call, watch, &flow, outcome);
             let done = flow.and_then(|flow| self.obey(link, flow, None, head, body));
             self.called(index, S::HOOK, watch.lap(), spent, &done, &span);
@@ -267,7 +271,8 @@ impl<'a> Pass<'a> {
         let (mut call, mut spent) = (self.listen(index, S::BODY_HOOK), Spent::default());
         let span = link.span(S::BODY_HOOK, &self.caller.request_id);
         let heard = call.as_mut().map(|heard| &mut heard.call);
-        let flow = Box::pin(head.call_with_body(self, index, bytes, heard, &mut spent)).await;
+        let ledger = Ledger { began: watch.0, call: heard, spent: &mut spent };
+        let flow = Box::pin(head.call_with_body(self, index, bytes, ledger)).await;
         self.heard(index, (S::BODY_HOOK, given), call, watch, &flow, outcome_with_body);
         let done = flow.map(split).and_then(|(flow, bytes)| self.obey(link, flow, bytes, head, body));
         self.called(index, S::BODY_HOOK, watch.lap(), spent, &done, &span);
@@ -464,22 +469,15 @@ trait Side {
     /// Whether the hook for heads is called, up to which length the one for bodies, and for what the one for chunks.
     fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks);
 
-    /// Calls the hook; what it is given and told goes to `call`, too.
-    async fn call(
-        &self,
-        pass: &Pass<'_>,
-        index: usize,
-        call: Option<&mut Call>,
-        spent: &mut Spent,
-    ) -> Result<bindings::Flow, Failure>;
+    /// Calls the hook; what it is given and told goes to the call in `ledger`, too.
+    async fn call(&self, pass: &Pass<'_>, index: usize, ledger: Ledger<'_>) -> Result<bindings::Flow, Failure>;
 
     async fn call_with_body(
         &self,
         pass: &Pass<'_>,
         index: usize,
         body: Bytes,
-        call: Option<&mut Call>,
-        spent: &mut Spent,
+        ledger: Ledger<'_>,
     ) -> Result<bindings::BodyFlow, Failure>;
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused>;
@@ -512,19 +510,13 @@ impl Side for request::Parts {
         (sight.on_request, sight.request_body, sight.request_chunks)
     }
 
-    async fn call(
-        &self,
-        pass: &Pass<'_>,
-        index: usize,
-        mut call: Option<&mut Call>,
-        spent: &mut Spent,
-    ) -> Result<bindings::Flow, Failure> {
+    async fn call(&self, pass: &Pass<'_>, index: usize, mut ledger: Ledger<'_>) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
-        let see = &pool.plugin.sight.request;
-        if let Some(call) = call.as_deref_mut() {
-            call.input = input_of_request(&pass.head(self), see);
+        let head = pool.plugin.sight.request.request(&pass.head(self));
+        if let Some(call) = &mut ledger.call {
+            call.input = input_of_request(&head);
         }
-        pool.on_request((see.request(&pass.head(self)),), call, spent).await
+        pool.on_request((&head,), ledger).await
     }
 
     async fn call_with_body(
@@ -532,16 +524,15 @@ impl Side for request::Parts {
         pass: &Pass<'_>,
         index: usize,
         body: Bytes,
-        mut call: Option<&mut Call>,
-        spent: &mut Spent,
+        mut ledger: Ledger<'_>,
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
-        let see = &pool.plugin.sight.request;
-        if let Some(call) = call.as_deref_mut() {
-            call.input = input_of_request(&pass.head(self), see);
+        let head = pool.plugin.sight.request.request(&pass.head(self));
+        if let Some(call) = &mut ledger.call {
+            call.input = input_of_request(&head);
             call.body = Some(body.to_vec());
         }
-        pool.on_body(BodyCall::Request((see.request(&pass.head(self)), body, pass.memo(index))), call, spent).await
+        pool.on_body(BodyCall::Request((&head, body, pass.memo(index))), ledger).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
@@ -587,19 +578,13 @@ impl Side for response::Parts {
         (sight.on_response, sight.response_body, sight.response_chunks)
     }
 
-    async fn call(
-        &self,
-        pass: &Pass<'_>,
-        index: usize,
-        mut call: Option<&mut Call>,
-        spent: &mut Spent,
-    ) -> Result<bindings::Flow, Failure> {
+    async fn call(&self, pass: &Pass<'_>, index: usize, mut ledger: Ledger<'_>) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        if let Some(call) = call.as_deref_mut() {
+        if let Some(call) = &mut ledger.call {
             call.input = input_of_response(&head);
         }
-        pool.on_response((head, pass.memo(index)), call, spent).await
+        pool.on_response((&head, pass.memo(index)), ledger).await
     }
 
     async fn call_with_body(
@@ -607,16 +592,15 @@ impl Side for response::Parts {
         pass: &Pass<'_>,
         index: usize,
         body: Bytes,
-        mut call: Option<&mut Call>,
-        spent: &mut Spent,
+        mut ledger: Ledger<'_>,
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        if let Some(call) = call.as_deref_mut() {
+        if let Some(call) = &mut ledger.call {
             call.input = input_of_response(&head);
             call.body = Some(body.to_vec());
         }
-        pool.on_body(BodyCall::Response((head, body, pass.memo(index))), call, spent).await
+        pool.on_body(BodyCall::Response((&head, body, pass.memo(index))), ledger).await
     }
 
     fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {

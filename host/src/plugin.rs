@@ -47,7 +47,7 @@ pub(crate) use instance::{Failure, FailureKind};
 pub(crate) use interest::{Chunks, Sight};
 pub use library::{BUILT_IN, Change, Library, Report};
 pub use pool::Pool;
-pub(crate) use pool::{BodyCall, Held};
+pub(crate) use pool::{BodyCall, Held, Ledger};
 pub(crate) use recorded::{about, input_of_request, input_of_response, outcome, outcome_with_body};
 use state::Grounds;
 

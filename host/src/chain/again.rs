@@ -1,12 +1,14 @@
 //! Calls that are recorded, and recorded calls that are made again.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::{Request, Response};
 
 use super::{Given, Outcome, Pass, Side, Watch, split};
 use crate::body::Body;
 use crate::metrics::{PluginError, Spent};
-use crate::plugin::{Failure, Hook, outcome, outcome_with_body};
+use crate::plugin::{Failure, Hook, Ledger, outcome, outcome_with_body};
 use crate::recording::{self, Call};
 
 /// A call that somebody wants to know about.
@@ -91,12 +93,14 @@ impl Pass<'_> {
     async fn call_again<S: Side>(&mut self, head: &mut S, body: Option<Bytes>) -> recording::Outcome {
         let Some(link) = self.chain.links.first() else { return recording::Outcome::None };
         let (calls, cap, _) = S::wanted(&link.pool.plugin.sight);
+        let mut spent = Spent::default();
+        let ledger = Ledger { began: Instant::now(), call: None, spent: &mut spent };
         let flow = match body {
             // A hook that is not called changes nothing.
             None if !calls => return recording::Outcome::Continue,
-            None => head.call(self, 0, None, &mut Spent::default()).await.map(|flow| (outcome(&flow), flow, None)),
+            None => head.call(self, 0, ledger).await.map(|flow| (outcome(&flow), flow, None)),
             Some(_) if cap.is_none() => return recording::Outcome::Continue,
-            Some(body) => head.call_with_body(self, 0, body, None, &mut Spent::default()).await.map(|flow| {
+            Some(body) => head.call_with_body(self, 0, body, ledger).await.map(|flow| {
                 let outcome = outcome_with_body(&flow);
                 let (flow, body) = split(flow);
                 (outcome, flow, body)

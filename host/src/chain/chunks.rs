@@ -224,7 +224,7 @@ impl Passage {
         }
         let (called, mut spent) = (Instant::now(), Spent::default());
         let span = self.way.link.span(self.way.hook, &self.way.request_id);
-        let answer = self.call(piece.clone(), &mut spent).await;
+        let answer = self.call(piece.clone(), called, &mut spent).await;
         let answer = answer.and_then(|flow| self.obey(flow, piece.clone()));
         let failure = answer.as_ref().err().map(|failure| failure.kind);
         let took = called.elapsed();
@@ -262,7 +262,7 @@ impl Passage {
         }
     }
 
-    async fn call(&mut self, piece: Bytes, spent: &mut Spent) -> Result<ChunkFlow, Failure> {
+    async fn call(&mut self, piece: Bytes, began: Instant, spent: &mut Spent) -> Result<ChunkFlow, Failure> {
         let held = match &mut self.held {
             Some(held) => held,
             none => none.insert(Held::take(&self.way.link.pool, spent).await?),
@@ -271,7 +271,7 @@ impl Passage {
         let trailers = self.trailers.as_ref().filter(|_| self.ended).map(fields_in).unwrap_or_default();
         let memo = if first { self.way.memo.take() } else { None };
         let chunk = ChunkIn { bytes: piece, first, last: self.ended, memo, trailers };
-        held.on_chunk(self.way.hook, chunk, spent).await
+        held.on_chunk(self.way.hook, chunk, began, spent).await
     }
 
     /// Checks what the plugin answered. Nothing has changed where that is not allowed.

@@ -46,6 +46,16 @@ impl Link {
         Self { canary, shadow, tap, ..self }
     }
 
+    /// Whether it has to do with responses.
+    pub(super) fn answers(&self) -> bool {
+        let plugin = &self.pool.plugin;
+        let hooks = [Hook::Response, Hook::ResponseBody, Hook::ResponseChunk];
+        // One that watches has its own hooks.
+        plugin.component.world().is_some()
+            || self.shadow.is_some()
+            || hooks.iter().any(|hook| plugin.sight.wants(*hook))
+    }
+
     /// The same for what outlives the pass, in the version that the pass met.
     pub(super) fn alone(&self) -> Self {
         Self {

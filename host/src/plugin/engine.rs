@@ -21,8 +21,12 @@ use super::state::State;
 use super::wasi;
 use crate::capability;
 
-/// How often the epoch advances: the grain of every time limit in a guest.
+/// How often the epoch advances while a call lasts: the grain of every time limit in a guest.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// How often it advances at the most seldom, while calls come and go: most last some microseconds, and waking a thread
+/// for each millisecond of them would cost more than they do.
+const STRIDE: Duration = Duration::from_millis(8);
 
 /// The most memory that an instance of any plugin may be given.
 pub(crate) const MAX_MEMORY: usize = 1 << 30;
@@ -203,27 +207,49 @@ pub(super) struct Ticker {
 
 /// When the epoch has to advance: from the beginning of a call until none can be running any more. A proxy without
 /// requests would spend 1.8 % of a CPU on it otherwise.
-#[derive(Default)]
+///
+/// A call that is met by a tick looks at the clock itself, and where it may go on, asks for the next tick after
+/// [`TICK`]. As long as no call does, the next one comes after a stride, which is no longer than the shortest call limit.
 pub(crate) struct Pace {
-    /// A call began since the last tick.
+    /// A call began or went on since the last tick.
     used: AtomicBool,
+    /// A call lasted over the last tick.
+    lasting: AtomicBool,
     /// The epoch stands still.
     resting: AtomicBool,
-    /// Ticks that the longest call so far was given.
-    longest: AtomicU64,
+    /// Nanoseconds.
+    stride: AtomicU64,
     stop: Mutex<bool>,
     wake: Condvar,
 }
 
-/// Ticks without a call, beyond the time of the longest one, until the epoch rests.
-const QUIET: u64 = 100;
+/// Time without a call, until the epoch rests.
+const QUIET: Duration = Duration::from_millis(100);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            used: AtomicBool::default(),
+            lasting: AtomicBool::default(),
+            resting: AtomicBool::default(),
+            stride: AtomicU64::new(STRIDE.as_nanos() as u64),
+            stop: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+}
 
 impl Pace {
-    /// A call begins that may take so many ticks.
-    pub(super) fn begin(&self, ticks: u64) {
-        if self.longest.load(Ordering::Relaxed) < ticks {
-            self.longest.fetch_max(ticks, Ordering::SeqCst);
+    /// There are calls that may last no longer than this.
+    pub(super) fn limit(&self, time: Duration) {
+        let nanos = u64::try_from(time.max(TICK).as_nanos()).unwrap_or(u64::MAX);
+        if self.stride.load(Ordering::Relaxed) > nanos {
+            self.stride.fetch_min(nanos, Ordering::Relaxed);
         }
+    }
+
+    /// A call begins, or goes on after it waited for something.
+    pub(super) fn begin(&self) {
         // All workers read it, and it is written once in a tick.
         if !self.used.load(Ordering::SeqCst) {
             self.used.store(true, Ordering::SeqCst);
@@ -236,16 +262,26 @@ impl Pace {
         }
     }
 
+    /// A call was met by a tick, and may go on.
+    pub(super) fn lasts(&self) {
+        self.begin();
+        if !self.lasting.swap(true, Ordering::SeqCst) {
+            let _guard = self.lock();
+            self.wake.notify_all();
+        }
+    }
+
     fn tick(&self, engine: &EngineWeak) {
-        let mut quiet = 0;
+        let mut quiet = Duration::ZERO;
         let mut stop = self.lock();
         while !*stop {
+            let waited;
+            (stop, waited) = self.pause(stop);
             let Some(engine) = engine.upgrade() else { return };
             engine.increment_epoch();
             drop(engine);
-            quiet = if self.used.swap(false, Ordering::SeqCst) { 0 } else { quiet + 1 };
-            if quiet <= self.longest.load(Ordering::SeqCst).saturating_add(QUIET) {
-                stop = self.wake.wait_timeout(stop, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            quiet = if self.used.swap(false, Ordering::SeqCst) { Duration::ZERO } else { quiet + waited };
+            if quiet <= QUIET {
                 continue;
             }
             self.resting.store(true, Ordering::SeqCst);
@@ -255,8 +291,21 @@ impl Pace {
             while self.resting.load(Ordering::SeqCst) && !*stop {
                 stop = self.wake.wait(stop).unwrap_or_else(PoisonError::into_inner);
             }
-            quiet = 0;
+            quiet = Duration::ZERO;
         }
+    }
+
+    /// Waits until the next tick is due: a stride, and less as soon as a call lasts.
+    fn pause<'a>(&self, stop: MutexGuard<'a, bool>) -> (MutexGuard<'a, bool>, Duration) {
+        let stride = Duration::from_nanos(self.stride.load(Ordering::Relaxed));
+        let nobody = |stop: &mut bool| !*stop && !self.lasting.load(Ordering::SeqCst);
+        let waited = self.wake.wait_timeout_while(stop, stride, nobody);
+        let (stop, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !self.lasting.swap(false, Ordering::SeqCst) {
+            return (stop, stride);
+        }
+        let waited = self.wake.wait_timeout_while(stop, TICK, |stop| !*stop);
+        (waited.unwrap_or_else(PoisonError::into_inner).0, TICK)
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -287,6 +336,8 @@ impl Drop for Ticker {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -330,11 +381,43 @@ mod tests {
                 std::thread::yield_now();
             }
         };
-        pace.begin(5);
+        pace.begin();
         rests();
-        pace.begin(5);
+        pace.begin();
         assert!(!pace.resting.load(Ordering::SeqCst), "a call has begun");
         rests();
+    }
+
+    #[test]
+    fn the_epoch_advances_each_tick_only_while_a_call_lasts() {
+        let engine = Engine::new(1, None).expect("an engine");
+        let pace = engine.pace();
+        let met = || {
+            pace.begin();
+            while pace.used.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            Instant::now()
+        };
+        let ticks = |lasting: bool| {
+            let first = met();
+            let mut last = first;
+            for _ in 0..10 {
+                if lasting {
+                    pace.lasts();
+                }
+                last = met();
+            }
+            last - first
+        };
+        assert!(ticks(false) >= STRIDE * 9, "nobody asked for a tick");
+        // However busy the machine is, one of these is not held up.
+        assert!((0..100).any(|_| ticks(true) < STRIDE * 5), "a call lasts");
+        pace.limit(TICK * 2);
+        assert_eq!(pace.stride.load(Ordering::Relaxed), 2_000_000);
+        pace.limit(Duration::ZERO);
+        pace.limit(STRIDE);
+        assert_eq!(pace.stride.load(Ordering::Relaxed), 1_000_000);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,7 +11,7 @@ use wasmtime::{Store, Trap};
 
 use super::Plugin;
 use super::component::{Component, Hook, LoadError, one_line};
-use super::engine::TICK;
+use super::engine::Pace;
 use super::state::State;
 use super::weight::Weight;
 use crate::bindings::{
@@ -34,12 +35,20 @@ pub(crate) struct Instance {
 
 #[derive(Default)]
 struct Hooks {
-    request: Option<TypedFunc<OnRequest, (Flow,)>>,
-    request_body: Option<TypedFunc<OnRequestBody, (BodyFlow,)>>,
-    response: Option<TypedFunc<OnResponse, (Flow,)>>,
-    response_body: Option<TypedFunc<OnResponseBody, (BodyFlow,)>>,
+    request: Option<TypedFunc<OnRequest<'static>, (Flow,)>>,
+    request_body: Option<TypedFunc<OnRequestBody<'static>, (BodyFlow,)>>,
+    response: Option<TypedFunc<OnResponse<'static>, (Flow,)>>,
+    response_body: Option<TypedFunc<OnResponseBody<'static>, (BodyFlow,)>>,
     request_chunk: Option<TypedFunc<OnChunk, (ChunkFlow,)>>,
     response_chunk: Option<TypedFunc<OnChunk, (ChunkFlow,)>>,
+}
+
+/// How long a call may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    /// When it began. Whoever calls knows it, and the clock is not read again.
+    pub(super) began: Instant,
+    pub(super) limit: Duration,
 }
 
 /// What a plugin says of itself once it is configured.
@@ -82,6 +91,7 @@ impl Instance {
     pub(super) async fn on_trial(plugin: &Plugin, component: &Component) -> Result<(Self, Told), LoadError> {
         let slot = plugin.engine.slots.clone();
         let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
+        plugin.engine.pace().limit(plugin.limits.time);
         let mut instance = Self::start(plugin, component, slot, Some(plugin.engine.seed)).await?;
         instance.find_hooks(component, |_| true)?;
         let interest = instance.configure(plugin, component).await?;
@@ -122,12 +132,15 @@ impl Instance {
         let mut store = Store::new(&plugin.engine.wasmtime, State::new(&plugin.grounds, &plugin.limits, seed));
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(host_memory(plugin));
+        store.epoch_deadline_callback(|store| Ok(store.data().tick()));
         let time = plugin.configure_time();
-        arm(&mut store, time);
+        arm(&mut store, Instant::now(), time);
         let failed = |error: wasmtime::Error| LoadError::Failed(one_line(&error));
         let pre = &component.exports()?.pre;
         let instance = if component.waits {
-            let started = tokio::time::timeout(time, pre.instantiate_async(&mut store)).await;
+            let (pace, mut idle) = (store.data().pace().clone(), Duration::default());
+            let started = watched(pre.instantiate_async(&mut store), pace, &mut idle);
+            let started = tokio::time::timeout(time, started).await;
             started.map_err(|_| LoadError::Failed(format!("not instantiated within {time:?}")))?.map_err(failed)?
         } else {
             pre.instantiate(&mut store).map_err(failed)?
@@ -233,8 +246,8 @@ impl Instance {
 
     pub(super) async fn on_request(
         &mut self,
-        input: OnRequest,
-        time: Duration,
+        input: OnRequest<'_>,
+        time: Time,
         spent: &mut Spent,
     ) -> Result<Flow, Failure> {
         let Self { store, hooks, waits, .. } = self;
@@ -243,8 +256,8 @@ impl Instance {
 
     pub(super) async fn on_request_body(
         &mut self,
-        input: OnRequestBody,
-        time: Duration,
+        input: OnRequestBody<'_>,
+        time: Time,
         spent: &mut Spent,
     ) -> Result<BodyFlow, Failure> {
         let Self { store, hooks, waits, .. } = self;
@@ -253,8 +266,8 @@ impl Instance {
 
     pub(super) async fn on_response(
         &mut self,
-        input: OnResponse,
-        time: Duration,
+        input: OnResponse<'_>,
+        time: Time,
         spent: &mut Spent,
     ) -> Result<Flow, Failure> {
         let Self { store, hooks, waits, .. } = self;
@@ -263,8 +276,8 @@ impl Instance {
 
     pub(super) async fn on_response_body(
         &mut self,
-        input: OnResponseBody,
-        time: Duration,
+        input: OnResponseBody<'_>,
+        time: Time,
         spent: &mut Spent,
     ) -> Result<BodyFlow, Failure> {
         let Self { store, hooks, waits, .. } = self;
@@ -276,7 +289,7 @@ impl Instance {
         &mut self,
         of: Hook,
         input: OnChunk,
-        time: Duration,
+        time: Time,
         spent: &mut Spent,
     ) -> Result<ChunkFlow, Failure> {
         let Self { store, hooks, waits, .. } = self;
@@ -296,7 +309,7 @@ async fn call_hook<P, R>(
     waits: bool,
     hook: Option<&TypedFunc<P, (R,)>>,
     input: P,
-    time: Duration,
+    time: Time,
     spent: &mut Spent,
 ) -> Result<R, Failure>
 where
@@ -317,20 +330,11 @@ where
     answer
 }
 
-const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK.subsec_nanos() as u64;
-
-/// So much time in ticks, and one more, since the current one has begun already.
-pub(super) fn ticks(time: Duration) -> u64 {
-    // In numbers of 64 bits: dividing larger ones takes a function of its own.
-    let rest = u64::from(time.subsec_nanos().div_ceil(TICK.subsec_nanos()));
-    time.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(rest).min(u64::MAX >> 1) + 1
-}
-
-/// Gives the guest `time` from now.
-fn arm(store: &mut Store<State>, time: Duration) {
-    let ticks = ticks(time);
-    store.data().pace.begin(ticks);
-    store.set_epoch_deadline(ticks);
+/// Gives the guest `time` from `began`.
+fn arm(store: &mut Store<State>, began: Instant, time: Duration) {
+    store.data_mut().allow(began + time);
+    // The next tick asks whether that is over.
+    store.set_epoch_deadline(1);
 }
 
 /// Calls a function whose costs nobody counts.
@@ -346,6 +350,7 @@ where
     R: Lift + Send + Sync + 'static,
     (R,): ComponentNamedList + Lift,
 {
+    let time = Time { began: Instant::now(), limit: time };
     call_timed(store, waits, function, input, time, &mut Duration::default()).await
 }
 
@@ -355,7 +360,7 @@ async fn call_timed<P, R>(
     waits: bool,
     hook: &TypedFunc<P, (R,)>,
     input: P,
-    time: Duration,
+    time: Time,
     idle: &mut Duration,
 ) -> Result<R, Failure>
 where
@@ -363,15 +368,17 @@ where
     R: Lift + Send + Sync + 'static,
     (R,): ComponentNamedList + Lift,
 {
-    arm(store, time);
+    let Time { began, limit } = time;
+    arm(store, began, limit);
     store.data_mut().begin_call();
     let answer = if waits {
         // The epoch ends a guest that computes, the clock one that waits. Dropping the call drops its stack, and the
         // caller drops the store. Boxed, so that the calls of those that never wait have no room for it.
-        match Box::pin(tokio::time::timeout(time, watched(hook.call_async(&mut *store, input), idle))).await {
+        let pace = store.data().pace().clone();
+        match Box::pin(tokio::time::timeout(limit, watched(hook.call_async(&mut *store, input), pace, idle))).await {
             Ok(answer) => answer,
             Err(_) => {
-                return Err(Failure { kind: FailureKind::Timeout, detail: format!("waited longer than {time:?}") });
+                return Err(Failure { kind: FailureKind::Timeout, detail: format!("waited longer than {limit:?}") });
             }
         }
     } else {
@@ -384,14 +391,16 @@ where
     }
 }
 
-/// Counts the time in which a future is not polled.
-async fn watched<F: Future>(future: F, idle: &mut Duration) -> F::Output {
+/// Counts the time in which the future of a guest is not polled. Whenever it is, the epoch advances: it may have come to
+/// rest while the guest waited, and then nothing would end one that computes for ever.
+async fn watched<F: Future>(future: F, pace: Arc<Pace>, idle: &mut Duration) -> F::Output {
     let mut future = pin!(future);
     let mut left: Option<Instant> = None;
     poll_fn(|context| {
         if let Some(left) = left {
             *idle += left.elapsed();
         }
+        pace.begin();
         let polled = future.as_mut().poll(context);
         left = Some(Instant::now());
         polled

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Plugin;
 use super::component::LoadError;
 use super::health::Then;
-use super::instance::{Failure, FailureKind, Instance};
+use super::instance::{Failure, FailureKind, Instance, Time};
 use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 use crate::config::Isolation;
 use crate::metrics::{PluginInstances, Spent, WorkerInstances};
@@ -49,9 +49,18 @@ struct Idle {
 }
 
 /// One call of a body hook.
-pub(crate) enum BodyCall {
-    Request(OnRequestBody),
-    Response(OnResponseBody),
+pub(crate) enum BodyCall<'a> {
+    Request(OnRequestBody<'a>),
+    Response(OnResponseBody<'a>),
+}
+
+/// What is told of a call beside its answer.
+pub(crate) struct Ledger<'a> {
+    /// When it began.
+    pub(crate) began: Instant,
+    /// What it was told, where somebody wants to know.
+    pub(crate) call: Option<&'a mut Call>,
+    pub(crate) spent: &'a mut Spent,
 }
 
 impl Pool {
@@ -63,45 +72,35 @@ impl Pool {
         Self { plugin, idle: RefCell::default(), memory: Cell::default(), counted }
     }
 
-    pub(crate) async fn on_request(
-        &self,
-        input: OnRequest,
-        call: Option<&mut Call>,
-        spent: &mut Spent,
-    ) -> Result<Flow, Failure> {
+    pub(crate) async fn on_request(&self, input: OnRequest<'_>, ledger: Ledger<'_>) -> Result<Flow, Failure> {
+        let Ledger { began, call, spent } = ledger;
         let mut leased = self.lease(spent).await?;
         leased.listen(call.is_some());
-        let flow = leased.instance.on_request(input, self.plugin.limits.time, spent).await;
+        let time = self.time(began, spent);
+        let flow = leased.instance.on_request(input, time, spent).await;
         leased.heard(call);
         let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_response(
-        &self,
-        input: OnResponse,
-        call: Option<&mut Call>,
-        spent: &mut Spent,
-    ) -> Result<Flow, Failure> {
+    pub(crate) async fn on_response(&self, input: OnResponse<'_>, ledger: Ledger<'_>) -> Result<Flow, Failure> {
+        let Ledger { began, call, spent } = ledger;
         let mut leased = self.lease(spent).await?;
         leased.listen(call.is_some());
-        let flow = leased.instance.on_response(input, self.plugin.limits.time, spent).await;
+        let time = self.time(began, spent);
+        let flow = leased.instance.on_response(input, time, spent).await;
         leased.heard(call);
         let flow = flow?;
         self.give_back(leased);
         Ok(flow)
     }
 
-    pub(crate) async fn on_body(
-        &self,
-        input: BodyCall,
-        call: Option<&mut Call>,
-        spent: &mut Spent,
-    ) -> Result<BodyFlow, Failure> {
+    pub(crate) async fn on_body(&self, input: BodyCall<'_>, ledger: Ledger<'_>) -> Result<BodyFlow, Failure> {
+        let Ledger { began, call, spent } = ledger;
         let mut leased = self.lease(spent).await?;
         leased.listen(call.is_some());
-        let time = self.plugin.limits.time;
+        let time = self.time(began, spent);
         let flow = match input {
             BodyCall::Request(input) => leased.instance.on_request_body(input, time, spent).await,
             BodyCall::Response(input) => leased.instance.on_response_body(input, time, spent).await,
@@ -110,6 +109,12 @@ impl Pool {
         let flow = flow?;
         self.give_back(leased);
         Ok(flow)
+    }
+
+    /// How long a call that has its instance now may last.
+    fn time(&self, began: Instant, spent: &Spent) -> Time {
+        let waited = spent.queued.is_some() || spent.started.is_some();
+        Time { began: if waited { Instant::now() } else { began }, limit: self.plugin.limits.time }
     }
 
     /// Makes an instance, so that the next call finds one. Where each call takes a fresh one, there is nothing to make.

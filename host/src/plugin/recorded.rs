@@ -1,7 +1,6 @@
 //! Hooks' inputs and answers as recordings keep them.
 
 use super::Plugin;
-use super::convert::Head;
 use super::interest::{See, Seen};
 use crate::bindings::{BodyFlow, Edits, Flow, Header, HeaderIn, Parts, RequestIn, ResponseHeadIn};
 use crate::recording::{About, Changes, Fields, Input, Outcome};
@@ -52,8 +51,8 @@ fn sees(side: &str, see: &See) -> Vec<String> {
 }
 
 /// What a request hook was given.
-pub(crate) fn input_of_request(head: &Head<'_>, see: &See) -> Input {
-    let RequestIn { method, scheme, authority, path, query, headers, client, attributes } = see.request(head);
+pub(crate) fn input_of_request(head: &RequestIn) -> Input {
+    let RequestIn { method, scheme, authority, path, query, headers, client, attributes } = head.clone();
     let headers = headers.into_iter().map(given).collect();
     let attributes = attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     Input::Request {

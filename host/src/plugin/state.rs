@@ -1,10 +1,10 @@
 //! What a store holds for its guest: limits, and one field for each capability.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
 use wasmtime_wasi::clocks::HostWallClock;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -20,7 +20,9 @@ use crate::recording::{Played, Tape};
 /// The `T` of every `Store<T>`. Lives and dies with one instance.
 pub(crate) struct State {
     pub(super) limits: Memory,
-    pub(super) pace: Arc<Pace>,
+    pace: Arc<Pace>,
+    /// When the call that goes on has had its time.
+    until: Instant,
     log: PluginLog,
     limiter: Arc<Buckets>,
     kv: kv::Granted,
@@ -69,6 +71,7 @@ impl State {
         Self {
             limits: Memory::new(limits),
             pace: grounds.pace.clone(),
+            until: Instant::now(),
             log,
             limiter: grounds.limiter.clone(),
             kv: grounds.kv.clone(),
@@ -80,6 +83,25 @@ impl State {
             wasi: wasi.build(),
             host_calls: 0,
         }
+    }
+
+    /// The guest may go on until then.
+    pub(super) fn allow(&mut self, until: Instant) {
+        self.until = until;
+        self.pace.begin();
+    }
+
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
+    }
+
+    /// The epoch has advanced while the guest computes.
+    pub(super) fn tick(&self) -> UpdateDeadline {
+        if Instant::now() >= self.until {
+            return UpdateDeadline::Interrupt;
+        }
+        self.pace.lasts();
+        UpdateDeadline::Continue(1)
     }
 
     /// A call begins: what is counted for each call starts again.

@@ -71,25 +71,25 @@ impl Weight for ResponseHeadIn {
     }
 }
 
-impl Weight for OnRequest {
+impl Weight for OnRequest<'_> {
     fn weight(&self) -> usize {
         self.0.weight()
     }
 }
 
-impl Weight for OnRequestBody {
+impl Weight for OnRequestBody<'_> {
     fn weight(&self) -> usize {
         self.0.weight() + self.1.weight() + self.2.weight()
     }
 }
 
-impl Weight for OnResponse {
+impl Weight for OnResponse<'_> {
     fn weight(&self) -> usize {
         self.0.weight() + self.1.weight()
     }
 }
 
-impl Weight for OnResponseBody {
+impl Weight for OnResponseBody<'_> {
     fn weight(&self) -> usize {
         self.0.weight() + self.1.weight() + self.2.weight()
     }

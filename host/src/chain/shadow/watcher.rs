@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::{Given, Seen, Shadow};
 use crate::metrics::{Account, Compared, Costs, Metrics, PluginInstances, Shadowed, Spent};
-use crate::plugin::{BodyCall, Failure, FailureKind, Hook, Plugin, Pool, outcome, outcome_with_body};
+use crate::plugin::{BodyCall, Failure, FailureKind, Hook, Ledger, Plugin, Pool, outcome, outcome_with_body};
 use crate::recording::Outcome;
 
 /// Passes that wait for a watcher.
@@ -128,7 +128,8 @@ impl Judge {
             }
             let called = !matches!(given, Given::Nothing);
             let (began, mut spent) = (Instant::now(), Spent::default());
-            let decided = self.runtime.block_on(call(&self.pool, given, memo.clone(), &mut spent));
+            let ledger = Ledger { began, call: None, spent: &mut spent };
+            let decided = self.runtime.block_on(call(&self.pool, given, memo.clone(), ledger));
             if called {
                 account.called(hook, began.elapsed(), &spent);
             }
@@ -166,18 +167,18 @@ impl Judge {
     }
 }
 
-async fn call(pool: &Pool, given: Given, memo: Option<Bytes>, spent: &mut Spent) -> Result<Outcome, Failure> {
+async fn call(pool: &Pool, given: Given, memo: Option<Bytes>, ledger: Ledger<'_>) -> Result<Outcome, Failure> {
     match given {
         Given::Nothing => Ok(Outcome::Continue),
-        Given::Request(head) => pool.on_request((head,), None, spent).await.map(|flow| outcome(&flow)),
-        Given::Response(head) => pool.on_response((head, memo), None, spent).await.map(|flow| outcome(&flow)),
+        Given::Request(head) => pool.on_request((&head,), ledger).await.map(|flow| outcome(&flow)),
+        Given::Response(head) => pool.on_response((&head, memo), ledger).await.map(|flow| outcome(&flow)),
         Given::RequestBody(head, body) => {
-            let call = BodyCall::Request((head, body, memo));
-            pool.on_body(call, None, spent).await.map(|flow| outcome_with_body(&flow))
+            let call = BodyCall::Request((&head, body, memo));
+            pool.on_body(call, ledger).await.map(|flow| outcome_with_body(&flow))
         }
         Given::ResponseBody(head, body) => {
-            let call = BodyCall::Response((head, body, memo));
-            pool.on_body(call, None, spent).await.map(|flow| outcome_with_body(&flow))
+            let call = BodyCall::Response((&head, body, memo));
+            pool.on_body(call, ledger).await.map(|flow| outcome_with_body(&flow))
         }
     }
 }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use wasmtime::UpdateDeadline;
 
 use crate::plugin::engine::{Pace, TICK};
-use crate::plugin::instance::ticks;
 
 /// The stretch that goes on. The epoch looks at it from inside of the engine, on the same thread.
 pub(super) struct Turn {
@@ -40,6 +39,7 @@ impl Turn {
             interrupted: AtomicBool::default(),
         };
         turn.allow(most);
+        turn.pace.limit(TICK);
         turn
     }
 
@@ -50,7 +50,7 @@ impl Turn {
 
     /// Lets the guest go on, until it waits or is interrupted.
     pub(super) fn take<T>(&self, go_on: impl FnOnce() -> Poll<T>) -> Poll<T> {
-        self.pace.begin(ticks(Duration::from_nanos(self.most.load(Relaxed))));
+        self.pace.begin();
         if !self.interrupted.swap(false, Relaxed) {
             self.spent.store(0, Relaxed);
         }
@@ -62,6 +62,7 @@ impl Turn {
 
     /// The epoch has advanced while the guest computes.
     pub(super) fn tick(&self) -> UpdateDeadline {
+        self.pace.begin();
         let now = self.now();
         if self.spent.load(Relaxed).saturating_add(now) > self.most.load(Relaxed) {
             return UpdateDeadline::Interrupt;

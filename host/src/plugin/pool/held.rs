@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -39,9 +40,10 @@ impl Held {
         &mut self,
         hook: Hook,
         chunk: ChunkIn,
+        began: Instant,
         spent: &mut Spent,
     ) -> Result<ChunkFlow, Failure> {
-        self.instance.on_chunk(hook, (chunk,), self.pool.plugin.limits.time, spent).await
+        self.instance.on_chunk(hook, (chunk,), self.pool.time(began, spent), spent).await
     }
 
     /// The body has ended.
