@@ -100,7 +100,7 @@ pub enum Protocol {
 )]
 pub enum Received {
     /// A request whose head fits the limits, the kinds of its fields, and where what comes before its response goes.
-    Request(Request<Body>, Kinds, Interim),
+    Request(Box<Request<Body>>, Kinds, Interim),
     /// The beginning of something that is no request, or not one in time; the connection ends with the response.
     Refused(Error),
 }
