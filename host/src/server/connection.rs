@@ -94,10 +94,6 @@ pub enum Protocol {
 
 /// What came over a connection, for which there is to be a response.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each request, taken apart at once: a box would be an allocation for nothing"
-)]
 pub enum Received {
     /// A request whose head fits the limits, the kinds of its fields, and where what comes before its response goes.
     Request(Box<Request<Body>>, Kinds, Interim),
