@@ -73,8 +73,7 @@ impl Rewriter<'_> {
         code.if_(BlockType::Empty);
         code.local_get(MARK_AT).i32_const(1).i32_add().local_set(MARK_AT).br(1);
         code.end();
-        // A run begins. It ends with the first piece that has no mark, or with the image; the copy has bytes that are
-        // not 1 behind the last mark or is looked at no further.
+        // A run begins. It ends before the first piece that has no mark, or with the image.
         code.local_get(MARK_AT).i32_const(SHIFT as i32).i32_shl().local_set(BEGIN);
         code.loop_(BlockType::Empty);
         code.local_get(MARK_AT).i32_const(0).i32_store8(MARK);
