@@ -67,7 +67,9 @@ impl Guest {
         self.functions.function(ty);
         self.exports.export(name, ExportKind::Func, number);
         let mut function = Function::new([]);
-        code.iter().for_each(|instruction| drop(function.instruction(instruction)));
+        for instruction in code {
+            function.instruction(instruction);
+        }
         function.instruction(&Instruction::End);
         self.code.function(&function);
     }
@@ -368,7 +370,9 @@ fn between(code: &[Instruction<'_>]) -> Vec<u8> {
     module.section(&tables);
     let mut bodies = CodeSection::new();
     let mut function = Function::new([]);
-    code.iter().for_each(|instruction| drop(function.instruction(instruction)));
+    for instruction in code {
+        function.instruction(instruction);
+    }
     function.instruction(&Instruction::End);
     bodies.function(&function);
     module.section(&bodies);
