@@ -137,11 +137,12 @@ where
     }
 
     /// Waits for the next head. None where there is to be none.
-    async fn head(&mut self) -> Result<Option<Bytes>, Ended> {
+    fn head(&mut self) -> impl Future<Output = Result<Option<Bytes>, Ended>> {
         let mut scan = Scan::default();
         let mut since = None;
         let mut begun = false;
-        poll_fn(|context| {
+        // What it needs is in this and nowhere beside it: that is most of an idle connection.
+        poll_fn(move |context| {
             let phase = self.open.phase(context);
             if phase == Phase::Over {
                 return Poll::Ready(Err(Ended::Cut));
@@ -191,7 +192,6 @@ where
                 }
             }
         })
-        .await
     }
 
     /// Has a request served, unless its client leaves before. Its own limits count meanwhile.
