@@ -141,16 +141,17 @@ where
     }
 
     /// Waits for the next head. None where there is to be none.
-    async fn head(&mut self) -> Result<Option<RequestHead>, Ended> {
-        let limits = Limits { bytes: self.limits.head_size, fields: self.limits.head_fields };
+    fn head(&mut self) -> impl Future<Output = Result<Option<RequestHead>, Ended>> {
         let mut scan = Scan::default();
         let mut since = None;
         let mut begun = false;
-        poll_fn(|context| {
+        // What it needs is in this and nowhere beside it: that is most of an idle connection.
+        poll_fn(move |context| {
             let phase = self.open.phase(context);
             if phase == Phase::Over {
                 return Poll::Ready(Err(Ended::Cut));
             }
+            let limits = Limits { bytes: self.limits.head_size, fields: self.limits.head_fields };
             let read = self.link.with(|wire| {
                 loop {
                     let mut lines = Lines::new();
@@ -197,7 +198,6 @@ where
                 }
             }
         })
-        .await
     }
 
     /// Has a request served, unless its client leaves before. Its own limits count meanwhile.
