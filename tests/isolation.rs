@@ -8,9 +8,7 @@ const PASSES: usize = 10_000;
 /// Sizes that a call leaves on the heap: within what is put back by copying, and more than that.
 const SIZES: [&str; 4] = ["64", "20000", "300000", "1500000"];
 
-/// What each of so many requests found of others in the memory of the plugin, and where their secrets went.
-fn pass(isolation: &str, keep: bool, passes: usize) -> Vec<usize> {
-    let origin = Origin::fine();
+fn start(origin: &Origin, isolation: &str, keep: bool) -> Proxy {
     let config = format!(
         r#"
         upstream.o.endpoints = ["{url}"]
@@ -28,7 +26,13 @@ fn pass(isolation: &str, keep: bool, passes: usize) -> Vec<usize> {
         "#,
         url = origin.url(),
     );
-    let proxy = Proxy::start(&config, &[("remember", guest("remember"))]);
+    Proxy::start(&config, &[("remember", guest("remember"))])
+}
+
+/// What each of so many requests found of others in the memory of the plugin, and where their secrets went.
+fn pass(isolation: &str, keep: bool, passes: usize) -> Vec<usize> {
+    let origin = Origin::fine();
+    let proxy = start(&origin, isolation, keep);
     // One connection, and so one worker and, where it is kept, one instance.
     let mut client = proxy.client();
     for number in 0..passes {
@@ -56,6 +60,40 @@ fn secret(number: usize) -> String {
 fn nothing_of_an_earlier_request_is_in_a_fresh_instance() {
     let found = pass("request", true, PASSES);
     assert_eq!(found, [0; PASSES]);
+}
+
+/// Instances of the plugin that were made for calls so far.
+fn started(proxy: &Proxy) -> u64 {
+    let state: serde_json::Value = serde_json::from_str(&proxy.admin("/state").text()).expect("JSON");
+    let plugins = state["plugins"].as_array().expect("a list");
+    let remember = plugins.iter().find(|plugin| plugin["name"] == "remember").expect("it is there");
+    remember["costs"][0]["instances"]["started"].as_u64().expect("a number")
+}
+
+/// Put back where it can be, and given up where it cannot: where it grew, and where it trapped in the middle.
+#[test]
+fn a_fresh_instance_is_one_that_was_put_back() {
+    let origin = Origin::fine();
+    let proxy = start(&origin, "request", true);
+    let mut client = proxy.client();
+    let mut call = |number: usize, size: &str, crash: bool| {
+        let secret = secret(number);
+        let mut fields = vec![("x-secret", &*secret), ("x-size", size)];
+        fields.extend(crash.then_some(("x-crash", "now")));
+        let answer = client.request("GET", "/", &fields, b"");
+        assert_eq!(answer.status(), if crash { 500 } else { 200 }, "{answer:?}");
+    };
+    (0..50).for_each(|number| call(number, "64", false));
+    assert_eq!(started(&proxy), 1, "fifty calls had the same instance");
+    (50..55).for_each(|number| call(number, "1500000", false));
+    assert_eq!(started(&proxy), 5, "the first of these had it, too; then each had a new one, since they all grew");
+    (55..58).for_each(|number| call(number, "64", true));
+    assert_eq!(started(&proxy), 8, "those that trapped were given up");
+    (58..60).for_each(|number| call(number, "64", false));
+    assert_eq!(started(&proxy), 9);
+    for request in origin.seen() {
+        assert_eq!(request.header("x-found"), Some("0"), "{request:?}");
+    }
 }
 
 #[test]

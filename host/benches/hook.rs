@@ -83,7 +83,7 @@ fn hooks(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || (request(), caller(&ids)),
                 |(request, caller)| {
-                    let flow = now(chain.begin(caller).on_request(black_box(request)));
+                    let flow = now(chain.begin(caller).on_request(black_box(Box::new(request))));
                     assert!(matches!(flow, Ok(Flow::Continue(_))), "the request goes on");
                     flow
                 },

@@ -21,7 +21,7 @@ use tollgate::config::{self, Config};
 use tollgate::headers::{self, Direction, Forwarded, Kinds};
 use tollgate::http1;
 use tollgate::http1::framing::Length;
-use tollgate::http1::head::{Limits, Scan};
+use tollgate::http1::head::{Limits, Lines, Scan};
 use tollgate::path::canonical;
 use tollgate::request_id::RequestIds;
 use tollgate::router::{Asked, Router};
@@ -76,9 +76,10 @@ fn heads(criterion: &mut Criterion) {
     let bytes = Bytes::from(bytes);
     group.bench_function("read", |bencher| {
         bencher.iter(|| {
-            let found = Scan::default().request(black_box(&bytes), limits.bytes).expect("a good head");
+            let mut lines = Lines::new();
+            let found = Scan::default().request(black_box(&bytes), limits.bytes, &mut lines).expect("a good head");
             assert_eq!(found, Some((0, bytes.len())));
-            http1::head::request(&bytes, limits).expect("a good head")
+            http1::head::request(&bytes, &lines, limits).expect("a good head")
         });
     });
     let client = Client::direct(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));

@@ -293,10 +293,10 @@ async fn once(case: &Case, chain: &Chain) -> Once {
     pass.attributes = case.request.attributes.iter().cloned().collect();
 
     let begun = Instant::now();
-    let went = pass.on_request(request).await;
+    let went = pass.on_request(Box::new(request)).await;
     let mut time = begun.elapsed();
     let (upstream, answer) = match went {
-        Ok(crate::chain::Flow::Continue(request)) => match Arrived::all(request.into_parts()).await {
+        Ok(crate::chain::Flow::Continue(request)) => match Arrived::all((*request).into_parts()).await {
             Ok(request) => (Some(request), answered(case)),
             Err(error) => (None, pass.fail(Error::new(error.of_request()))),
         },

@@ -109,7 +109,7 @@ pub(crate) enum Ended {
 /// What comes of the request side.
 pub enum Flow {
     /// The request as it goes on to the upstream.
-    Continue(Request<Body>),
+    Continue(Box<Request<Body>>),
     /// What a plugin answers in its place.
     Respond(Response<Body>),
 }
@@ -162,11 +162,11 @@ impl<'a> Pass<'a> {
     /// # Errors
     ///
     /// Where a plugin fails and its policy is closed, or the body that one wants cannot be had.
-    pub async fn on_request(&mut self, request: Request<Body>) -> Result<Flow, Error> {
+    pub async fn on_request(&mut self, mut request: Box<Request<Body>>) -> Result<Flow, Error> {
         if self.chain.links.is_empty() {
             return Ok(Flow::Continue(request));
         }
-        let (mut parts, mut body) = request.into_parts();
+        let (mut parts, mut body) = (*request).into_parts();
         if self.chain.canaries {
             // Once for the whole pass: what one version remembers is never given to the other.
             let takes = |link: &Link| link.canary.iter().any(|it| it.takes(&parts.headers, self.caller.client.ip));
@@ -179,7 +179,8 @@ impl<'a> Pass<'a> {
             }
             self.reached = index + 1;
         }
-        Ok(Flow::Continue(Request::from_parts(parts, body)))
+        *request = Request::from_parts(parts, body);
+        Ok(Flow::Continue(request))
     }
 
     /// Takes a response back through the plugins that the request passed.

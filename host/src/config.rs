@@ -670,7 +670,7 @@ pub enum OnFailure {
 pub enum Isolation {
     /// An instance serves many requests, one at a time. The default.
     Pooled,
-    /// A fresh instance for each hook call.
+    /// A fresh instance for each hook call, or one that was put back to its beginning.
     Request,
 }
 

@@ -18,6 +18,7 @@ mod interest;
 mod library;
 mod pool;
 mod recorded;
+mod rewind;
 mod state;
 mod trust;
 mod version;
@@ -41,6 +42,7 @@ pub use engine::Engine;
 use health::Health;
 pub use http::World;
 pub(crate) use http::{Asked, Checked, GuestBody, Next, Running, Step, check_request, check_response, guest_body};
+use image::Image;
 pub use inspect::Inspection;
 use instance::Instance;
 pub(crate) use instance::{Failure, FailureKind};
@@ -73,7 +75,7 @@ pub struct Plugin {
     pub(crate) sight: Sight,
     pub(crate) engine: Arc<Engine>,
     /// The component as `configure` left it, where instances begin with that.
-    image: Option<Component>,
+    image: Option<Image>,
     config: Arc<str>,
     grant: Grant,
     grounds: Grounds,

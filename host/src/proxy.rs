@@ -230,7 +230,7 @@ impl Proxy {
         let (found, only_chain) = match router.find(asked) {
             Ok(found) => (found, None),
             Err(refusal @ NoRoute::MethodNotAllowed(_)) => match router.preflight(asked) {
-                Some(found) => (found, Some(refusal.into())),
+                Some(found) => (found, Some(Box::new(refusal.into()))),
                 None => return Err(refusal.into()),
             },
             Err(refusal) => return Err(refusal.into()),
@@ -243,7 +243,7 @@ impl Proxy {
         };
         origin_form(request.uri_mut(), rewritten);
 
-        let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry)? } else { None };
+        let upgrade = if kinds.upgrade() { Upgrade::take(request, &route, entry)?.map(Box::new) } else { None };
         let expects = kinds.hop_by_hop() && request.headers().contains_key(EXPECT);
         headers::clean(request.headers_mut(), kinds, !client.hops.is_empty(), listener.underscores)?;
         headers::remove_owned(request.headers_mut(), route.chain.owned());
@@ -281,17 +281,18 @@ impl Proxy {
         &self,
         route: &Route,
         pass: &mut Pass<'_>,
-        request: Request<Body>,
-        (only_chain, onward): (Option<Error>, Onward),
+        request: Box<Request<Body>>,
+        (only_chain, onward): (Option<Box<Error>>, Onward),
         entry: &mut Entry,
     ) -> Response<Body> {
         let answer = match (pass.on_request(request).await, only_chain) {
-            (Ok(Flow::Continue(_)), Some(refusal)) => Err(refusal),
-            (Ok(Flow::Continue(request)), None) => {
+            (Ok(Flow::Continue(_)), Some(refusal)) => Err(*refusal),
+            (Ok(Flow::Continue(request)), None) if pass.is_around() => {
                 let sent = pass.unless_answered(async |caller| self.send(route, caller, request, onward, entry).await);
                 // In the place of what a middleware has answered already.
                 sent.await.unwrap_or_else(|| Ok(Response::new(Body::Empty)))
             }
+            (Ok(Flow::Continue(request)), None) => self.send(route, &pass.caller, request, onward, entry).await,
             (Ok(Flow::Respond(response)), _) => Ok(response),
             (Err(error), _) => Err(error),
         };
@@ -324,7 +325,7 @@ impl Proxy {
         &self,
         route: &Route,
         caller: &Caller,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         Onward { upgrade, interim, expects }: Onward,
         entry: &mut Entry,
     ) -> Result<Response<Body>, Error> {
@@ -346,7 +347,7 @@ impl Proxy {
             // Those look at all of its headers.
             request.settle();
         }
-        let destination = destinations.of(request.request(), asking);
+        let destination = destinations.of(request.request(), &asking);
         let upstream = &destination.upstream;
         entry.destination = Some(destination.clone());
         // In place of the client's, which says the same in another form, or of none where the target had it.
@@ -383,7 +384,7 @@ impl Proxy {
         if let Some(upgrade) = upgrade {
             upgrade.put_into(request.request_mut());
         }
-        let answer = upstream.send(&mut request, asking, &mut record).await;
+        let answer = upstream.send(&mut request, &asking, &mut record).await;
         let took = record.head.filter(|_| record.asked == 1).unwrap_or_else(|| begun.elapsed());
         entry.upstream_duration = Some(took);
         entry.endpoint = record.endpoint;
@@ -455,16 +456,16 @@ struct Admitted {
     /// In normal form.
     authority: String,
     /// What a preflight gets where the chain lets it pass: the route takes the method that it asks about, not its own.
-    only_chain: Option<Error>,
+    only_chain: Option<Box<Error>>,
     /// What the client offers and the route allows.
-    upgrade: Option<Upgrade>,
+    upgrade: Option<Box<Upgrade>>,
     /// The client waits to be asked for the body.
     expects: bool,
 }
 
 /// What the chain has no part in.
 struct Onward {
-    upgrade: Option<Upgrade>,
+    upgrade: Option<Box<Upgrade>>,
     interim: Interim,
     expects: bool,
 }

@@ -103,7 +103,7 @@ impl Upstream {
     pub async fn send(
         &self,
         request: &mut Outbound<'_>,
-        asking: Asking,
+        asking: &Asking,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let begun = asking.begun;
@@ -142,7 +142,7 @@ impl Upstream {
             record.asked += 1;
             let head_by = config.timeouts.once.map(|once| after(now, once));
             let times = Times { begun: now, total, head_by, call };
-            let outcome = target.send(request, &config.timeouts, times, record).await;
+            let outcome = target.send(request, &config.timeouts, &times, record).await;
             if let (Balance::PeakEwma, Some(took)) = (&config.balance, record.head) {
                 latency.measured(took, now + took);
             }
@@ -210,7 +210,7 @@ impl Upstream {
     }
 
     /// Where a request would like to go.
-    fn wish(&self, request: &Request<Body>, asking: Asking) -> Wish {
+    fn wish(&self, request: &Request<Body>, asking: &Asking) -> Wish {
         let Prepared { config, sticky, .. } = &*self.prepared;
         let place = sticky.as_ref().and_then(|sticky| sticky.place(request.headers()));
         let key = match &config.balance {

@@ -16,7 +16,7 @@ use tollgate::capability::kv;
 use tollgate::config::HttpOrigin;
 use tollgate::headers::{self, Kinds, may_plugin_set};
 use tollgate::http1::framing::Length;
-use tollgate::http1::head::{self, Limits};
+use tollgate::http1::head::{self, Limits, Lines};
 use tollgate::http1::write::{self, Connection};
 use tollgate::metrics::{Kind, Metrics};
 use tollgate::minisign::{Message, PublicKey, SecretKey, Signature};
@@ -153,9 +153,11 @@ fn request(edits: &Edits) {
 
 /// The one request that these bytes are.
 fn read_request(written: &[u8]) -> Request<()> {
-    let (begin, length) = head::Scan::default().request(written, LIMITS.bytes).expect("a head").expect("all of it");
+    let mut lines = Lines::new();
+    let found = head::Scan::default().request(written, LIMITS.bytes, &mut lines).expect("a head");
+    let (begin, length) = found.expect("all of it");
     assert_eq!((begin, length), (0, written.len()), "nothing before the head, and nothing behind it");
-    head::request(&Bytes::copy_from_slice(written), LIMITS).expect("a head that we take").request
+    head::request(&Bytes::copy_from_slice(written), &lines, LIMITS).expect("a head that we take").request
 }
 
 fn response(edits: &Edits) {
@@ -195,9 +197,10 @@ fn written_response(response: &Response<Bytes>) {
     let length = if response.body().is_empty() { Length::None } else { Length::Sized(response.body().len() as u64) };
     let mut written = Vec::new();
     write::response(&mut written, &Method::GET, status, response.headers(), length, Connection::Stays);
-    let end = head::Scan::default().response(&written, LIMITS.bytes).expect("a head");
+    let mut lines = Lines::new();
+    let end = head::Scan::default().response(&written, LIMITS.bytes, &mut lines).expect("a head");
     assert_eq!(end, Some(written.len()), "nothing behind the head");
-    let read = head::response(&Bytes::from(written), LIMITS, &Method::GET).expect("a head that we take");
+    let read = head::response(&Bytes::from(written), &lines, LIMITS, &Method::GET).expect("a head that we take");
     assert_eq!(read.response.status(), status);
     same_fields(response.headers(), read.response.headers());
 }

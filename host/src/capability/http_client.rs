@@ -288,7 +288,7 @@ impl Outgoing {
         let mut outcome = Err(Failed { error: Failure::new(Reason::UpstreamResolve), unsent: true });
         for address in self.resolve(&origin.granted).await? {
             let target = self.target(origin, address);
-            outcome = target.send(&mut request, timeouts, times, &mut Record::default()).await;
+            outcome = target.send(&mut request, timeouts, &times, &mut Record::default()).await;
             // What may have been seen by one server is not told to another.
             if outcome.as_ref().map_or_else(|failed| !failed.unsent, |_| true) || !request.is_whole() {
                 break;

@@ -168,13 +168,15 @@ impl Pass<'_> {
         Err(Error::because(link.reason(failure.kind), failure.detail))
     }
 
+    /// Whether the request is in a middleware.
+    pub(crate) fn is_around(&self) -> bool {
+        !self.around.0.is_empty()
+    }
+
     /// The outcome of what comes behind the chain; none where a middleware answers without waiting for it. Then that is
     /// given up, and the response goes back from there.
     pub(crate) async fn unless_answered<T>(&mut self, behind: impl AsyncFnOnce(&Caller) -> T) -> Option<T> {
         let Self { around, caller, reached, .. } = self;
-        if around.0.is_empty() {
-            return Some(behind(caller).await);
-        }
         // Most requests are in none, and their future does not grow by this.
         let behind = Box::pin(behind(caller));
         tokio::select! {

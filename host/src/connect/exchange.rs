@@ -25,7 +25,7 @@ use crate::headers::{Direction, strip_hop_by_hop};
 use crate::http1::body::Decoder;
 use crate::http1::chunked::Piece;
 use crate::http1::framing::Length;
-use crate::http1::head::{self, BadHead, Limits, ResponseHead, Scan};
+use crate::http1::head::{self, BadHead, Limits, Lines, ResponseHead, Scan};
 use crate::http1::upgrade::{Allowed, is_agreed};
 
 /// How large the head of a response may be.
@@ -40,7 +40,7 @@ pub(super) struct Exchange<'a> {
     pub(super) live: Box<Live>,
     pub(super) home: &'a Rc<Target>,
     pub(super) timeouts: &'a UpstreamTimeouts,
-    pub(super) times: Times,
+    pub(super) times: &'a Times,
     pub(super) reused: bool,
 }
 
@@ -182,7 +182,8 @@ impl Exchange<'_> {
         let wire = &mut self.live.wire;
         let asked = outbound.request();
         loop {
-            match reading.scan.response(&wire.input, LIMITS.bytes) {
+            let mut lines = Lines::new();
+            match reading.scan.response(&wire.input, LIMITS.bytes, &mut lines) {
                 Err(bad) => return Poll::Ready(Err(Fault::Head(bad))),
                 Ok(None) => match wire.poll_read(context) {
                     Poll::Ready(Ok(1..)) => reading.heard = true,
@@ -191,7 +192,7 @@ impl Exchange<'_> {
                 },
                 Ok(Some(length)) => {
                     let bytes = wire.input.split_to(length).freeze();
-                    let head = head::response(&bytes, LIMITS, asked.method()).map_err(Fault::Head)?;
+                    let head = head::response(&bytes, &lines, LIMITS, asked.method()).map_err(Fault::Head)?;
                     let status = head.response.status();
                     if status == StatusCode::SWITCHING_PROTOCOLS {
                         let agreed = asked.extensions().get::<Allowed>().is_some_and(|allowed| {

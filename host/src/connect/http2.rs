@@ -104,7 +104,7 @@ impl Target {
         self: &Rc<Self>,
         request: &mut Outbound<'_>,
         timeouts: &UpstreamTimeouts,
-        times: Times,
+        times: &Times,
         record: &mut Record,
     ) -> Option<Result<Response<Body>, Failed>> {
         let upgrade = request.request().extensions().get::<Allowed>().cloned();

@@ -19,7 +19,7 @@ pub(super) const EXPECTED: &[u8] = b"100-continue";
 
 /// A request with what we add to it.
 pub struct Outbound<'a> {
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     host: Option<HeaderValue>,
     forwarded: Option<Forwarded<'a>>,
     source: Source,
@@ -31,7 +31,8 @@ pub struct Outbound<'a> {
 impl<'a> Outbound<'a> {
     /// A request that goes out as it is.
     #[must_use]
-    pub fn new(request: Request<Body>) -> Self {
+    pub fn new(request: impl Into<Box<Request<Body>>>) -> Self {
+        let request = request.into();
         Self { request, host: None, forwarded: None, source: Source::Unknown, hear: None, expects: false, whole: true }
     }
 

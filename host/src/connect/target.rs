@@ -176,7 +176,7 @@ impl Target {
         self: &Rc<Self>,
         request: &mut Outbound<'_>,
         timeouts: &UpstreamTimeouts,
-        times: Times,
+        times: &Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failed> {
         if self.http2.is_some()

@@ -9,7 +9,8 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use httparse::Header;
 
 use super::framing::Length;
-use super::shape::{Fields, Lines};
+use super::shape::Fields;
+pub use super::shape::Lines;
 use crate::error::Reason;
 use crate::headers::Kinds;
 
@@ -106,11 +107,11 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// The bytes before a request, and its length, once it is whole.
+    /// The bytes before a request, and its length, once it is whole; its lines, too, where it came at once.
     ///
     /// # Errors
     /// Bare line feeds, what does not begin as a request does, and heads above `most` bytes.
-    pub fn request(&mut self, bytes: &[u8], most: usize) -> Result<Option<(usize, usize)>, BadHead> {
+    pub fn request(&mut self, bytes: &[u8], most: usize, lines: &mut Lines) -> Result<Option<(usize, usize)>, BadHead> {
         while self.line == self.begin && bytes[self.begin..].starts_with(b"\r\n") {
             self.begin += 2;
             (self.line, self.at) = (self.begin, self.begin);
@@ -119,23 +120,33 @@ impl Scan {
         if !(is_token(first) || first == b'\r' && bytes.len() == self.begin + 1) {
             return Err(if first == b'\n' { BadHead::LineEnd } else { BadHead::NotHttp });
         }
-        match self.find(bytes, most) {
+        match self.find_lines(bytes, most, lines) {
             Err(BadHead::TooLarge) if self.line == self.begin => Err(BadHead::TargetTooLong),
             found => Ok(found?.map(|end| (self.begin, end - self.begin))),
         }
     }
 
-    /// The length of a response's head, once it is whole.
+    /// The length of a response's head, once it is whole; its lines, too, where it came at once.
     ///
     /// # Errors
     /// As for requests.
-    pub fn response(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, BadHead> {
+    pub fn response(&mut self, bytes: &[u8], most: usize, lines: &mut Lines) -> Result<Option<usize>, BadHead> {
         const BEGIN: &[u8] = b"HTTP/1.";
         let length = bytes.len().min(BEGIN.len());
         if bytes[..length] != BEGIN[..length] {
             return Err(BadHead::NotHttp);
         }
-        self.find(bytes, most)
+        self.find_lines(bytes, most, lines)
+    }
+
+    /// The same as [`Self::find`] for a head. Lines that an earlier look passed are not in `lines`, and then none is.
+    fn find_lines(&mut self, bytes: &[u8], most: usize, lines: &mut Lines) -> Result<Option<usize>, BadHead> {
+        let (begin, at_once) = (self.begin, self.at == self.begin);
+        let found = self.find_each(bytes, most, |line, end| lines.note(&bytes[line..end], end - begin))?;
+        if let (Some(end), false) = (found, at_once) {
+            *lines = Lines::of(&bytes[begin..end]);
+        }
+        Ok(found)
     }
 
     /// The length of lines that end with an empty one.
@@ -143,6 +154,16 @@ impl Scan {
     /// # Errors
     /// Bare line feeds, and more than `most` bytes.
     pub fn find(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, BadHead> {
+        self.find_each(bytes, most, |_, _| {})
+    }
+
+    /// The same, telling where each line begins and ends.
+    fn find_each(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+        mut each: impl FnMut(usize, usize),
+    ) -> Result<Option<usize>, BadHead> {
         let from = self.at;
         for feed in memchr::memchr_iter(b'\n', &bytes[from..]).map(|found| from + found) {
             if feed == self.line || bytes[feed - 1] != b'\r' {
@@ -152,6 +173,7 @@ impl Scan {
             if feed >= most {
                 return Err(BadHead::TooLarge);
             }
+            each(self.line, feed + 1);
             (self.line, self.at) = (feed + 1, feed + 1);
             if empty {
                 return Ok(Some(feed + 1));
@@ -166,15 +188,14 @@ impl Scan {
 ///
 /// # Errors
 /// Everything that is not exactly as RFC 9112 has it.
-pub fn request(head: &Bytes, limits: Limits) -> Result<RequestHead, BadHead> {
-    let lines = Lines::of(head);
+pub fn request(head: &Bytes, lines: &Lines, limits: Limits) -> Result<RequestHead, BadHead> {
     if let Some(fields) = lines.known(head, limits.fields) {
         let mut parsed = httparse::Request::new(&mut []);
         if is_only_too_long(parsed.parse(head)) {
             return request_of(head, &parsed, fields);
         }
     }
-    any_request(head, limits, &lines)
+    any_request(head, limits, lines)
 }
 
 /// The same of a head whose fields are not known; on its own, since it takes much of the stack.
@@ -216,15 +237,14 @@ fn request_of(head: &Bytes, parsed: &httparse::Request<'_, '_>, fields: Fields) 
 ///
 /// # Errors
 /// Everything that is not exactly as RFC 9112 has it, and a status that is of no class of RFC 9110.
-pub fn response(head: &Bytes, limits: Limits, method: &Method) -> Result<ResponseHead, BadHead> {
-    let lines = Lines::of(head);
+pub fn response(head: &Bytes, lines: &Lines, limits: Limits, method: &Method) -> Result<ResponseHead, BadHead> {
     if let Some(fields) = lines.known(head, limits.fields) {
         let mut parsed = httparse::Response::new(&mut []);
         if is_only_too_long(parsed.parse(head)) {
             return response_of(&parsed, fields, method);
         }
     }
-    any_response(head, limits, method, &lines)
+    any_response(head, limits, method, lines)
 }
 
 #[inline(never)]

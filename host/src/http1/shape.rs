@@ -56,35 +56,50 @@ pub(super) struct Fields {
 }
 
 /// Where the lines of a head end, and what tells most shapes from each other.
-pub(super) struct Lines {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lines {
     /// Behind the line end of the first line, then of each field.
-    ends: [usize; MOST_FIELDS + 1],
+    ends: [u32; MOST_FIELDS + 1],
+    /// How many of those there are, or too many.
+    found: usize,
     /// Fields; none where it cannot be a shape's.
     count: usize,
     fingerprint: u64,
 }
 
 impl Lines {
-    /// Those of a whole head.
+    /// Before any line is known.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ends: [0; MOST_FIELDS + 1], found: 0, count: 0, fingerprint: 0 }
+    }
+
+    /// Those of a whole head that was found in several pieces.
     pub(super) fn of(head: &[u8]) -> Self {
-        let mut lines = Self { ends: [0; MOST_FIELDS + 1], count: 0, fingerprint: 0 };
+        let mut lines = Self::new();
         let mut begin = 0;
-        let mut found = 0;
         for end in memchr::memchr_iter(b'\n', head).map(|feed| feed + 1) {
-            if end == head.len() && begin + 2 == end {
-                // The empty line.
-                lines.count = found - 1;
-                break;
-            }
-            let Some(place) = lines.ends.get_mut(found) else { break };
-            *place = end;
-            if let (1.., Some(first)) = (found, head[begin..].first_chunk::<4>()) {
-                let mixed = lines.fingerprint.rotate_left(5) ^ u64::from(u32::from_le_bytes(*first));
-                lines.fingerprint = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            }
-            (begin, found) = (end, found + 1);
+            lines.note(&head[begin..end], end);
+            begin = end;
         }
         lines
+    }
+
+    /// Takes in the next line, and where it ends in the head. The empty one is the last.
+    pub(super) fn note(&mut self, line: &[u8], end: usize) {
+        if line == b"\r\n" {
+            self.count = if self.found <= MOST_FIELDS + 1 { self.found.saturating_sub(1) } else { 0 };
+            return;
+        }
+        match (self.ends.get_mut(self.found), u32::try_from(end)) {
+            (Some(place), Ok(end)) => *place = end,
+            _ => self.found = MOST_FIELDS + 1,
+        }
+        if let (1.., Some(first)) = (self.found, line.first_chunk::<4>()) {
+            let mixed = self.fingerprint.rotate_left(5) ^ u64::from(u32::from_le_bytes(*first));
+            self.fingerprint = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+        self.found += 1;
     }
 
     /// The fields, where their shape is known and nothing is wrong with them.
@@ -122,7 +137,13 @@ impl Lines {
 
     /// The lines of the fields, with their line ends.
     fn fields<'h>(&self, head: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
-        self.ends[..=self.count].windows(2).map(|ends| &head[ends[0]..ends[1]])
+        self.ends[..=self.count].windows(2).map(|ends| &head[ends[0] as usize..ends[1] as usize])
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

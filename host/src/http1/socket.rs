@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -71,14 +70,6 @@ impl Socket {
     /// Those of the socket, and [`io::ErrorKind::WouldBlock`] where nothing is there.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.try_read(buffer))
-    }
-
-    /// The same, into the room that a buffer has.
-    ///
-    /// # Errors
-    /// As [`try_read`](Self::try_read).
-    pub fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        each!(self, stream => stream.try_read_buf(buffer))
     }
 }
 

@@ -169,10 +169,12 @@ pub(super) fn settings(instances: u32, cache: Option<&Path>, concurrent: bool) -
     let cores = instances.saturating_mul(CORES);
     pool.total_component_instances(instances)
         .total_core_instances(cores)
-        .total_memories(instances)
+        // The second one is beside an image, see `rewind`.
+        .total_memories(instances.saturating_mul(2))
         .total_tables(instances.saturating_mul(4))
         .total_stacks(instances)
-        .max_memories_per_component(1)
+        .max_memories_per_component(2)
+        .max_memories_per_module(2)
         .max_tables_per_component(4)
         .max_core_instances_per_component(CORES)
         .max_memory_size(MAX_MEMORY)

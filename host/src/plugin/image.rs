@@ -3,22 +3,33 @@
 //! `configure` costs what the configuration is large: 190 µs for a thousand keys. So it is run once, at load, in a copy
 //! of the component that shows its memories and globals (made by Wizer), and what it left there becomes the initial state of a
 //! second copy. Instances of that one are configured from the beginning, and share all pages of memory that they do not
-//! write. No call of one instance is ever seen by another: each begins with the same image.
+//! write. No call of one instance is ever seen by another: each begins with the same image, and is put back to it where
+//! that is possible, see [`rewind`].
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use wasmtime::component::{ComponentNamedList, Lift, WasmList};
+use anyhow::Context as _;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, WasmList};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
-use super::Plugin;
 use super::component::{Component, LoadError};
 use super::instance::{Instance, Told};
+use super::{Plugin, rewind};
 
 /// What reading a memory takes of it.
 const PAGE: usize = 64 << 10;
+
+/// What instances begin with.
+pub(super) struct Image {
+    pub(super) component: Component,
+    /// Puts an instance back to how it began, where it can be; see [`rewind`].
+    pub(super) put_back: Option<ComponentExportIndex>,
+    /// Bytes of memory that an instance has beside its own, for that.
+    pub(super) beside: usize,
+}
 
 /// Configures a plugin, and makes the component that begins configured. There is none where it would not be the same:
 /// where the plugin holds on to something of the host, such as an open bucket or stream, whose handle would name nothing
@@ -26,7 +37,7 @@ const PAGE: usize = 64 << 10;
 ///
 /// # Errors
 /// As for any configuration on trial.
-pub(super) async fn take(plugin: &Plugin) -> Result<(Option<Component>, Told), LoadError> {
+pub(super) async fn take(plugin: &Plugin) -> Result<(Option<Image>, Told), LoadError> {
     let component = &plugin.component;
     let wizer = Wizer::new();
     let shown = match component.waits {
@@ -54,13 +65,40 @@ pub(super) async fn take(plugin: &Plugin) -> Result<(Option<Component>, Told), L
         (Ok(image), None) => image,
         (Err(why), _) | (_, Some(why)) => return without(plugin, &why).await,
     };
-    match Component::compile(&plugin.engine, &component.name, component.origin.clone(), image.into()) {
+    match compile(plugin, image) {
         Ok(image) => Ok((Some(image), told)),
         Err(error) => without(plugin, &error.to_string()).await,
     }
 }
 
-async fn without(plugin: &Plugin, why: &str) -> Result<(Option<Component>, Told), LoadError> {
+/// Compiles an image, with what puts its instances back where that can be.
+fn compile(plugin: &Plugin, image: Vec<u8>) -> Result<Image, LoadError> {
+    let original = &plugin.component;
+    let compile =
+        |bytes: Vec<u8>| Component::compile(&plugin.engine, &original.name, original.origin.clone(), bytes.into());
+    let rewindable = || {
+        let result = rewind::largest_result(original.exports()?.pre.component());
+        let result = result.context("what the host writes for it has no known size")?;
+        let rewind::Rewindable { bytes, beside } = rewind::add(&image, plugin.limits.memory, result)?;
+        let component = compile(bytes)?;
+        let put_back = component.exports()?.pre.component().get_export_index(None, rewind::PUT_BACK);
+        anyhow::Ok(Image { component, put_back, beside })
+    };
+    match rewindable() {
+        Ok(image) => Ok(image),
+        Err(why) => {
+            let why = format!("{why:#}");
+            tracing::debug!(
+                plugin = &*plugin.name,
+                why,
+                "its instances cannot be put back, so each call takes a new one"
+            );
+            Ok(Image { component: compile(image)?, put_back: None, beside: 0 })
+        }
+    }
+}
+
+async fn without(plugin: &Plugin, why: &str) -> Result<(Option<Image>, Told), LoadError> {
     tracing::debug!(plugin = &*plugin.name, why, "no image of it can be made, so each instance is configured anew");
     let (_, told) = Instance::on_trial(plugin, &plugin.component).await?;
     Ok((None, told))

@@ -12,6 +12,7 @@ use wasmtime::{Store, Trap};
 use super::Plugin;
 use super::component::{Component, Hook, LoadError, one_line};
 use super::engine::Pace;
+use super::image::Image;
 use super::state::State;
 use super::weight::Weight;
 use crate::bindings::{
@@ -27,10 +28,18 @@ pub(crate) struct Instance {
     store: Store<State>,
     instance: wasmtime::component::Instance,
     hooks: Hooks,
+    rewind: Option<Rewind>,
     waits: bool,
     /// Hook calls so far.
     pub(super) calls: u32,
     _slot: OwnedSemaphorePermit,
+}
+
+/// How an instance is put back to how it began.
+struct Rewind {
+    put_back: TypedFunc<(), ()>,
+    /// Bytes of memory that it began with.
+    memory: usize,
 }
 
 #[derive(Default)]
@@ -92,7 +101,7 @@ impl Instance {
         let slot = plugin.engine.slots.clone();
         let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
         plugin.engine.pace().limit(plugin.limits.time);
-        let mut instance = Self::start(plugin, component, slot, Some(plugin.engine.seed)).await?;
+        let mut instance = Self::start(plugin, component, slot, Some(plugin.engine.seed), 0).await?;
         instance.find_hooks(component, |_| true)?;
         let interest = instance.configure(plugin, component).await?;
         let wants = instance.wants(plugin, component).await?;
@@ -101,12 +110,16 @@ impl Instance {
 
     /// A fresh instance of a plugin that has been on trial, configured.
     pub(super) async fn fresh(plugin: &Plugin, slot: OwnedSemaphorePermit) -> Result<Self, LoadError> {
-        let component = plugin.image.as_ref().unwrap_or(&plugin.component);
-        let mut instance = Self::start(plugin, component, slot, None).await?;
-        instance.find_hooks(component, |hook| plugin.sight.wants(hook))?;
-        if plugin.image.is_none() {
-            instance.configure(plugin, component).await?;
-        }
+        let wanted = |hook| plugin.sight.wants(hook);
+        let Some(image) = &plugin.image else {
+            let mut instance = Self::start(plugin, &plugin.component, slot, None, 0).await?;
+            instance.find_hooks(&plugin.component, wanted)?;
+            instance.configure(plugin, &plugin.component).await?;
+            return Ok(instance);
+        };
+        let mut instance = Self::start(plugin, &image.component, slot, None, image.beside).await?;
+        instance.find_hooks(&image.component, wanted)?;
+        instance.find_rewind(image)?;
         Ok(instance)
     }
 
@@ -115,7 +128,7 @@ impl Instance {
         let Some(index) = plugin.component.exports()?.schema.as_ref() else { return Ok(None) };
         let slot = plugin.engine.slots.clone();
         let slot = slot.try_acquire_owned().map_err(|_| LoadError::Failed("no instance is free".to_owned()))?;
-        let Self { mut store, instance, waits, .. } = Self::start(plugin, &plugin.component, slot, None).await?;
+        let Self { mut store, instance, waits, .. } = Self::start(plugin, &plugin.component, slot, None, 0).await?;
         let schema: TypedFunc<(), (String,)> = instance
             .get_typed_func(&mut store, index)
             .map_err(|error| LoadError::Signature("schema", one_line(&error)))?;
@@ -123,13 +136,16 @@ impl Instance {
         told.map(Some).map_err(|failure| LoadError::Failed(failure.detail))
     }
 
+    /// `beside` is how much memory it has that is not its own.
     async fn start(
         plugin: &Plugin,
         component: &Component,
         slot: OwnedSemaphorePermit,
         seed: Option<u128>,
+        beside: usize,
     ) -> Result<Self, LoadError> {
         let mut store = Store::new(&plugin.engine.wasmtime, State::new(&plugin.grounds, &plugin.limits, seed));
+        store.data_mut().limits.allow(beside);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(host_memory(plugin));
         store.epoch_deadline_callback(|store| Ok(store.data().tick()));
@@ -145,7 +161,28 @@ impl Instance {
         } else {
             pre.instantiate(&mut store).map_err(failed)?
         };
-        Ok(Self { store, instance, hooks: Hooks::default(), waits: component.waits, calls: 0, _slot: slot })
+        store.data_mut().limits.take_out(beside);
+        let (hooks, waits) = (Hooks::default(), component.waits);
+        Ok(Self { store, instance, hooks, rewind: None, waits, calls: 0, _slot: slot })
+    }
+
+    fn find_rewind(&mut self, image: &Image) -> Result<(), LoadError> {
+        let Some(index) = &image.put_back else { return Ok(()) };
+        let put_back = self.instance.get_typed_func(&mut self.store, index);
+        let put_back = put_back.map_err(|error| LoadError::Failed(one_line(&error)))?;
+        self.rewind = Some(Rewind { put_back, memory: self.memory_used() });
+        Ok(())
+    }
+
+    /// Puts it back to how it began, after a call that went well. False where it has to be given up instead: where nothing
+    /// can put it back, or something that cannot be put back has changed.
+    pub(super) fn put_back(&mut self, plugin: &Plugin) -> bool {
+        let Self { store, rewind: Some(rewind), .. } = self else { return false };
+        if store.data().limits.used != rewind.memory || !store.data_mut().renew() {
+            return false;
+        }
+        arm(store, Instant::now(), plugin.limits.time);
+        rewind.put_back.call(&mut *store, ()).is_ok()
     }
 
     fn find_hooks(&mut self, component: &Component, wanted: impl Fn(Hook) -> bool) -> Result<(), LoadError> {

@@ -217,7 +217,7 @@ impl Pool {
         self.note_memory(used);
         // Linear memory never shrinks: one large request would be kept for ever.
         let worn = leased.instance.calls >= MAX_CALLS || used > self.plugin.limits.memory / 4 * 3;
-        if self.plugin.isolation == Isolation::Request || worn {
+        if worn || self.plugin.isolation == Isolation::Request && !leased.instance.put_back(&self.plugin) {
             return;
         }
         let mut idle = self.idle.borrow_mut();

@@ -33,7 +33,10 @@ pub(crate) struct State {
     /// What capabilities answer in this call.
     pub(super) tape: Tape,
     table: ResourceTable,
-    wasi: WasiCtx,
+    /// Made when the guest first needs it: most never do.
+    wasi: Option<WasiCtx>,
+    seed: Option<u128>,
+    now: Option<SystemTime>,
     /// Calls of the host that the guest made in this call.
     pub(super) host_calls: u64,
 }
@@ -60,14 +63,6 @@ impl State {
         let mut table = ResourceTable::new();
         // Handles that a guest may hold at once: a hundred buckets, stores and streams, not a host full of them.
         table.set_max_capacity(MAX_HANDLES);
-        let mut wasi = WasiCtx::builder();
-        wasi.stdout(Stderr::new(&log)).stderr(Stderr::new(&log)).max_random_size(MAX_RANDOM);
-        if let Some(seed) = seed {
-            wasi.insecure_random_seed(seed);
-        }
-        if let Some(now) = grounds.now {
-            wasi.wall_clock(Stopped(now));
-        }
         Self {
             limits: Memory::new(limits),
             pace: grounds.pace.clone(),
@@ -80,7 +75,9 @@ impl State {
             custom: grounds.custom.clone(),
             tape: grounds.played.clone().map_or(Tape::Off, Tape::Plays),
             table,
-            wasi: wasi.build(),
+            wasi: None,
+            seed,
+            now: grounds.now,
             host_calls: 0,
         }
     }
@@ -112,10 +109,51 @@ impl State {
         self.host_calls = 0;
     }
 
+    /// All is as for an instance that begins, between two calls of one that is put back to its beginning, see
+    /// [`rewind`](super::rewind). False where that cannot be: the guest holds a handle, or has held two at once, and the
+    /// order in which it gave them back would show in the numbers of the next ones.
+    pub(super) fn renew(&mut self) -> bool {
+        self.log.begin_call();
+        self.calls = http_client::Calls::default();
+        self.wasi = None;
+        self.host_calls = 0;
+        self.limits.refused = false;
+        self.table.is_empty() && had_one_at_most(&mut self.table)
+    }
+
     /// The resources that the guest holds handles of.
     pub(super) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
     }
+}
+
+/// Whether a table that is empty never had more than one entry at once. Each handle of a guest is one in the table, and
+/// its places are used again before the table grows.
+fn had_one_at_most(table: &mut ResourceTable) -> bool {
+    let most = table.max_capacity();
+    // It may not grow: what goes in goes where something was before.
+    table.set_max_capacity(0);
+    let places = [table.push(()), table.push(())];
+    table.set_max_capacity(most);
+    let one = places[1].is_err();
+    // The first one last: that is the place to be used next, as it was.
+    for place in places.into_iter().rev().flatten() {
+        let _ = table.delete(place);
+    }
+    one
+}
+
+/// What a guest finds of the world through WASI.
+fn surroundings(log: &PluginLog, seed: Option<u128>, now: Option<SystemTime>) -> WasiCtx {
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(Stderr::new(log)).stderr(Stderr::new(log)).max_random_size(MAX_RANDOM);
+    if let Some(seed) = seed {
+        wasi.insecure_random_seed(seed);
+    }
+    if let Some(now) = now {
+        wasi.wall_clock(Stopped(now));
+    }
+    wasi.build()
 }
 
 /// A wall clock that always shows the same.
@@ -172,7 +210,8 @@ impl Capabilities for State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.host_calls += 1;
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let ctx = self.wasi.get_or_insert_with(|| surroundings(&self.log, self.seed, self.now));
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }
 
@@ -194,6 +233,12 @@ impl Memory {
     /// So much more memory may be had.
     pub(super) fn allow(&mut self, more: usize) {
         self.memory = self.memory.saturating_add(more);
+    }
+
+    /// So much of what it has is not its own, and was allowed in addition.
+    pub(super) fn take_out(&mut self, beside: usize) {
+        self.memory -= beside;
+        self.used -= beside;
     }
 }
 
@@ -218,5 +263,26 @@ impl ResourceLimiter for Memory {
             self.refused = true;
         }
         Ok(granted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_tells_whether_it_had_two_entries_at_once() {
+        let mut table = ResourceTable::new();
+        assert!(had_one_at_most(&mut table));
+        let one = table.push(1).expect("there is room");
+        table.delete(one).expect("it is there");
+        // It is asked more than once, and tells the same.
+        assert!(had_one_at_most(&mut table) && had_one_at_most(&mut table));
+        let both = [table.push(1), table.push(2)].map(|place| place.expect("there is room"));
+        for place in both {
+            table.delete(place).expect("it is there");
+        }
+        // With its own checks, it never gives a place again, and an instance is given up after the first.
+        assert!(cfg!(debug_assertions) || !had_one_at_most(&mut table));
     }
 }

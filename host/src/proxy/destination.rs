@@ -42,7 +42,7 @@ impl Destinations {
 
     /// The one that takes a request. With a key it is always the same one, in every worker and process with this
     /// configuration; and a part that grows keeps those that it had.
-    pub(super) fn of(&self, request: &Request<Body>, asking: Asking) -> &Rc<Destination> {
+    pub(super) fn of(&self, request: &Request<Body>, asking: &Asking) -> &Rc<Destination> {
         if self.others.is_empty() {
             return &self.main;
         }

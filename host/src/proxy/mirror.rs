@@ -102,7 +102,7 @@ impl Twin {
             let method = parts.method.clone();
             let asking = Asking { begun: Instant::now(), ..asking };
             let mut request = Outbound::new(Request::from_parts(parts, body));
-            let answer = upstream.send(&mut request, asking, &mut Record::default()).await;
+            let answer = upstream.send(&mut request, &asking, &mut Record::default()).await;
             match answer {
                 Ok(response) => {
                     metrics.answered(&method, response.status(), asking.begun.elapsed());

@@ -42,11 +42,7 @@ pub(crate) async fn run<C, F>(
     let mut stop = pin!(stop);
     let mut pause = PAUSE;
     let serve = |stream: Socket, address: SocketAddr, kept: (OwnedSemaphorePermit, Taken)| {
-        let (connections, counted) = (connections.clone(), Counted::new(&metrics));
-        spawn_local(async move {
-            connections.serve(stream, address).await;
-            drop((kept, counted));
-        });
+        spawn_local(connections.serve(stream, address, (kept, Counted::new(&metrics))));
     };
     let serve_passed = |passed: Passed| match passed.stream.resume() {
         Ok(stream) => serve(stream, passed.address, (passed.permit, passed.taken)),

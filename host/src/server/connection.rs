@@ -21,7 +21,7 @@ use http::{Request, Response};
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::clients::Clients;
+use super::clients::{Clients, Counted};
 use super::drain::{Drain, Open};
 use super::tls::{ClientCertificate, Policy, Tls};
 use crate::body::Body;
@@ -94,13 +94,9 @@ pub enum Protocol {
 
 /// What came over a connection, for which there is to be a response.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each request, taken apart at once: a box would be an allocation for nothing"
-)]
 pub enum Received {
     /// A request whose head fits the limits, the kinds of its fields, and where what comes before its response goes.
-    Request(Request<Body>, Kinds, Interim),
+    Request(Box<Request<Body>>, Kinds, Interim),
     /// The beginning of something that is no request, or not one in time; the connection ends with the response.
     Refused(Error),
 }
@@ -147,39 +143,57 @@ where
         Self { entrance, ..self }
     }
 
-    /// Serves one connection until it ends.
-    pub async fn serve(&self, socket: Socket, address: SocketAddr) {
-        let open = self.drain.enter();
-        // On Linux it has that from its listener.
-        if !cfg!(target_os = "linux") {
-            socket.set_nodelay();
-        }
-        // Boxed is what ends long before the connection does, and what HTTP/1 has no use for: most connections are idle
-        // most of the time, and cost what the rest costs.
-        let served = match Box::pin(self.greet(socket, address, &open)).await {
-            Ok(greeted) => match greeted.peer.protocol {
-                Protocol::Http1 => self.serve_http1(greeted, &open).await,
-                Protocol::Http2 => Box::pin(self.serve_http2(greeted, &open)).await,
-            },
-            Err(ended) => Err(ended),
-        };
-        if let Err(error) = served {
-            if let Some(why) = error.refusal() {
-                self.entrance.metrics.refused(why);
+    /// Serves one connection until it ends, and has `kept` live as long.
+    pub fn serve<K>(
+        self: &Rc<Self>,
+        socket: Socket,
+        address: SocketAddr,
+        kept: K,
+    ) -> impl Future<Output = ()> + use<C, F, K> {
+        let this = self.clone();
+        // Most connections are idle most of the time, and cost what this future costs. So what ends long before the
+        // connection does is boxed, and what HTTP/1 has no use for; and nothing lies here that was moved elsewhere.
+        async move {
+            let open = this.drain.enter();
+            // On Linux it has that from its listener.
+            if !cfg!(target_os = "linux") {
+                socket.set_nodelay();
             }
-            debug!(client = %address, %error, "a connection ended early");
+            let greeted = Box::pin(this.greet(socket, address, &open)).await;
+            if let Some(greeted) = this.note(address, greeted) {
+                let served = match greeted.peer.protocol {
+                    Protocol::Http1 => {
+                        let (mut http1, _counted) = this.http1(greeted, &open);
+                        let served = http1.serve().await;
+                        if let Some(wire) = http1.link.close() {
+                            unless_over(&open, Box::pin(ending::end(wire, served.as_ref().err()))).await;
+                        }
+                        served
+                    }
+                    Protocol::Http2 => Box::pin(this.serve_http2(greeted, &open)).await,
+                };
+                this.note(address, served);
+            }
+            drop(kept);
         }
     }
 
-    async fn serve_http1(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
-        let Greeted { io, begin, peer, deadline, counted: _counted } = *greeted;
-        let link = Link::new(Wire::new(io, begin));
-        let (carry, limits, peer) = (&*self.carry, &self.limits, Rc::new(peer));
-        let served = Http1 { carry, peer, limits, open, link: link.clone(), deadline }.serve().await;
-        if let Some(wire) = link.close() {
-            unless_over(open, Box::pin(ending::end(wire, served.as_ref().err()))).await;
-        }
-        served
+    /// Tells of a connection that ended other than by agreement.
+    fn note<T>(&self, address: SocketAddr, outcome: Result<T, Ended>) -> Option<T> {
+        outcome
+            .inspect_err(|error| {
+                if let Some(why) = error.refusal() {
+                    self.entrance.metrics.refused(why);
+                }
+                debug!(client = %address, %error, "a connection ended early");
+            })
+            .ok()
+    }
+
+    fn http1<'a>(&'a self, greeted: Box<Greeted>, open: &'a Open) -> (Http1<'a, C>, Option<Counted>) {
+        let Greeted { io, begin, peer, deadline, counted } = *greeted;
+        let (carry, limits, link) = (&*self.carry, &self.limits, Link::new(Wire::new(io, begin)));
+        (Http1 { carry, peer: Rc::new(peer), limits, open, link, deadline }, counted)
     }
 
     async fn serve_http2(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {

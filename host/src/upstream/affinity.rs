@@ -29,7 +29,7 @@ pub struct Asking {
 }
 
 /// What a consistent hash goes by; none where the request has no such thing.
-pub(crate) fn key(by: &HashKey, target: &Uri, headers: &HeaderMap, asking: Asking) -> Option<u64> {
+pub(crate) fn key(by: &HashKey, target: &Uri, headers: &HeaderMap, asking: &Asking) -> Option<u64> {
     match by {
         HashKey::Address => Some(match asking.client {
             IpAddr::V4(ip) => hash(&ip.octets()),
@@ -123,7 +123,7 @@ mod tests {
     fn a_key_is_what_it_says() {
         let by = |by: HashKey, uri, fields: &[_], client| {
             let Parts { uri, headers, .. } = request(uri, fields);
-            key(&by, &uri, &headers, asking(client))
+            key(&by, &uri, &headers, &asking(client))
         };
         assert_eq!(by(HashKey::Path, "/a?b", &[], "::1"), by(HashKey::Path, "/a?c", &[], "::2"));
         assert_ne!(by(HashKey::Path, "/a", &[], "::1"), by(HashKey::Path, "/b", &[], "::1"));

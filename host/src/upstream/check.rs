@@ -107,7 +107,7 @@ async fn check(target: &Rc<Target>, config: &HealthCheck) -> Result<(), String> 
     let times = Times { begun, total, head_by: None, call: None };
     let mut request = Outbound::new(request);
     let mut record = Record::default();
-    let answer = timeout_at(total, target.send(&mut request, &timeouts, times, &mut record)).await.map_err(late)?;
+    let answer = timeout_at(total, target.send(&mut request, &timeouts, &times, &mut record)).await.map_err(late)?;
     let status = answer.map_err(|failed| failed.error.to_string())?.status();
     let right = if config.statuses.is_empty() { status.is_success() } else { config.statuses.contains(&status) };
     if right { Ok(()) } else { Err(format!("it answers {status}")) }

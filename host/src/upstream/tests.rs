@@ -163,7 +163,7 @@ fn get() -> Request<Body> {
 
 async fn send(upstream: &Upstream, request: Request<Body>) -> (Result<Response<Body>, Error>, Record) {
     let mut record = Record::default();
-    (upstream.send(&mut Outbound::new(request), asking(), &mut record).await, record)
+    (upstream.send(&mut Outbound::new(request), &asking(), &mut record).await, record)
 }
 
 fn asking() -> Asking {

@@ -6,10 +6,12 @@
 
 mod number;
 mod parse;
+mod string;
+mod wrong;
 
 use std::borrow::Cow;
 
-pub(crate) use number::{Divisor, Number};
+pub(crate) use number::{Divisor, Kept, Number};
 pub(crate) use parse::{Limits, parse, push_step};
 
 /// A parsed text.
@@ -103,16 +105,17 @@ impl Document<'_> {
         Value { document: self, slot }
     }
 
+    #[inline]
     fn string(&self, slot: u32) -> Option<&str> {
-        let (text, start, len) = match self.slots.get(slot as usize)? {
-            Slot::String { start, len } => (&*self.text, *start as usize, *len as usize),
-            Slot::Unescaped { start, len } => (&*self.unescaped, *start as usize, *len as usize),
-            _ => return None,
-        };
-        text.get(start..start + len)
+        match *self.slots.get(slot as usize)? {
+            Slot::String { start, len } => Some(part(&self.text, start, len)),
+            Slot::Unescaped { start, len } => Some(part(&self.unescaped, start, len)),
+            _ => None,
+        }
     }
 
     /// The slot behind a value.
+    #[inline]
     fn after(&self, slot: u32) -> u32 {
         match self.slots.get(slot as usize) {
             Some(Slot::Array { end, .. } | Slot::Object { end, .. }) => *end,
@@ -121,20 +124,27 @@ impl Document<'_> {
     }
 }
 
+/// What a slot says is there.
+#[inline]
+fn part(text: &str, start: u32, len: u32) -> &str {
+    text.get(start as usize..(start + len) as usize).unwrap_or_default()
+}
+
 impl<'a> Value<'a> {
     /// Which one it is in its document.
     pub(crate) fn slot(self) -> u32 {
         self.slot
     }
 
+    #[inline]
     pub(crate) fn view(self) -> View<'a> {
         let document = self.document;
         match document.slots[self.slot as usize] {
             Slot::Null => View::Null,
             Slot::Bool(value) => View::Bool(value),
-            Slot::Number { start, len } => View::Number(Number::new(&document.text[start as usize..][..len as usize])),
-            Slot::String { start, len } => View::String(&document.text[start as usize..][..len as usize]),
-            Slot::Unescaped { start, len } => View::String(&document.unescaped[start as usize..][..len as usize]),
+            Slot::Number { start, len } => View::Number(Number::new(part(&document.text, start, len))),
+            Slot::String { start, len } => View::String(part(&document.text, start, len)),
+            Slot::Unescaped { start, len } => View::String(part(&document.unescaped, start, len)),
             Slot::Array { len, .. } => View::Array(Items { document, next: self.slot + 1, left: len }),
             Slot::Object { len, sorted, .. } => {
                 View::Object(Members { document, next: self.slot + 1, left: len, sorted })

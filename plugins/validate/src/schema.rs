@@ -6,6 +6,7 @@
 //!
 //! Read in this order: `index` finds what can be referred to, `compile` makes [`Rules`] of schemas, `check` applies them.
 
+mod automaton;
 mod check;
 mod compile;
 mod equal;

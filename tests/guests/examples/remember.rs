@@ -1,4 +1,5 @@
 //! Leaves a secret of each request wherever a plugin can leave one, and looks through all of its memory for those of others.
+//! With the field `x-crash` it then panics.
 #![allow(unsafe_code, reason = "to look at memory that nothing of it points to any more")]
 
 use std::cell::RefCell;
@@ -34,7 +35,7 @@ impl Plugin for Remember {
     }
 
     fn interest(&self) -> Interest {
-        Interest::new().request(|see| see.headers(["x-secret", "x-size"]))
+        Interest::new().request(|see| see.headers(["x-secret", "x-size", "x-crash"]))
     }
 
     fn on_request(&self, request: &Request) -> Flow {
@@ -45,6 +46,7 @@ impl Plugin for Remember {
                 request.header("x-size").and_then(|size| std::str::from_utf8(size).ok()?.parse().ok()).unwrap_or(0);
             keep(secret, size);
         }
+        assert!(request.header("x-crash").is_none(), "as it was asked");
         Edits::new().set("x-found", found.to_string()).set("x-echo", secret).into()
     }
 }

@@ -138,7 +138,7 @@ impl Field {
         let certificate = certificate(directory)?;
         let [upstream] = process::free()?;
         let upstream_process = start_upstream(&own, &settings.cpu, upstream, directory)?;
-        let nginx = Nginx::start(&settings.cpu, directory, upstream)?;
+        let nginx = Nginx::start(&settings.cpu, directory, 1, &[upstream])?;
         let gate = Gate::start(build, ONE_WORKER, (&settings.cpu, directory, "tollgate"), &[upstream])?;
         let cpu = settings.cpu.clone();
         Ok(Self { own, nginx, gate, upstream, cpu, certificate, _upstream: upstream_process })

@@ -1,4 +1,4 @@
-//! nginx at its best: one worker, no logs, connections kept on both sides, buffers that hold the bodies.
+//! nginx at its best: no logs, connections kept on both sides, buffers that hold the bodies.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ const MODULES: [&str; 3] = ["/usr/lib/nginx/modules", "/usr/share/nginx/modules"
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
     pub(crate) tls: SocketAddr,
-    /// The worker, whose time is taken; the master only waits.
+    /// The first worker, whose time is taken; the master only waits.
     pub(crate) worker: u32,
     _process: Process,
 }
@@ -36,12 +36,12 @@ pub(crate) fn version() -> Result<(PathBuf, String)> {
 }
 
 impl Nginx {
-    /// Starts it in a directory of its own.
-    pub(crate) fn start(cpus: &str, directory: &Path, upstream: SocketAddr) -> Result<Self> {
+    /// Starts it in a directory of its own, with so many workers.
+    pub(crate) fn start(cpus: &str, directory: &Path, workers: usize, upstreams: &[SocketAddr]) -> Result<Self> {
         let (program, _) = version()?;
         let [address, tls] = process::free()?;
         let file = directory.join("nginx.conf");
-        fs::write(&file, configuration(directory, address, tls, upstream)?)?;
+        fs::write(&file, configuration(directory, workers, [address, tls], upstreams)?)?;
         fs::write(directory.join("filters.lua"), filters())?;
         let arguments = [OsStr::new("-p"), directory.as_os_str(), OsStr::new("-c"), file.as_os_str()];
         let log = directory.join("nginx.log");
@@ -51,18 +51,26 @@ impl Nginx {
             ensure!(ended.is_none(), "nginx did not start: {}", fs::read_to_string(&log).unwrap_or_default());
             std::thread::yield_now();
         }
-        // The master listens before it has its worker.
-        let mut workers = process::children(process.id())?;
-        while workers.is_empty() && process.ended()?.is_none() {
+        // The master listens before it has its workers.
+        let mut children = process::children(process.id())?;
+        while children.len() < workers && process.ended()?.is_none() {
             std::thread::yield_now();
-            workers = process::children(process.id())?;
+            children = process::children(process.id())?;
         }
-        ensure!(workers.len() == 1, "nginx has {} workers", workers.len());
-        Ok(Self { address, tls, worker: workers[0], _process: process })
+        ensure!(children.len() == workers, "nginx has {} workers", children.len());
+        Ok(Self { address, tls, worker: children[0], _process: process })
     }
 }
 
-fn configuration(directory: &Path, address: SocketAddr, tls: SocketAddr, upstream: SocketAddr) -> Result<String> {
+fn configuration(
+    directory: &Path,
+    workers: usize,
+    [address, tls]: [SocketAddr; 2],
+    upstreams: &[SocketAddr],
+) -> Result<String> {
+    let servers: String = upstreams.iter().map(|upstream| format!("server {upstream}; ")).collect();
+    // Each worker has a socket of its own where there are several: otherwise one takes most of the connections.
+    let listen = if workers > 1 { "backlog=4096 reuseport" } else { "backlog=4096" };
     let module = |name: &str| {
         let found = MODULES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.exists());
         let found = found
@@ -76,7 +84,7 @@ fn configuration(directory: &Path, address: SocketAddr, tls: SocketAddr, upstrea
 daemon off;
 pid {path}/nginx.pid;
 error_log {path}/error.log crit;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile 20000;
 pcre_jit on;
 events {{ worker_connections 15000; accept_mutex off; multi_accept on; }}
@@ -98,7 +106,7 @@ http {{
     lua_shared_dict counts 10m;
     init_by_lua_block {{ filters = require "filters" }}
 
-    upstream origin {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; keepalive_timeout 600s; }}
+    upstream origin {{ {servers}keepalive 128; keepalive_requests 1000000000; keepalive_timeout 600s; }}
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_set_header Host $host;
@@ -107,8 +115,8 @@ http {{
     proxy_max_temp_file_size 0;
 
     server {{
-        listen {address} backlog=4096;
-        listen {tls} ssl http2 backlog=4096;
+        listen {address} {listen};
+        listen {tls} ssl http2 {listen};
         ssl_certificate {path}/certificate.pem;
         ssl_certificate_key {path}/key.pem;
         ssl_protocols TLSv1.3;

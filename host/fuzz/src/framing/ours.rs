@@ -5,7 +5,7 @@ use tollgate::authority::Scheme;
 use tollgate::headers::check_request;
 use tollgate::http1::body::Decoder;
 use tollgate::http1::chunked::Piece;
-use tollgate::http1::head::{self, Limits, Scan};
+use tollgate::http1::head::{self, Limits, Lines, Scan};
 
 use super::{End, Message, Reading, fields, line};
 
@@ -29,10 +29,11 @@ pub fn read(bytes: &[u8]) -> Reading {
 /// One request. Answers whether another one may follow.
 fn next(input: &mut BytesMut, messages: &mut Vec<Message>) -> Result<bool, End> {
     let refused = |why: &dyn std::fmt::Debug| End::Refused(format!("{why:?}"));
-    let found = Scan::default().request(input, LIMITS.bytes).map_err(|bad| refused(&bad))?;
+    let mut lines = Lines::new();
+    let found = Scan::default().request(input, LIMITS.bytes, &mut lines).map_err(|bad| refused(&bad))?;
     let Some((skip, length)) = found else { return Err(End::Open) };
     let _ = input.split_to(skip);
-    let head = head::request(&input.split_to(length).freeze(), LIMITS).map_err(|bad| refused(&bad))?;
+    let head = head::request(&input.split_to(length).freeze(), &lines, LIMITS).map_err(|bad| refused(&bad))?;
     let request = head.request;
     check_request(&request, head.kinds, Scheme::Http)
         .map_err(|error| End::Refused(error.reason().code().to_owned()))?;

@@ -79,7 +79,7 @@ async fn a_call_is_a_span_with_what_it_cost() {
     };
     let told = Told::default();
     let subscribed = tracing::subscriber::set_default(told.clone());
-    assert!(chain.begin(caller()).on_request(Request::new(Body::Empty)).await.is_ok());
+    assert!(chain.begin(caller()).on_request(Box::new(Request::new(Body::Empty))).await.is_ok());
     drop(subscribed);
 
     let told = told.0.lock().unwrap();

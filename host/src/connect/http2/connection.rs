@@ -153,7 +153,7 @@ impl Connection {
         request: &mut Outbound<'_>,
         home: &Target,
         timeouts: &UpstreamTimeouts,
-        times: Times,
+        times: &Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failure> {
         let (busy, reused) = self.begin();

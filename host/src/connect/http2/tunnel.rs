@@ -36,7 +36,7 @@ impl Connection {
         Allowed(protocol): &Allowed,
         home: &Rc<Target>,
         timeouts: &UpstreamTimeouts,
-        times: Times,
+        times: &Times,
         record: &mut Record,
     ) -> Result<Response<Body>, Failure> {
         let (busy, reused) = self.begin();

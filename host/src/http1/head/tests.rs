@@ -4,14 +4,14 @@ use super::*;
 
 const LIMITS: Limits = Limits { bytes: 1024, fields: 10 };
 
-/// The head, and how many bytes belong to it, as it is when it comes in two parts at any point, and byte by byte.
+/// The head, which is found with the same lines when it comes in two parts at any point, and byte by byte.
 fn read(bytes: &[u8]) -> Result<Option<RequestHead>, BadHead> {
     let scan = |parts: &mut dyn Iterator<Item = usize>| {
         let mut scan = Scan::default();
         for end in parts {
-            match scan.request(&bytes[..end], LIMITS.bytes) {
-                Ok(None) => {}
-                found => return found,
+            let mut lines = Lines::new();
+            if let Some((begin, length)) = scan.request(&bytes[..end], LIMITS.bytes, &mut lines)? {
+                return Ok(Some((begin, length, lines)));
             }
         }
         Ok(None)
@@ -21,8 +21,8 @@ fn read(bytes: &[u8]) -> Result<Option<RequestHead>, BadHead> {
     for at in 0..=bytes.len() {
         assert_eq!(scan(&mut [at, bytes.len()].into_iter()), whole, "split at {at}: {bytes:?}");
     }
-    let Some((begin, length)) = whole? else { return Ok(None) };
-    request(&Bytes::copy_from_slice(&bytes[begin..begin + length]), LIMITS).map(Some)
+    let Some((begin, length, lines)) = whole? else { return Ok(None) };
+    request(&Bytes::copy_from_slice(&bytes[begin..begin + length]), &lines, LIMITS).map(Some)
 }
 
 fn refused(bytes: &str) -> Option<BadHead> {
@@ -158,8 +158,9 @@ fn heads_have_limits_to_the_byte() {
 
 /// A response to this method.
 fn answer(bytes: &str, method: &Method) -> Result<Option<ResponseHead>, BadHead> {
-    let Some(length) = Scan::default().response(bytes.as_bytes(), LIMITS.bytes)? else { return Ok(None) };
-    response(&Bytes::copy_from_slice(&bytes.as_bytes()[..length]), LIMITS, method).map(Some)
+    let mut lines = Lines::new();
+    let Some(length) = Scan::default().response(bytes.as_bytes(), LIMITS.bytes, &mut lines)? else { return Ok(None) };
+    response(&Bytes::copy_from_slice(&bytes.as_bytes()[..length]), &lines, LIMITS, method).map(Some)
 }
 
 #[test]

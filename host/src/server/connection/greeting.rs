@@ -51,22 +51,24 @@ where
         address: SocketAddr,
         open: &Open,
     ) -> Result<Box<Greeted>, Ended> {
-        let mut peer = Peer::new(address, socket.local_address().unwrap_or(LOCAL));
+        let mut from = address;
+        let mut to = socket.local_address().unwrap_or(LOCAL);
         if self.entrance.proxies.iter().any(|network| network.contains(address.ip())) {
             let until = after(Instant::now(), self.limits.handshake_time);
             let header = Box::pin(timeout_at(until, header(&mut socket)));
             let header = unless_over(open, header).await.ok_or(Ended::Cut)?;
             if let Source::Client(client, local) = header.map_err(|_| Ended::Handshake)?? {
-                (peer.address, peer.local) = (client, local);
+                (from, to) = (client, local);
             }
         }
         let counted = match &self.entrance.clients {
-            Some(clients) => Some(clients.enter(peer.address.ip()).ok_or(Ended::Crowded)?),
+            Some(clients) => Some(clients.enter(from.ip()).ok_or(Ended::Crowded)?),
             None => None,
         };
         let mut deadline = Deadline::new();
         let Some(certificates) = &self.certificates else {
             let (begin, http2) = self.first_bytes(&socket, open, &mut deadline).await?;
+            let mut peer = Peer::new(from, to);
             peer.protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
             let io = Io::Plain(socket);
             return Ok(Box::new(Greeted { io, begin, peer, deadline, counted }));
@@ -77,6 +79,7 @@ where
         let (stream, policy) =
             unless_over(open, handshake).await.ok_or(Ended::Cut)?.map_err(|_| Ended::Handshake)?.map_err(Ended::Tls)?;
         let session = stream.get_ref().1;
+        let mut peer = Peer::new(from, to);
         peer.tls = true;
         peer.policy = policy;
         peer.server_name = session.server_name().map(Box::from);
@@ -97,8 +100,6 @@ where
         deadline: &mut Deadline,
     ) -> Result<(BytesMut, bool), Ended> {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        /// Most heads fit, and it does not matter when one does not.
-        const FIRST: usize = 2048;
         let begun = Instant::now();
         let mut until = after(begun, self.limits.keep_alive);
         let mut begin = BytesMut::new();
@@ -115,8 +116,7 @@ where
                 deadline.poll(context, until).map(|()| Err(Ended::Idle))
             })
             .await?;
-            begin.reserve(FIRST);
-            match socket.try_read_buf(&mut begin) {
+            match read_first(socket, &mut begin) {
                 Ok(0) => return Err(Ended::Gone),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -132,6 +132,15 @@ where
             until = after(Instant::now(), self.limits.head_time);
         }
     }
+}
+
+/// Reads what is there, and takes memory for that alone.
+fn read_first(socket: &Socket, begin: &mut BytesMut) -> io::Result<usize> {
+    // Most heads fit, and it does not matter when one does not.
+    let mut bytes = [0; 2048];
+    let read = socket.try_read(&mut bytes)?;
+    begin.extend_from_slice(&bytes[..read]);
+    Ok(read)
 }
 
 /// Reads a header of the PROXY protocol, and nothing behind it.

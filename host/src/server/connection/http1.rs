@@ -18,7 +18,7 @@ use crate::config::ListenerLimits;
 use crate::deadline::{Deadline, after};
 use crate::error::{Error, Reason};
 use crate::http1::framing::{Length, has_token, is_bodiless};
-use crate::http1::head::{self, Limits, Scan};
+use crate::http1::head::{self, Limits, Lines, RequestHead, Scan};
 use crate::http1::incoming::{Begun, Link, Unread};
 use crate::http1::upgrade::{Offered, is_offer};
 use crate::http1::wire::{Window, Wire};
@@ -90,11 +90,11 @@ where
 
     /// Serves one request. Answers whether another one may follow.
     async fn next(&mut self) -> Result<bool, Ended> {
-        match self.head().await? {
-            // On its own, so that a connection without a request has no room for one.
-            Some(head) => Box::pin(self.exchange(head)).await,
-            None => Ok(false),
-        }
+        let exchange = match self.head().await? {
+            Some(head) => self.begin(head),
+            None => return Ok(false),
+        };
+        exchange.await
     }
 
     /// Answers what is no request, and ends its side.
@@ -110,10 +110,8 @@ where
         self.answer(&asked, response).await.map(drop)
     }
 
-    /// One request and its response. Answers whether the next one follows.
-    async fn exchange(&mut self, head: Bytes) -> Result<bool, Ended> {
-        let limits = Limits { bytes: self.limits.head_size, fields: self.limits.head_fields };
-        let mut head = head::request(&head, limits).map_err(Ended::Refused)?;
+    /// What a head begins. On its own, so that a connection without a request has no room for one.
+    fn begin(&mut self, mut head: RequestHead) -> Pin<Box<impl Future<Output = Result<bool, Ended>>>> {
         let asked = Asked {
             method: head.request.method().clone(),
             version: head.request.version(),
@@ -130,29 +128,38 @@ where
             Version::HTTP_11 => Interim::Http1(self.link.clone()),
             _ => Interim::Nowhere,
         };
-        let response = self.carry(Received::Request(head.request.map(|()| body), head.kinds, interim)).await?;
+        let request = Box::new(head.request.map(|()| body));
+        Box::pin(self.exchange(asked, Received::Request(request, head.kinds, interim)))
+    }
+
+    /// One request and its response. Answers whether the next one follows.
+    async fn exchange(&mut self, asked: Asked, received: Received) -> Result<bool, Ended> {
+        let response = self.carry(received).await?;
         let keep = self.answer(&asked, response).await?;
         self.link.finish();
         Ok(keep && self.discard().await?)
     }
 
     /// Waits for the next head. None where there is to be none.
-    async fn head(&mut self) -> Result<Option<Bytes>, Ended> {
+    fn head(&mut self) -> impl Future<Output = Result<Option<RequestHead>, Ended>> {
         let mut scan = Scan::default();
         let mut since = None;
         let mut begun = false;
-        poll_fn(|context| {
+        // What it needs is in this and nowhere beside it: that is most of an idle connection.
+        poll_fn(move |context| {
             let phase = self.open.phase(context);
             if phase == Phase::Over {
                 return Poll::Ready(Err(Ended::Cut));
             }
+            let limits = Limits { bytes: self.limits.head_size, fields: self.limits.head_fields };
             let read = self.link.with(|wire| {
                 loop {
-                    if let Some((skip, length)) =
-                        scan.request(&wire.input, self.limits.head_size).map_err(Ended::Refused)?
-                    {
+                    let mut lines = Lines::new();
+                    let found = scan.request(&wire.input, limits.bytes, &mut lines).map_err(Ended::Refused)?;
+                    if let Some((skip, length)) = found {
                         let _ = wire.input.split_to(skip);
-                        return Poll::Ready(Ok(Some(wire.input.split_to(length).freeze())));
+                        let bytes = wire.input.split_to(length).freeze();
+                        return Poll::Ready(head::request(&bytes, &lines, limits).map(Some).map_err(Ended::Refused));
                     }
                     let empty = wire.input.is_empty();
                     let quiet = since.is_some_and(|since: Instant| since.elapsed() >= QUIET);
@@ -191,7 +198,6 @@ where
                 }
             }
         })
-        .await
     }
 
     /// Has a request served, unless its client leaves before. Its own limits count meanwhile.

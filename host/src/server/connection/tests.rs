@@ -72,7 +72,7 @@ impl Served {
             let carry = carry.clone();
             async move {
                 match received {
-                    Received::Request(request, ..) => carry(request, peer).await,
+                    Received::Request(request, ..) => carry(*request, peer).await,
                     Received::Refused(error) => error.response(&Audience::default(), "").map(Body::from),
                 }
             }

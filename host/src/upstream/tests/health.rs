@@ -87,7 +87,8 @@ fn a_client_that_leaves_does_not_leave_the_endpoint_out_for_good() {
         sleep(Duration::from_secs(30)).await;
         let mut record = Record::default();
         let mut request = Outbound::new(get());
-        let mut decides = Box::pin(upstream.send(&mut request, asking(), &mut record));
+        let asking = asking();
+        let mut decides = Box::pin(upstream.send(&mut request, &asking, &mut record));
         // It begins, and is given up at once.
         let first = std::future::poll_fn(|context| Poll::Ready(decides.as_mut().poll(context).is_pending())).await;
         assert!(first);

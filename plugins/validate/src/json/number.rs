@@ -6,9 +6,19 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
-/// A number, as the text that the parser accepted.
+/// A number: the text that the parser accepted, and what it is where it is written plainly.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Number<'a>(&'a str);
+pub(crate) struct Number<'a> {
+    text: &'a str,
+    plain: Option<Plain>,
+}
+
+/// A number that is kept, as those of a schema are.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    text: String,
+    plain: Option<Plain>,
+}
 
 /// `±digits × 10^exponent`, where the digits are `head` and then `tail`, begin and end with another digit than zero,
 /// and are none at all for zero.
@@ -20,7 +30,7 @@ struct Decimal<'a> {
     exponent: i64,
 }
 
-/// `digits / 10^places`, of at most 18 digits.
+/// `digits / 10^places`, of at most 18 digits: a number that is written without an exponent, which nearly all are.
 #[derive(Debug, Clone, Copy)]
 struct Plain {
     digits: i64,
@@ -41,11 +51,51 @@ const POWERS: [i64; MOST_PLAIN] = {
     powers
 };
 
+/// The largest number that each of these powers can be a factor of.
+const LARGEST: [i64; MOST_PLAIN] = {
+    let mut largest = [i64::MAX; MOST_PLAIN];
+    let mut at = 0;
+    while at < MOST_PLAIN {
+        largest[at] /= POWERS[at];
+        at += 1;
+    }
+    largest
+};
+
 impl Plain {
+    /// Reads a number; none where it is not written plainly.
+    fn new(text: &str) -> Option<Self> {
+        let (negative, text) = match text.as_bytes() {
+            [b'-', text @ ..] => (true, text),
+            text => (false, text),
+        };
+        if text.len() > MOST_PLAIN {
+            return None;
+        }
+        let (mut digits, mut places, mut point) = (0_i64, 0, 0);
+        for byte in text {
+            match byte {
+                b'0'..=b'9' => {
+                    digits = digits * 10 + i64::from(byte - b'0');
+                    places += point;
+                }
+                b'.' => point = 1,
+                _ => return None,
+            }
+        }
+        Some(Self { digits: if negative { -digits } else { digits }, places })
+    }
+
     /// Which is larger; none where they have so many digits and places that they do not fit one beside the other.
     fn compare(self, other: Self) -> Option<Ordering> {
+        if self.places == other.places {
+            return Some(self.digits.cmp(&other.digits));
+        }
         let places = self.places.max(other.places);
-        let scaled = |number: Self| number.digits.checked_mul(POWERS[places - number.places]);
+        let scaled = |number: Self| {
+            let by = places - number.places;
+            (number.digits.abs() <= LARGEST[by]).then(|| number.digits * POWERS[by])
+        };
         Some(scaled(self)?.cmp(&scaled(other)?))
     }
 }
@@ -60,17 +110,17 @@ pub(crate) struct Divisor {
 impl<'a> Number<'a> {
     /// A number of this text, which must be one by the grammar of RFC 8259 with an exponent of at most 18 digits.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self(text)
+        Self { text, plain: Plain::new(text) }
     }
 
     pub(crate) fn text(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// Whether its mathematical value is an integer: `1.0` and `1e2` are.
     pub(crate) fn is_integer(self) -> bool {
-        match self.plain() {
-            Some(plain) => plain.digits % POWERS[plain.places] == 0,
+        match self.plain {
+            Some(plain) => plain.places == 0 || plain.digits % POWERS[plain.places] == 0,
             None => self.decimal().exponent >= 0,
         }
     }
@@ -86,6 +136,10 @@ impl<'a> Number<'a> {
 
     /// Whether it is a whole multiple.
     pub(crate) fn is_multiple_of(self, divisor: Divisor) -> bool {
+        // Whole numbers by whole ones, cents by cents.
+        if let Some(plain) = self.plain.filter(|plain| divisor.exponent == -(plain.places as i64)) {
+            return plain.digits.unsigned_abs().is_multiple_of(divisor.digits);
+        }
         let decimal = self.decimal();
         if decimal.is_zero() {
             return true;
@@ -98,33 +152,10 @@ impl<'a> Number<'a> {
         (digits * power_of_ten(shift, modulus)).is_multiple_of(modulus)
     }
 
-    /// A number that is written plainly, without an exponent and in up to 18 digits: by far the most frequent case.
-    fn plain(self) -> Option<Plain> {
-        let (negative, text) = match self.0.as_bytes() {
-            [b'-', text @ ..] => (true, text),
-            text => (false, text),
-        };
-        if text.len() > MOST_PLAIN {
-            return None;
-        }
-        let (mut digits, mut places, mut point) = (0_i64, 0, false);
-        for byte in text {
-            match byte {
-                b'0'..=b'9' => {
-                    digits = digits * 10 + i64::from(byte - b'0');
-                    places += usize::from(point);
-                }
-                b'.' => point = true,
-                _ => return None,
-            }
-        }
-        Some(Plain { digits: if negative { -digits } else { digits }, places })
-    }
-
     fn decimal(self) -> Decimal<'a> {
-        let (negative, unsigned) = match self.0.strip_prefix('-') {
+        let (negative, unsigned) = match self.text.strip_prefix('-') {
             Some(unsigned) => (true, unsigned),
-            None => (false, self.0),
+            None => (false, self.text),
         };
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
             // At most 18 digits, by the parser.
@@ -153,9 +184,19 @@ impl<'a> Number<'a> {
     }
 }
 
+impl Kept {
+    pub(crate) fn new(number: Number<'_>) -> Self {
+        Self { text: number.text.to_owned(), plain: number.plain }
+    }
+
+    pub(crate) fn number(&self) -> Number<'_> {
+        Number { text: &self.text, plain: self.plain }
+    }
+}
+
 impl Ord for Number<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let plain = self.plain().zip(other.plain()).and_then(|(one, other)| one.compare(other));
+        let plain = self.plain.zip(other.plain).and_then(|(one, other)| one.compare(other));
         plain.unwrap_or_else(|| self.decimal().cmp(&other.decimal()))
     }
 }
@@ -256,6 +297,8 @@ fn power_of_ten(mut exponent: u64, modulus: u128) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cmp(one: &str, other: &str) -> Ordering {
@@ -307,6 +350,25 @@ mod tests {
             "123456789012345678901234567890.5",
         ] {
             assert!(!Number::new(other).is_integer(), "{other}");
+        }
+    }
+
+    proptest! {
+        /// Numbers that are written plainly are what the general reading says that they are.
+        #[test]
+        fn plain_numbers_are_no_other_numbers(
+            one in r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,8})?",
+            other in r"-?(0|[1-9][0-9]{0,3})(\.[0-9]{1,3})?",
+            divisor in r"[1-9][0-9]{0,2}(\.[0-9]{0,2}[1-9])?",
+        ) {
+            let general = |text| Number { text, plain: None };
+            let divisor = Divisor::new(Number::new(&divisor)).unwrap();
+            for (one, other) in [(&one, &other), (&other, &one), (&other, &other)] {
+                let number = Number::new(one);
+                prop_assert_eq!(number.cmp(&Number::new(other)), general(one).cmp(&general(other)), "{} {}", one, other);
+                prop_assert_eq!(number.is_integer(), general(one).is_integer(), "{}", one);
+                prop_assert_eq!(number.is_multiple_of(divisor), general(one).is_multiple_of(divisor), "{}", one);
+            }
         }
     }
 

@@ -253,6 +253,26 @@ proptest! {
     }
 
     #[test]
+    fn any_name_that_comes_twice_is_found(names in prop::collection::vec("[ab]{0,3}", 0..24), escaped: prop::sample::Index) {
+        let twice = names.iter().enumerate().any(|(index, name)| names[..index].contains(name));
+        let written = |(index, name): (usize, &String)| {
+            // One of them is written with escapes.
+            let escape = !names.is_empty() && index == escaped.index(names.len());
+            let name = if escape { name.replace('a', r"\u0061") } else { name.clone() };
+            format!("\"{name}\":{{\"a\":1,\"b\":[{index}]}}")
+        };
+        let text = format!("{{{}}}", names.iter().enumerate().map(written).collect::<Vec<_>>().join(","));
+        let parsed = parse(text.as_bytes(), &Limits { duplicates: false, ..generous() });
+        prop_assert_eq!(parsed.as_ref().map(|_| ()).map_err(|malformed| malformed.wrong), if twice { Err(Wrong::Duplicate) } else { Ok(()) });
+        let allowed = parse(text.as_bytes(), &generous()).unwrap();
+        for name in &names {
+            let first = names.iter().position(|other| other == name).unwrap();
+            let value = allowed.root().as_object().unwrap().get(name).unwrap().as_object().unwrap().get("b").unwrap();
+            prop_assert_eq!(value.as_array().unwrap().next().unwrap().written(), Some(&*first.to_string()));
+        }
+    }
+
+    #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
         let _ = parse(&bytes, &limits());
     }

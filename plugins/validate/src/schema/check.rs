@@ -89,12 +89,14 @@ impl<'c> Check<'c> {
         }
         self.depth += 1;
         let entered = schema.dynamic && scope.is_none_or(|scope| scope.resource != rules.resource);
-        let valid = if entered {
-            let scope = Scope { outer: scope, resource: rules.resource };
-            self.marked(rules, value, at, Some(&scope), marks)
+        let own;
+        let scope = if entered {
+            own = Scope { outer: scope, resource: rules.resource };
+            Some(&own)
         } else {
-            self.marked(rules, value, at, scope, marks)
+            scope
         };
+        let valid = self.apply(rules, value, at, scope, marks);
         self.depth -= 1;
         valid
     }
@@ -135,8 +137,9 @@ impl<'c> Check<'c> {
         result
     }
 
-    /// Applies the rules, and what looks at members and items that no other schema looked at.
-    fn marked(
+    /// Applies a schema that is neither `true` nor `false`.
+    #[inline(always)]
+    fn apply(
         &mut self,
         rules: &'c Rules,
         value: Value<'_>,
@@ -149,14 +152,37 @@ impl<'c> Check<'c> {
             self.fault(at, || format!("must be {} (type)", rules.types.describe()));
             return false;
         }
-        let (unevaluated, len) = match &view {
-            View::Array(items) => (rules.unevaluated_items, items.len()),
-            View::Object(members) => (rules.unevaluated_properties, members.len()),
-            _ => (None, 0),
+        let unevaluated = match &view {
+            View::Array(_) => rules.unevaluated_items,
+            View::Object(_) => rules.unevaluated_properties,
+            _ => None,
         };
-        let Some(unevaluated) = unevaluated else { return self.apply(rules, value, view, at, scope, marks) };
+        match unevaluated {
+            Some(schema) => self.marked(schema, rules, value, view, at, scope, marks),
+            None => self.keywords(rules, value, view, at, scope, marks),
+        }
+    }
+
+    /// Applies the rules, and then a schema to members or items that no other schema looked at.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "where the check stands, of which each function has most")]
+    fn marked(
+        &mut self,
+        unevaluated: u32,
+        rules: &'c Rules,
+        value: Value<'_>,
+        view: View<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        marks: Option<&mut Marks>,
+    ) -> bool {
+        let len = match &view {
+            View::Array(items) => items.len(),
+            View::Object(members) => members.len(),
+            _ => 0,
+        };
         let mut own = Marks::new(len);
-        let mut valid = self.apply(rules, value, view, at, scope, Some(&mut own));
+        let mut valid = self.keywords(rules, value, view, at, scope, Some(&mut own));
         // What is wrong already would seem unevaluated, too.
         if valid {
             valid = self.unevaluated(unevaluated, view, at, scope, &mut own);
@@ -213,8 +239,9 @@ impl<'c> Check<'c> {
         valid
     }
 
-    #[inline(never)]
-    fn apply(
+    /// Applies what is said of a value of this type.
+    #[inline(always)]
+    fn keywords(
         &mut self,
         rules: &'c Rules,
         value: Value<'_>,

@@ -5,41 +5,61 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::automaton::Automaton;
+
 /// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct Pattern {
-    regex: Regex,
+    matcher: Matcher,
     written: String,
 }
 
-/// The most that a compiled pattern may take, in bytes, and the most that the table of a one-pass one takes beside it.
+#[derive(Debug)]
+enum Matcher {
+    Table(Automaton),
+    /// Where a table would be too large.
+    Regex(Regex),
+}
+
+/// The most that a compiled pattern may take, in bytes.
 const SIZE: usize = 1 << 20;
 
 impl Pattern {
     /// Compiles a pattern of ECMA 262, or says why not.
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
         let translated = translate(pattern)?;
-        let regex = RegexBuilder::new(&translated).size_limit(SIZE).build().map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "is too large a pattern".to_owned(),
-            error => {
-                // The crate draws the pattern and points into it; the last line says what is wrong.
-                let text = error.to_string();
-                let reason = text.lines().last().unwrap_or_default();
-                format!("is no pattern: {}", reason.trim_start_matches("error: "))
-            }
-        })?;
-        Ok(Self { regex, written: pattern.to_owned() })
+        let matcher = match Automaton::new(&translated) {
+            Some(automaton) => Matcher::Table(automaton),
+            None => Matcher::Regex(regex(&translated)?),
+        };
+        Ok(Self { matcher, written: pattern.to_owned() })
     }
 
     /// Whether it matches somewhere in the text.
     pub(super) fn matches(&self, text: &str) -> bool {
-        self.regex.is_match(text.as_bytes())
+        match &self.matcher {
+            Matcher::Table(automaton) => automaton.matches(text.as_bytes()),
+            Matcher::Regex(regex) => regex.is_match(text.as_bytes()),
+        }
     }
 
     /// As it was written.
     pub(super) fn written(&self) -> &str {
         &self.written
     }
+}
+
+/// What matches a pattern that was translated, or what is wrong with it.
+fn regex(translated: &str) -> Result<Regex, String> {
+    RegexBuilder::new(translated).size_limit(SIZE).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "is too large a pattern".to_owned(),
+        error => {
+            // The crate draws the pattern and points into it; the last line says what is wrong.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default();
+            format!("is no pattern: {}", reason.trim_start_matches("error: "))
+        }
+    })
 }
 
 /// White space and line ends of ECMA 262, as the inside of a class.
@@ -287,6 +307,8 @@ fn push_char(out: &mut String, character: char) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -339,6 +361,34 @@ mod tests {
             Pattern::new(pattern).expect_err(pattern);
         }
         assert_eq!(Pattern::new("((a{1000}){1000}){1000}").unwrap_err(), "is too large a pattern");
+    }
+
+    #[test]
+    fn what_schemas_have_is_a_table_and_what_is_large_is_none() {
+        let table = |pattern: &str| matches!(Pattern::new(pattern).unwrap().matcher, Matcher::Table(_));
+        for small in
+            ["^[A-Z]{3}-[0-9]{4}$", "^[a-z0-9-]{1,63}$", r"^\d{4}-\d\d-\d\d$", "^x-", "^(GET|POST|PUT)$", "a.*b"]
+        {
+            assert!(table(small), "{small}");
+        }
+        assert!(!table(r"^\p{L}{1,8}$"));
+        check(r"^\p{L}{1,8}$", &["Grüße", "名前"], &["", "a1", &"é".repeat(9)]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_answers_as_the_engine_does(
+            pattern in r"\^?(([abé.]|\[\^?[a-c]-?\]|\(a\|b?\)|\\b|\\W)([?*+]|\{1,3\})?){0,5}\$?",
+            texts in prop::collection::vec("[abcé \n-]{0,8}", 8),
+        ) {
+            let translated = translate(&pattern).unwrap();
+            let engine = regex(&translated).unwrap();
+            if let Some(table) = Automaton::new(&translated) {
+                for text in texts {
+                    prop_assert_eq!(table.matches(text.as_bytes()), engine.is_match(text.as_bytes()), "{} {:?}", pattern, text);
+                }
+            }
+        }
     }
 
     #[test]

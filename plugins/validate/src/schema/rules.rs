@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::pattern::Pattern;
-use crate::json::{Divisor, View};
+use crate::json::{Divisor, Kept, View};
 
 /// A schema, in the form in which it is applied. Other schemas are named by their place in `Schema::rules`.
 #[derive(Debug, Default)]
@@ -55,11 +55,10 @@ pub(super) struct Values {
 
 #[derive(Debug, Default)]
 pub(super) struct NumberRules {
-    /// Numbers as they are written in the schema.
-    pub(super) minimum: Option<String>,
-    pub(super) maximum: Option<String>,
-    pub(super) exclusive_minimum: Option<String>,
-    pub(super) exclusive_maximum: Option<String>,
+    pub(super) minimum: Option<Kept>,
+    pub(super) maximum: Option<Kept>,
+    pub(super) exclusive_minimum: Option<Kept>,
+    pub(super) exclusive_maximum: Option<Kept>,
     pub(super) multiple_of: Option<(Divisor, String)>,
 }
 
@@ -108,6 +107,8 @@ pub(super) struct ObjectRules {
 #[derive(Debug)]
 pub(super) struct Property {
     pub(super) name: String,
+    /// See [`head`].
+    head: u64,
     pub(super) schema: Option<u32>,
     /// Its number among the required ones.
     pub(super) required: Option<u32>,
@@ -116,15 +117,32 @@ pub(super) struct Property {
 /// Objects of up to so many properties are searched from the front.
 const FEW: usize = 16;
 
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one == other)
+/// A number for the first eight bytes of a name, or for all of it where it is shorter. Of names that are equally long,
+/// different ones have different numbers, up to eight bytes.
+fn head(name: &[u8]) -> u64 {
+    let four = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), ..) => u64::from_le_bytes(*first),
+        (None, Some(first), Some(last)) => four(first) | four(last) << 32,
+        _ => name.iter().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte)),
+    }
+}
+
+impl Property {
+    pub(super) fn new(name: String, schema: Option<u32>, required: Option<u32>) -> Self {
+        Self { head: head(name.as_bytes()), name, schema, required }
+    }
 }
 
 impl ObjectRules {
     pub(super) fn property(&self, name: &str) -> Option<&Property> {
         if self.properties.len() <= FEW {
-            // Lengths tell most names apart, and the few bytes of a name are compared sooner than a function is called.
-            return self.properties.iter().find(|property| same(property.name.as_bytes(), name.as_bytes()));
+            let (head, name) = (head(name.as_bytes()), name.as_bytes());
+            let same = |property: &&Property| {
+                let other = property.name.as_bytes();
+                property.head == head && other.len() == name.len() && (name.len() <= 8 || other == name)
+            };
+            return self.properties.iter().find(same);
         }
         let index = self.properties.binary_search_by(|property| property.name.as_str().cmp(name)).ok()?;
         self.properties.get(index)
@@ -186,5 +204,34 @@ impl Default for Types {
     /// All of them.
     fn default() -> Self {
         Self(0x7f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_property_is_found_by_its_whole_name(names in prop::collection::btree_set("[ab]{0,12}", 0..24), other in "[ab]{0,12}") {
+            let properties = names.iter().map(|name| Property::new(name.clone(), None, None)).collect();
+            let rules = ObjectRules {
+                least: 0,
+                most: u64::MAX,
+                properties,
+                required: 0,
+                patterns: Vec::new(),
+                additional: None,
+                names: None,
+                dependent_required: Vec::new(),
+                dependent_schemas: Vec::new(),
+            };
+            for name in names.iter().chain([&other]) {
+                let found = rules.property(name).map(|property| &property.name);
+                prop_assert_eq!(found, names.get(name));
+            }
+        }
     }
 }

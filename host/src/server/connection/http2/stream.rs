@@ -89,7 +89,7 @@ impl<F: Future<Output = Response<Body>>> Stream<F> {
             None => (with_body(request, &answering, limits.body_idle), None),
         };
         let interim = Interim::Http2(answering.clone());
-        let state = state(Received::Request(request, Kinds::UNKNOWN, interim));
+        let state = state(Received::Request(Box::new(request), Kinds::UNKNOWN, interim));
         Self { state, answering, pending, extended, is_head, stall: limits.body_idle }
     }
 }

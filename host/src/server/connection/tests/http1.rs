@@ -261,14 +261,14 @@ fn a_body_that_outlives_its_request_reads_nothing_of_the_next() {
 fn a_connection_that_waits_is_small() {
     run(async {
         let carry = |_: Received, _: Rc<Peer>| async { Response::new(Body::Empty) };
-        let connections = Connections::new(carry, limits(), None, Drain::new());
+        let connections = Rc::new(Connections::new(carry, limits(), None, Drain::new()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let socket = || async { Socket::Tcp(TcpStream::connect(address).await.unwrap()) };
-        let serving = size_of_val(&connections.serve(socket().await, address));
+        let serving = size_of_val(&connections.serve(socket().await, address, [0_u64; 5]));
         let open = connections.drain.enter();
         let greeting = size_of_val(&connections.greet(socket().await, address, &open));
-        assert!(serving <= 768, "{serving} bytes while it is served");
-        assert!(greeting <= 768, "{greeting} bytes until it has said something");
+        assert!(serving <= 528, "{serving} bytes while it is served");
+        assert!(greeting <= 512, "{greeting} bytes until it has said something");
     });
 }

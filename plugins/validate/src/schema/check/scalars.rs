@@ -1,31 +1,31 @@
 //! Numbers and strings.
 
+use std::cmp::Ordering;
+
 use super::super::rules::{NumberRules, StringRules};
 use super::{At, Check};
-use crate::json::Number;
+use crate::json::{Kept, Number};
 
 impl Check<'_> {
     #[inline(never)]
     pub(super) fn number(&mut self, rules: &NumberRules, number: Number<'_>, at: &At<'_>) -> bool {
-        let bound = |bound: &'_ Option<String>, fits: fn(Number<'_>, Number<'_>) -> bool| match bound {
-            Some(bound) => fits(number, Number::new(bound)),
-            None => true,
-        };
-        let shown = |bound: &Option<String>| bound.clone().unwrap_or_default();
+        let order = |bound: &Option<Kept>| bound.as_ref().map(|bound| number.cmp(&bound.number()));
+        let shown =
+            |bound: &Option<Kept>| bound.as_ref().map(|bound| bound.number().text().to_owned()).unwrap_or_default();
         let mut valid = true;
-        if !bound(&rules.minimum, |number, bound| number >= bound) {
+        if order(&rules.minimum).is_some_and(Ordering::is_lt) {
             valid = false;
             self.fault(at, || format!("must be at least {} (minimum)", shown(&rules.minimum)));
         }
-        if !bound(&rules.maximum, |number, bound| number <= bound) {
+        if order(&rules.maximum).is_some_and(Ordering::is_gt) {
             valid = false;
             self.fault(at, || format!("must be at most {} (maximum)", shown(&rules.maximum)));
         }
-        if !bound(&rules.exclusive_minimum, |number, bound| number > bound) {
+        if order(&rules.exclusive_minimum).is_some_and(Ordering::is_le) {
             valid = false;
             self.fault(at, || format!("must be more than {} (exclusiveMinimum)", shown(&rules.exclusive_minimum)));
         }
-        if !bound(&rules.exclusive_maximum, |number, bound| number < bound) {
+        if order(&rules.exclusive_maximum).is_some_and(Ordering::is_ge) {
             valid = false;
             self.fault(at, || format!("must be less than {} (exclusiveMaximum)", shown(&rules.exclusive_maximum)));
         }

@@ -6,7 +6,7 @@ use super::super::rules::{
     ArrayRules, Contains, InPlace, NumberRules, ObjectRules, Property, Rules, StringRules, Types, Values,
 };
 use super::{Compiler, Dialect, Keywords};
-use crate::json::{Divisor, Number, Value, View};
+use crate::json::{Divisor, Kept, Value, View};
 
 impl Compiler {
     pub(super) fn references(&mut self, keywords: &Keywords, rules: &mut Rules) {
@@ -86,10 +86,8 @@ impl Compiler {
 
     pub(super) fn object(&mut self, keywords: &Keywords, dialect: Dialect, rules: &mut Rules) {
         let map = |compiler: &mut Self, keyword| compiler.map(keywords, keyword);
-        let mut properties: Vec<_> = map(self, "properties")
-            .into_iter()
-            .map(|(name, schema)| Property { name, schema: Some(schema), required: None })
-            .collect();
+        let mut properties: Vec<_> =
+            map(self, "properties").into_iter().map(|(name, schema)| Property::new(name, Some(schema), None)).collect();
         properties.sort_by(|one, other| one.name.cmp(&other.name));
         let mut patterns = Vec::new();
         if let Some(at) = keywords.get("patternProperties") {
@@ -120,7 +118,7 @@ impl Compiler {
                 match search {
                     Ok(index) if object.properties[index].required.is_some() => continue,
                     Ok(index) => object.properties[index].required = required,
-                    Err(index) => object.properties.insert(index, Property { name, schema: None, required }),
+                    Err(index) => object.properties.insert(index, Property::new(name, None, required)),
                 }
                 object.required += 1;
             }
@@ -191,14 +189,13 @@ impl Compiler {
                 continue;
             };
             any = true;
-            let text = value.text().to_owned();
             match keyword {
-                "minimum" => number.minimum = Some(text),
-                "maximum" => number.maximum = Some(text),
-                "exclusiveMinimum" => number.exclusive_minimum = Some(text),
-                "exclusiveMaximum" => number.exclusive_maximum = Some(text),
-                _ => match Divisor::new(Number::new(&text)) {
-                    Some(divisor) => number.multiple_of = Some((divisor, text)),
+                "minimum" => number.minimum = Some(Kept::new(value)),
+                "maximum" => number.maximum = Some(Kept::new(value)),
+                "exclusiveMinimum" => number.exclusive_minimum = Some(Kept::new(value)),
+                "exclusiveMaximum" => number.exclusive_maximum = Some(Kept::new(value)),
+                _ => match Divisor::new(value) {
+                    Some(divisor) => number.multiple_of = Some((divisor, value.text().to_owned())),
                     None => self.complain(at, "is no number greater than 0 with at most 18 significant digits"),
                 },
             }

@@ -1,0 +1,89 @@
+//! What stands between two quotes.
+
+use super::wrong::Wrong;
+
+/// How many bytes at the front need no attention in a string: no quote, no backslash, no control character. Eight at a
+/// time, since long strings are where the bytes of a body are.
+#[inline(always)]
+pub(super) fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    let (words, _) = bytes.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let special = control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c));
+        if special != 0 {
+            // What is borrowed goes upwards: bits above the lowest may be wrong, and that one is right.
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    at + bytes[at..].iter().position(special).unwrap_or(bytes.len() - at)
+}
+
+/// Reads a string with escapes from behind its opening quote on, the first thing that is not plain being at `at`: what it
+/// means is added to `out`, and the answer is where it ends. `nul`: whether it may hold U+0000.
+pub(super) fn unescape(text: &str, start: usize, at: usize, nul: bool, out: &mut String) -> Result<usize, Wrong> {
+    let bytes = text.as_bytes();
+    let (mut from, mut at) = (start, at);
+    loop {
+        out.push_str(&text[from..at]);
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => {
+                let (character, end) = escape(bytes, at, nul)?;
+                out.push(character);
+                from = end;
+            }
+            Some(_) => return Err(Wrong::Control(at)),
+            None => return Err(Wrong::Expected("the end of a string", at)),
+        }
+        at = from + plain(&bytes[from..]);
+    }
+}
+
+/// What an escape means, and where it ends.
+fn escape(bytes: &[u8], at: usize, nul: bool) -> Result<(char, usize), Wrong> {
+    let character = match bytes.get(at + 1) {
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return code(bytes, at, nul),
+        _ => return Err(Wrong::Escape(at)),
+    };
+    Ok((character, at + 2))
+}
+
+/// The character of `\uXXXX`, or of two of them that are one.
+fn code(bytes: &[u8], at: usize, nul: bool) -> Result<(char, usize), Wrong> {
+    let four = |start: usize| {
+        let digits = bytes.get(start..start + 4).ok_or(Wrong::Escape(at))?;
+        let digit = |digit: &u8| char::from(*digit).to_digit(16).ok_or(Wrong::Escape(at));
+        digits.iter().try_fold(0, |code, next| Ok(code << 4 | digit(next)?))
+    };
+    let first = four(at + 2)?;
+    let (code, end) = match first {
+        0 if !nul => return Err(Wrong::Nul(at)),
+        0xd800..=0xdbff => {
+            if bytes.get(at + 6..at + 8) != Some(br"\u") {
+                return Err(Wrong::LoneSurrogate(at));
+            }
+            let second = four(at + 8)?;
+            if !(0xdc00..=0xdfff).contains(&second) {
+                return Err(Wrong::LoneSurrogate(at));
+            }
+            (0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00), at + 12)
+        }
+        code => (code, at + 6),
+    };
+    Ok((char::from_u32(code).ok_or(Wrong::LoneSurrogate(at))?, end))
+}
