@@ -107,7 +107,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// The bytes before a request, and its length, once it is whole; its lines, too, where it came at once.
+    /// The bytes before a request, and its length, once it is whole; then `lines` are the head's.
     ///
     /// # Errors
     /// Bare line feeds, what does not begin as a request does, and heads above `most` bytes.
@@ -126,7 +126,7 @@ impl Scan {
         }
     }
 
-    /// The length of a response's head, once it is whole; its lines, too, where it came at once.
+    /// The length of a response's head, once it is whole; then `lines` are its lines.
     ///
     /// # Errors
     /// As for requests.
@@ -139,7 +139,8 @@ impl Scan {
         self.find_lines(bytes, most, lines)
     }
 
-    /// The same as [`Self::find`] for a head. Lines that an earlier look passed are not in `lines`, and then none is.
+    /// The same as [`Self::find`] for a head, with its lines. Most heads come at once; those of which an earlier look has
+    /// passed a part are gone through once more, rather than keep room for lines in each connection that waits.
     fn find_lines(&mut self, bytes: &[u8], most: usize, lines: &mut Lines) -> Result<Option<usize>, BadHead> {
         let (begin, at_once) = (self.begin, self.at == self.begin);
         let found = self.find_each(bytes, most, |line, end| lines.note(&bytes[line..end], end - begin))?;

@@ -88,12 +88,12 @@ impl Lines {
     /// Takes in the next line, and where it ends in the head. The empty one is the last.
     pub(super) fn note(&mut self, line: &[u8], end: usize) {
         if line == b"\r\n" {
-            self.count = if self.found <= MOST_FIELDS + 1 { self.found.saturating_sub(1) } else { 0 };
+            self.count = if self.found <= self.ends.len() { self.found.saturating_sub(1) } else { 0 };
             return;
         }
         match (self.ends.get_mut(self.found), u32::try_from(end)) {
             (Some(place), Ok(end)) => *place = end,
-            _ => self.found = MOST_FIELDS + 1,
+            _ => self.found = self.ends.len(),
         }
         if let (1.., Some(first)) = (self.found, line.first_chunk::<4>()) {
             let mixed = self.fingerprint.rotate_left(5) ^ u64::from(u32::from_le_bytes(*first));

@@ -54,7 +54,7 @@ pub(crate) enum BodyCall<'a> {
     Response(OnResponseBody<'a>),
 }
 
-/// What is told of a call beside its answer.
+/// What goes with a call beside its input, and is kept of it beside its answer.
 pub(crate) struct Ledger<'a> {
     /// When it began.
     pub(crate) began: Instant,
@@ -117,7 +117,7 @@ impl Pool {
         Time { began: if waited { Instant::now() } else { began }, limit: self.plugin.limits.time }
     }
 
-    /// Makes an instance, so that the next call finds one. Where each call takes a fresh one, there is nothing to make.
+    /// Makes an instance, so that the next call finds one. Where each call takes a fresh one, the first call makes it.
     pub(crate) async fn warm(&self) {
         if self.plugin.isolation == Isolation::Pooled
             && self.plugin.component.world().is_none()

@@ -93,5 +93,6 @@ fn export(component: &mut Component, survey: &Survey<'_>) {
     exports.export(PUT_BACK, ComponentExportKind::Func, survey.functions, None);
     component.section(&exports);
 }
+
 #[cfg(test)]
 mod tests;

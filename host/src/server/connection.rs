@@ -95,7 +95,8 @@ pub enum Protocol {
 /// What came over a connection, for which there is to be a response.
 #[derive(Debug)]
 pub enum Received {
-    /// A request whose head fits the limits, the kinds of its fields, and where what comes before its response goes.
+    /// A request whose head fits the limits, the kinds of its fields, and where what comes before its response goes. Boxed,
+    /// since each function on its way would have room for it twice in the future of the exchange.
     Request(Box<Request<Body>>, Kinds, Interim),
     /// The beginning of something that is no request, or not one in time; the connection ends with the response.
     Refused(Error),
