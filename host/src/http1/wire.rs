@@ -85,6 +85,8 @@ pub struct Wire {
 #[derive(Debug, Default)]
 struct Output {
     queue: VecDeque<Bytes>,
+    /// The bytes of the queue.
+    queued: usize,
     tail: Vec<u8>,
     /// How much of the tail was sent.
     sent: usize,
@@ -170,15 +172,15 @@ impl Wire {
         if self.output.sent < self.output.tail.len() {
             let mut before = Bytes::from(std::mem::take(&mut self.output.tail));
             before.advance(std::mem::take(&mut self.output.sent));
-            self.output.queue.push_back(before);
+            self.output.enqueue(before);
         }
-        self.output.queue.push_back(bytes);
+        self.output.enqueue(bytes);
     }
 
     /// Bytes that wait to be sent.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.output.queue.iter().map(Bytes::len).sum::<usize>() + self.output.tail.len() - self.output.sent
+        self.output.queued + self.output.tail.len() - self.output.sent
     }
 
     /// Sends what waits, as far as the other side takes it. Ready when all of it is sent; `progress` tells whether any
@@ -248,13 +250,20 @@ impl Wire {
 }
 
 impl Output {
+    fn enqueue(&mut self, bytes: Bytes) {
+        self.queued += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
     fn advance(&mut self, mut sent: usize) {
         while let Some(first) = self.queue.front_mut() {
             if sent < first.len() {
                 first.advance(sent);
+                self.queued -= sent;
                 return;
             }
             sent -= first.len();
+            self.queued -= first.len();
             self.queue.pop_front();
         }
         self.sent += sent;
