@@ -9,6 +9,8 @@ mod main_job;
 mod quota;
 // Plugins that misbehave: each costs one request, never the proxy.
 mod guests;
+// Large bodies that nobody reads on their way.
+mod pipes;
 // Plugins that work on bodies piece by piece.
 mod bodies;
 // A secret of one request, looked for in ten thousand others.

@@ -19,10 +19,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::error::Reason;
+use crate::http1::body::Part;
 use crate::http1::incoming::Begun;
 use crate::http2;
 
-pub use stream::Stream;
+pub use stream::{Parts, Stream};
 pub use ticket::Ticket;
 
 /// The body of a request or a response.
@@ -100,6 +101,23 @@ impl Body {
     #[must_use]
     pub fn stream(body: impl HttpBody<Data = Bytes, Error = BodyError> + 'static) -> Self {
         Self::Stream(Box::new(Stream::boxed(Box::pin(body))))
+    }
+
+    /// One that may come in pipes.
+    #[must_use]
+    pub(crate) fn parts(body: impl Parts + 'static) -> Self {
+        Self::Stream(Box::new(Stream::parts(Box::new(body))))
+    }
+
+    /// The next part. `piped` says that the reader takes what is in a pipe; otherwise there is none.
+    pub fn poll_part(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Option<Result<Part, BodyError>>> {
+        let bytes = match self {
+            Self::Stream(stream) => return stream.poll_part(context, piped),
+            Self::Empty => Bytes::new(),
+            Self::Told(told) => told.take(),
+            Self::Full(bytes) => std::mem::take(bytes),
+        };
+        Poll::Ready((!bytes.is_empty()).then_some(Ok(Part::Data(bytes))))
     }
 
     /// Ends a body of which no piece came for so long with [`BodyError::Idle`].
@@ -265,20 +283,10 @@ impl HttpBody for Body {
     type Error = BodyError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Told(told) => {
-                let bytes = told.take();
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
-            }
-            Self::Stream(stream) => stream.poll_frame(context),
-            full @ Self::Full(_) => {
-                let Self::Full(bytes) = std::mem::take(full) else {
-                    return Poll::Ready(None);
-                };
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
-            }
-        }
+        self.get_mut().poll_part(context, false).map(|part| {
+            let frame = |part: Part| part.into_frame().ok_or_else(|| BodyError::Broken("nobody can read it".into()));
+            part.map(|part| part.and_then(frame))
+        })
     }
 
     fn is_end_stream(&self) -> bool {

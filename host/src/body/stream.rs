@@ -10,10 +10,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, SizeHint};
 
 use super::pace::Pace;
 use super::{BodyError, End, Observe};
+use crate::http1::body::Part;
 use crate::{http1, http2};
 
 /// A body in pieces, with what is watched while they pass.
@@ -30,7 +31,18 @@ enum Source {
     Over,
     Http1(http1::incoming::Receiving),
     Http2(http2::Receiving),
+    Parts(Box<dyn Parts>),
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
+}
+
+/// A body of which bytes may come in a pipe, for a reader that takes them so.
+pub trait Parts {
+    /// The next part, in a pipe only where it is `piped`.
+    fn poll_part(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Option<Result<Part, BodyError>>>;
+    /// Whether there is no more.
+    fn is_end_stream(&self) -> bool;
+    /// How much there is.
+    fn size_hint(&self) -> SizeHint;
 }
 
 impl Stream {
@@ -40,6 +52,10 @@ impl Stream {
 
     pub(super) fn receiving(body: http1::incoming::Receiving) -> Self {
         Self::new(Source::Http1(body))
+    }
+
+    pub(super) fn parts(body: Box<dyn Parts>) -> Self {
+        Self::new(Source::Parts(body))
     }
 
     pub(super) fn boxed(body: Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>) -> Self {
@@ -68,9 +84,13 @@ impl Stream {
         self.observer = Some(observer);
     }
 
-    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match self.source.poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => frame,
+    pub(super) fn poll_part(
+        &mut self,
+        context: &mut Context<'_>,
+        piped: bool,
+    ) -> Poll<Option<Result<Part, BodyError>>> {
+        let part = match self.source.poll_part(context, piped) {
+            Poll::Ready(Some(Ok(part))) => part,
             Poll::Ready(Some(Err(error))) => return self.fail(error),
             Poll::Ready(None) => {
                 self.end(&End::Whole);
@@ -85,38 +105,35 @@ impl Stream {
             }
         };
         if let Some(pace) = &mut self.pace {
-            pace.came(frame.data_ref().map_or(0, Bytes::len));
+            pace.came(part.len());
         }
-        let Some(data) = frame.data_ref() else {
-            // Trailers are the last frame, and nobody asks for another one.
+        if let Part::Trailers(_) = &part {
+            // They are the last part, and nobody asks for another one.
             self.end(&End::Whole);
-            return Poll::Ready(Some(Ok(frame)));
-        };
+            return Poll::Ready(Some(Ok(part)));
+        }
         if let Some(left) = &mut self.left {
-            match left.checked_sub(data.len() as u64) {
+            match left.checked_sub(part.len() as u64) {
                 Some(rest) => *left = rest,
                 None => return self.fail(BodyError::TooLarge),
             }
         }
         if let Some(observer) = &self.observer {
-            observer.piece(data.len());
+            observer.piece(part.len());
             // A reader that knows the length does not ask for the end.
             if self.is_end_stream() {
                 self.end(&End::Whole);
             }
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(part)))
     }
 
     pub(super) async fn data(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
-            match poll_fn(|context| self.poll_frame(context)).await {
-                None => return Ok(None),
-                Some(frame) => match frame?.into_data() {
-                    Ok(bytes) if bytes.is_empty() => {}
-                    Ok(bytes) => return Ok(Some(bytes)),
-                    Err(_trailers) => return Ok(None),
-                },
+            match poll_fn(|context| self.poll_part(context, false)).await.transpose()? {
+                Some(Part::Data(bytes)) if bytes.is_empty() => {}
+                Some(Part::Data(bytes)) => return Ok(Some(bytes)),
+                Some(Part::Trailers(_) | Part::Piped(_)) | None => return Ok(None),
             }
         }
     }
@@ -126,6 +143,7 @@ impl Stream {
             Source::Over => true,
             Source::Http1(body) => body.is_end_stream(),
             Source::Http2(body) => body.is_end_stream(),
+            Source::Parts(body) => body.is_end_stream(),
             Source::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -135,11 +153,12 @@ impl Stream {
             Source::Over => SizeHint::with_exact(0),
             Source::Http1(body) => body.size_hint(),
             Source::Http2(body) => body.size_hint(),
+            Source::Parts(body) => body.size_hint(),
             Source::Boxed(body) => body.size_hint(),
         }
     }
 
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Part, BodyError>>> {
         self.end(&End::Broken(&error));
         // What is left of it is dropped at once, which is what stops its sender.
         self.source = Source::Over;
@@ -174,12 +193,13 @@ impl fmt::Debug for Stream {
 }
 
 impl Source {
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_part(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Option<Result<Part, BodyError>>> {
         match self {
             Self::Over => Poll::Ready(None),
-            Self::Http1(body) => Poll::Ready(ready!(body.poll_frame(context)).map(|frame| frame.map_err(broken))),
-            Self::Http2(body) => Poll::Ready(ready!(body.poll_frame(context)).map(|frame| frame.map_err(broken))),
-            Self::Boxed(body) => body.as_mut().poll_frame(context),
+            Self::Http1(body) => body.poll_part(context, piped).map_err(broken),
+            Self::Http2(body) => body.poll_frame(context).map_ok(Part::from).map_err(broken),
+            Self::Parts(body) => body.poll_part(context, piped),
+            Self::Boxed(body) => body.as_mut().poll_frame(context).map_ok(Part::from),
         }
     }
 }

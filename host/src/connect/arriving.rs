@@ -2,23 +2,20 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
 use super::live::Live;
 use super::sending::Sending;
 use super::target::Target;
-use crate::body::BodyError;
+use crate::body::{BodyError, Parts};
 use crate::deadline::{Deadline, after};
-use crate::http1::body::Decoder;
-use crate::http1::chunked::Piece;
+use crate::http1::body::{Broken, Decoder, Part};
 
 /// Whoever reads it drives the connection. Read to its end, it gives the connection back; dropped before, it closes it.
 pub(super) struct Arriving {
@@ -26,7 +23,7 @@ pub(super) struct Arriving {
     home: Rc<Target>,
     decoder: Decoder,
     /// What came together with the head.
-    first: Option<Piece>,
+    first: Option<Part>,
     keep: bool,
     idle: Duration,
     total: Option<Instant>,
@@ -53,7 +50,7 @@ struct Both {
 }
 
 impl Arriving {
-    pub(super) fn new(mut live: Box<Live>, home: Rc<Target>, decoder: Decoder, first: Option<Piece>) -> Self {
+    pub(super) fn new(mut live: Box<Live>, home: Rc<Target>, decoder: Decoder, first: Option<Part>) -> Self {
         let deadline = std::mem::take(&mut live.deadline);
         Self {
             driver: Driver::Reader(live),
@@ -102,35 +99,33 @@ impl Arriving {
         self
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Option<Result<Part, BodyError>>> {
+        let mut read =
+            |live: &mut Live, context: &mut _| self.decoder.poll(context, &mut live.wire, piped).map_err(cause);
         let next = match self.first.take() {
-            Some(piece) => Poll::Ready(Ok(piece)),
+            Some(first) => Poll::Ready(Ok(Some(first))),
             None => match &mut self.driver {
-                Driver::Reader(live) => read(live, &mut self.decoder, context),
+                Driver::Reader(live) => read(live, context),
                 Driver::Both(both, _) => {
                     let both = &mut *both.borrow_mut();
                     both.reader = Some(context.waker().clone());
                     if both.broken {
                         Poll::Ready(Err(BodyError::Broken("the request broke off".into())))
                     } else {
-                        read(&mut both.live, &mut self.decoder, context)
+                        read(&mut both.live, context)
                     }
                 }
-                Driver::Gone => Poll::Ready(Ok(Piece::End)),
+                Driver::Gone => Poll::Ready(Ok(None)),
             },
         };
         match next {
-            Poll::Ready(Ok(piece)) => {
+            Poll::Ready(Ok(part)) => {
                 self.since = None;
-                let over = self.decoder.is_over() || !matches!(piece, Piece::Data(_));
+                let over = self.decoder.is_over() || !matches!(part, Some(Part::Data(_) | Part::Piped(_)));
                 if over {
                     self.end();
                 }
-                Poll::Ready(match piece {
-                    Piece::Data(bytes) => Some(Ok(Frame::data(bytes))),
-                    Piece::Trailers(fields) => Some(Ok(Frame::trailers(fields))),
-                    Piece::End => None,
-                })
+                Poll::Ready(part.map(Ok))
             }
             Poll::Ready(Err(error)) => self.fail(error),
             Poll::Pending => {
@@ -160,29 +155,19 @@ impl Arriving {
         }
     }
 
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Part, BodyError>>> {
         self.keep = false;
         self.end();
         Poll::Ready(Some(Err(error)))
     }
 }
 
-/// The next piece, as it is or as it comes.
-fn read(live: &mut Live, decoder: &mut Decoder, context: &mut Context<'_>) -> Poll<Result<Piece, BodyError>> {
-    loop {
-        match decoder.next(&mut live.wire.input) {
-            Ok(Some(piece)) => return Poll::Ready(Ok(piece)),
-            Err(bad) => return Poll::Ready(Err(BodyError::Broken(bad.into()))),
-            Ok(None) => {}
-        }
-        match live.wire.poll_read_more(context, decoder.expects()) {
-            Poll::Ready(Ok(1..)) => {}
-            Poll::Ready(Ok(_)) if decoder.ends_with_connection() => return Poll::Ready(Ok(Piece::End)),
-            Poll::Ready(Ok(_)) => return Poll::Ready(Err(BodyError::Broken("the connection ended before it".into()))),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(BodyError::Broken(error.into()))),
-            Poll::Pending => return Poll::Pending,
-        }
-    }
+fn cause(broken: Broken) -> BodyError {
+    BodyError::Broken(match broken {
+        Broken::Chunk(bad) => bad.into(),
+        Broken::Cut => "the connection ended before it".into(),
+        Broken::Io(error) => error.into(),
+    })
 }
 
 impl Drop for Arriving {
@@ -193,12 +178,9 @@ impl Drop for Arriving {
     }
 }
 
-impl http_body::Body for Arriving {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.get_mut().poll(context)
+impl Parts for Arriving {
+    fn poll_part(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Option<Result<Part, BodyError>>> {
+        self.poll(context, piped)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -207,7 +189,7 @@ impl http_body::Body for Arriving {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.decoder.size_hint();
-        if let Some(Piece::Data(first)) = &self.first {
+        if let Some(Part::Data(first)) = &self.first {
             match hint.exact() {
                 Some(rest) => hint.set_exact(rest + first.len() as u64),
                 None => hint.set_lower(first.len() as u64),

@@ -22,7 +22,7 @@ use crate::config::UpstreamTimeouts;
 use crate::deadline::{Deadline, after};
 use crate::error::{Error, Reason};
 use crate::headers::{Direction, strip_hop_by_hop};
-use crate::http1::body::Decoder;
+use crate::http1::body::{Decoder, Part};
 use crate::http1::chunked::Piece;
 use crate::http1::framing::Length;
 use crate::http1::head::{self, BadHead, Limits, Lines, ResponseHead, Scan};
@@ -281,13 +281,17 @@ impl Exchange<'_> {
         }
         let mut decoder = Decoder::new(head.length);
         // As long as nothing was sent on, a body that begins badly can still become an error.
-        let first = decoder.next(input).map_err(|bad| self.home.error(Reason::UpstreamBody, bad))?;
-        if first == Some(Piece::End) {
-            if keep {
-                self.home.give_back(self.live, now);
+        let first = match decoder.next(input).map_err(|bad| self.home.error(Reason::UpstreamBody, bad))? {
+            Some(Piece::Data(bytes)) => Some(Part::Data(bytes)),
+            Some(Piece::Trailers(fields)) => Some(Part::Trailers(fields)),
+            None => None,
+            Some(Piece::End) => {
+                if keep {
+                    self.home.give_back(self.live, now);
+                }
+                return Ok(Response::from_parts(parts, Body::Empty));
             }
-            return Ok(Response::from_parts(parts, Body::Empty));
-        }
+        };
         let total = if is_endless(&parts.headers) { self.times.call } else { Some(self.times.total) };
         let body = Arriving::new(self.live, self.home.clone(), decoder, first)
             .within(self.timeouts.idle, total)
@@ -295,7 +299,7 @@ impl Exchange<'_> {
         // An answer before it asked for the body says that it does not want it.
         let over = sending.all || sending.refused || sending.is_held();
         let body = if over { body } else { body.while_sending(sending) };
-        Ok(Response::from_parts(parts, Body::stream(body)))
+        Ok(Response::from_parts(parts, Body::parts(body)))
     }
 
     fn explain(&self, fault: &Fault) -> Error {

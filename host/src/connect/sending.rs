@@ -1,6 +1,5 @@
 //! A request on its way to the upstream, as fast as both sides let it.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Method;
@@ -104,7 +103,7 @@ impl Sending {
 
     /// Takes the next piece of the body.
     fn take(&mut self, context: &mut Context<'_>, wire: &mut Wire) -> Result<(), BodyError> {
-        let frame = match &mut self.body {
+        let part = match &mut self.body {
             Body::Empty => None,
             // It stays, for the case that nothing of it is sent.
             Body::Full(bytes) => {
@@ -112,29 +111,18 @@ impl Sending {
                 wire.push(bytes.clone());
                 return Ok(());
             }
-            Body::Stream(_) | Body::Told(_) => match Pin::new(&mut self.body).poll_frame(context) {
+            Body::Stream(_) | Body::Told(_) => match self.body.poll_part(context, self.encoder.takes_pipes(wire)) {
                 Poll::Pending => {
                     self.wanting = true;
                     return Ok(());
                 }
-                Poll::Ready(frame) => frame.transpose()?,
+                Poll::Ready(part) => part.transpose()?,
             },
         };
-        self.begun |= frame.is_some();
-        let mut trailers = None;
-        if let Some(frame) = frame {
-            match frame.into_data() {
-                Ok(bytes) => {
-                    self.encoder.data(wire, bytes).map_err(broken)?;
-                    if !self.body.is_end_stream() {
-                        return Ok(());
-                    }
-                }
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            }
-        }
-        self.taken = true;
-        self.encoder.end(wire, trailers.as_ref()).map_err(broken)
+        self.begun |= part.is_some();
+        let ends = self.body.is_end_stream();
+        self.taken = self.encoder.part(wire, part, ends).map_err(broken)?;
+        Ok(())
     }
 
     /// Whether the upstream has yet to ask for the body.

@@ -1,10 +1,38 @@
 //! A body as its bytes come, whatever says where it ends.
 
-use bytes::BytesMut;
-use http_body::SizeHint;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
 
 use super::chunked::{self, BadChunk, Piece};
 use super::framing::Length;
+use super::pipe::Pipe;
+use super::wire::Wire;
+
+/// What comes of a body at once.
+#[derive(Debug)]
+pub enum Part {
+    /// Bytes.
+    Data(Bytes),
+    /// Bytes that were not read, for whoever takes them so.
+    Piped(Pipe),
+    /// The fields at the end; after them comes nothing.
+    Trailers(HeaderMap),
+}
+
+/// Why a body ended before it was whole.
+#[derive(Debug)]
+pub enum Broken {
+    /// Its chunks are malformed.
+    Chunk(BadChunk),
+    /// The connection ended.
+    Cut,
+    /// The connection failed.
+    Io(io::Error),
+}
 
 /// Reads one body.
 #[derive(Debug)]
@@ -49,6 +77,37 @@ impl Decoder {
         Ok(Some(Piece::Data(input.split_to(length).freeze())))
     }
 
+    /// Reads until the next part is there, none at the end. `piped` says that its reader takes what is in a pipe.
+    ///
+    /// # Errors
+    /// It breaks off.
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        wire: &mut Wire,
+        piped: bool,
+    ) -> Poll<Result<Option<Part>, Broken>> {
+        loop {
+            match self.next(&mut wire.input).map_err(Broken::Chunk)? {
+                Some(Piece::Data(bytes)) => return Poll::Ready(Ok(Some(Part::Data(bytes)))),
+                Some(Piece::Trailers(fields)) => return Poll::Ready(Ok(Some(Part::Trailers(fields)))),
+                Some(Piece::End) => return Poll::Ready(Ok(None)),
+                None => {}
+            }
+            if let Self::Sized(left) = self
+                && piped
+                && let Some(pipe) = ready!(wire.poll_pipe(context, *left)).map_err(Broken::Io)?
+                && !pipe.is_empty()
+            {
+                *left -= pipe.len() as u64;
+                return Poll::Ready(Ok(Some(Part::Piped(pipe))));
+            }
+            if ready!(wire.poll_read_more(context, self.expects())).map_err(Broken::Io)? == 0 {
+                return Poll::Ready(if self.ends_with_connection() { Ok(None) } else { Err(Broken::Cut) });
+            }
+        }
+    }
+
     /// Whether all of it was read.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -82,6 +141,44 @@ impl Decoder {
             Self::Sized(left) => SizeHint::with_exact(*left),
             Self::Chunked(decoder) if decoder.is_over() => SizeHint::with_exact(0),
             Self::Chunked(_) | Self::UntilClose => SizeHint::default(),
+        }
+    }
+}
+
+impl Part {
+    /// How many bytes these are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Data(bytes) => bytes.len(),
+            Self::Piped(pipe) => pipe.len(),
+            Self::Trailers(_) => 0,
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same for whoever takes nothing in a pipe, and so gets nothing in one.
+    #[must_use]
+    pub fn into_frame(self) -> Option<Frame<Bytes>> {
+        match self {
+            Self::Data(bytes) => Some(Frame::data(bytes)),
+            Self::Trailers(fields) => Some(Frame::trailers(fields)),
+            Self::Piped(_) => None,
+        }
+    }
+}
+
+impl From<Frame<Bytes>> for Part {
+    fn from(frame: Frame<Bytes>) -> Self {
+        // Frames are one or the other.
+        match frame.into_data().map_err(Frame::into_trailers) {
+            Ok(bytes) => Self::Data(bytes),
+            Err(fields) => Self::Trailers(fields.unwrap_or_default()),
         }
     }
 }

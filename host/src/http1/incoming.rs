@@ -3,15 +3,13 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 
-use super::body::Decoder;
-use super::chunked::{BadChunk, Piece};
+use super::body::{Broken, Decoder, Part};
 use super::framing::Length;
 use super::wire::Wire;
 use super::write;
@@ -69,12 +67,8 @@ pub enum Unread {
 /// Why a body ended before it was whole.
 #[derive(Debug)]
 pub enum BadBody {
-    /// Its chunks are malformed.
-    Chunk(BadChunk),
-    /// The client ended the connection.
-    Cut,
-    /// The connection failed.
-    Io(io::Error),
+    /// It broke off.
+    Broken(Broken),
     /// It was read after its request had been answered.
     Late,
 }
@@ -177,55 +171,40 @@ impl Link {
     /// # Errors
     /// It broke off.
     pub fn poll_discard(&self, context: &mut Context<'_>) -> Poll<Result<usize, BadBody>> {
-        Poll::Ready(match ready!(self.0.borrow_mut().poll(context)) {
-            Ok(Piece::Data(bytes)) => Ok(bytes.len()),
-            Ok(Piece::Trailers(_) | Piece::End) => Ok(0),
-            Err(error) => Err(error),
-        })
+        let part = ready!(self.0.borrow_mut().poll(context, false))?;
+        Poll::Ready(Ok(part.map_or(0, |part| part.len())))
     }
 }
 
 impl State {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, BadBody>> {
+    fn poll(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Result<Option<Part>, BadBody>> {
         self.wanted = true;
-        let next = self.poll_next(context);
+        let next = self.poll_next(context, piped);
         self.broken |= matches!(next, Poll::Ready(Err(_)));
         next
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, BadBody>> {
+    fn poll_next(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Result<Option<Part>, BadBody>> {
         let Some(wire) = &mut self.wire else { return Poll::Ready(Err(BadBody::Late)) };
         if std::mem::take(&mut self.expects_continue) {
             wire.tail().extend_from_slice(write::CONTINUE);
             // What cannot be sent now goes out with the next write, and a connection that fails does so for its reader.
             let _ = wire.poll_write(context, &mut false);
         }
-        loop {
-            match self.decoder.next(&mut wire.input) {
-                Ok(Some(piece)) => return Poll::Ready(Ok(piece)),
-                Ok(None) => {}
-                Err(bad) => return Poll::Ready(Err(BadBody::Chunk(bad))),
-            }
-            match ready!(wire.poll_read_more(context, self.decoder.expects())) {
-                Ok(0) if self.decoder.ends_with_connection() => return Poll::Ready(Ok(Piece::End)),
-                Ok(0) => return Poll::Ready(Err(BadBody::Cut)),
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(BadBody::Io(error))),
-            }
-        }
+        self.decoder.poll(context, wire, piped).map_err(BadBody::Broken)
     }
 }
 
 impl Receiving {
-    /// The next piece. The client is asked for the body when it waits for that.
-    pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BadBody>>> {
+    /// The next part, in a pipe only where it is `piped`. The client is asked for the body when it waits for that.
+    pub fn poll_part(&mut self, context: &mut Context<'_>, piped: bool) -> Poll<Option<Result<Part, BadBody>>> {
         if self.over {
             return Poll::Ready(None);
         }
         let state = &mut *self.link.0.borrow_mut();
         let next = match self.turn == state.turn {
             true if state.held => Poll::Pending,
-            true => state.poll(context),
+            true => state.poll(context, piped),
             false => Poll::Ready(Err(BadBody::Late)),
         };
         let Poll::Ready(next) = next else {
@@ -234,13 +213,8 @@ impl Receiving {
             }
             return Poll::Pending;
         };
-        self.over = !matches!(next, Ok(Piece::Data(_))) || state.decoder.is_over();
-        Poll::Ready(match next {
-            Ok(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
-            Ok(Piece::Trailers(fields)) => Some(Ok(Frame::trailers(fields))),
-            Ok(Piece::End) => None,
-            Err(error) => Some(Err(error)),
-        })
+        self.over = !matches!(next, Ok(Some(Part::Data(_) | Part::Piped(_)))) || state.decoder.is_over();
+        Poll::Ready(next.transpose())
     }
 
     /// Whether there is no more.
@@ -273,9 +247,9 @@ impl Drop for Receiving {
 impl fmt::Display for BadBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Chunk(bad) => bad.fmt(f),
-            Self::Cut => f.write_str("the client ended it before its end"),
-            Self::Io(error) => error.fmt(f),
+            Self::Broken(Broken::Chunk(bad)) => bad.fmt(f),
+            Self::Broken(Broken::Cut) => f.write_str("the client ended it before its end"),
+            Self::Broken(Broken::Io(error)) => error.fmt(f),
             Self::Late => f.write_str("its request was answered before"),
         }
     }

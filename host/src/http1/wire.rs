@@ -9,8 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::pipe::Pipe;
 use super::socket::Socket;
 
 /// What is read at once where it is not known how much comes. Heads and short bodies fit many times.
@@ -19,6 +21,8 @@ const READ: usize = 16 * 1024;
 const PIECE: usize = 64 * 1024;
 /// What is copied behind a head rather than sent from where it is: a copy of it costs less than a second slice.
 const COPY: usize = 4 * 1024;
+/// Bodies of which less is to come are read: two moves by way of a pipe save nothing then.
+const PIPED: u64 = 64 * 1024;
 /// The slices of one system call.
 const SLICES: usize = 16;
 
@@ -40,7 +44,8 @@ impl Window {
     /// Whether there is room behind what waits already.
     #[must_use]
     pub fn is_open(&self, wire: &Wire) -> bool {
-        wire.queued() < self.0
+        // A pipe is read to again when it is empty.
+        wire.output.pipe.is_none() && wire.queued() < self.0
     }
 
     /// All that waited was taken at once.
@@ -81,7 +86,7 @@ pub struct Wire {
     ended: bool,
 }
 
-/// In the order in which it goes out: the queue, then the tail.
+/// In the order in which it goes out: the queue, the tail, then the pipe.
 #[derive(Debug, Default)]
 struct Output {
     queue: VecDeque<Bytes>,
@@ -90,6 +95,8 @@ struct Output {
     tail: Vec<u8>,
     /// How much of the tail was sent.
     sent: usize,
+    /// Nothing is written behind it before it is empty.
+    pipe: Option<Box<Pipe>>,
 }
 
 thread_local! {
@@ -155,6 +162,26 @@ impl Wire {
         Poll::Ready(Ok(read))
     }
 
+    /// Moves what has come into a pipe instead, where so many bytes are known to come, and come fast. A pipe without bytes is
+    /// the end; without a pipe nothing was done, and they are to be read.
+    pub fn poll_pipe(&mut self, context: &mut Context<'_>, expected: u64) -> Poll<io::Result<Option<Pipe>>> {
+        let Some(stream) = self.io.tcp().filter(|_| self.full && expected >= PIPED && self.input.is_empty()) else {
+            return Poll::Ready(Ok(None));
+        };
+        let pipe = ready!(Pipe::poll_fill(context, stream, expected))?;
+        if let Some(pipe) = &pipe {
+            self.full = pipe.len() >= READ;
+            self.ended = pipe.is_empty();
+        }
+        Poll::Ready(Ok(pipe))
+    }
+
+    /// Whether bytes may come in a pipe where so many are to be sent as they are.
+    #[must_use]
+    pub fn takes_pipes(&self, expected: u64) -> bool {
+        expected >= PIPED && self.io.tcp().is_some()
+    }
+
     /// Where small things are written to, in the order in which they go out.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         if self.output.tail.capacity() == 0 {
@@ -177,10 +204,15 @@ impl Wire {
         self.output.enqueue(bytes);
     }
 
+    /// Writes what is in a pipe behind everything else.
+    pub fn push_pipe(&mut self, pipe: Pipe) {
+        self.output.pipe = Some(Box::new(pipe));
+    }
+
     /// Bytes that wait to be sent.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.output.queued + self.output.tail.len() - self.output.sent
+        self.output.in_memory() + self.output.pipe.as_ref().map_or(0, |pipe| pipe.len())
     }
 
     /// Sends what waits, as far as the other side takes it. Ready when all of it is sent; `progress` tells whether any
@@ -188,6 +220,16 @@ impl Wire {
     pub fn poll_write(&mut self, context: &mut Context<'_>, progress: &mut bool) -> Poll<io::Result<()>> {
         let sent = self.queued() > 0;
         while self.queued() > 0 {
+            if self.output.pipe.is_some()
+                && self.output.in_memory() == 0
+                && let (Some(pipe), Some(stream)) = (&mut self.output.pipe, self.io.tcp())
+            {
+                *progress |= ready!(pipe.poll_drain(context, stream))? > 0;
+                if pipe.is_empty() {
+                    self.output.pipe = None;
+                }
+                continue;
+            }
             let wrote = match self.output.queue.is_empty() {
                 true => ready!(Pin::new(&mut self.io).poll_write(context, &self.output.tail[self.output.sent..]))?,
                 false => {
@@ -255,6 +297,11 @@ impl Output {
         self.queue.push_back(bytes);
     }
 
+    /// Bytes that wait in our own memory.
+    fn in_memory(&self) -> usize {
+        self.queued + self.tail.len() - self.sent
+    }
+
     fn advance(&mut self, mut sent: usize) {
         while let Some(first) = self.queue.front_mut() {
             if sent < first.len() {
@@ -285,6 +332,14 @@ impl Io {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// The connection itself, where it is TCP without encryption.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(Socket::Tcp(stream)) => Some(stream),
+            Self::Plain(Socket::Unix(_)) | Self::Tls(_) => None,
         }
     }
 }

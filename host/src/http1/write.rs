@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 
+use super::body::Part;
 use super::chunked;
 use super::framing::{Length, is_bodiless};
+use super::pipe::Pipe;
 use super::wire::Wire;
 
 /// What a client that waits for it gets before it sends its body.
@@ -124,6 +126,38 @@ impl Encoder {
     #[must_use]
     pub fn new(length: Length, trailers: bool) -> Self {
         Self { length, trailers }
+    }
+
+    /// Whether the next bytes may come in a pipe: many are to follow as they are.
+    #[must_use]
+    pub fn takes_pipes(&self, wire: &Wire) -> bool {
+        matches!(self.length, Length::Sized(left) if wire.takes_pipes(left))
+    }
+
+    /// Writes the next part, or the end where there is none. Answers whether that was all: `last` says that nothing follows
+    /// these bytes.
+    ///
+    /// # Errors
+    /// The body is not as long as the head told.
+    pub fn part(&mut self, wire: &mut Wire, part: Option<Part>, last: bool) -> Result<bool, BadLength> {
+        match part {
+            Some(Part::Data(bytes)) => self.data(wire, bytes)?,
+            Some(Part::Piped(pipe)) => self.pipe(wire, pipe)?,
+            Some(Part::Trailers(fields)) => return self.end(wire, Some(&fields)).map(|()| true),
+            None => return self.end(wire, None).map(|()| true),
+        }
+        if last {
+            self.end(wire, None)?;
+        }
+        Ok(last)
+    }
+
+    /// Writes what is in a pipe, where that may be.
+    fn pipe(&mut self, wire: &mut Wire, pipe: Pipe) -> Result<(), BadLength> {
+        let Length::Sized(left) = &mut self.length else { return Err(BadLength::Longer) };
+        *left = left.checked_sub(pipe.len() as u64).ok_or(BadLength::Longer)?;
+        wire.push_pipe(pipe);
+        Ok(())
     }
 
     /// Writes a piece.

@@ -5,7 +5,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -21,8 +20,8 @@ use crate::http1::framing::{Length, has_token, is_bodiless};
 use crate::http1::head::{self, Limits, Lines, RequestHead, Scan};
 use crate::http1::incoming::{Begun, Link, Unread};
 use crate::http1::upgrade::{Offered, is_offer};
-use crate::http1::wire::{Window, Wire};
-use crate::http1::write::{self, BadLength, Connection, Encoder};
+use crate::http1::wire::Window;
+use crate::http1::write::{self, Connection, Encoder};
 use crate::server::drain::{Open, Phase, QUIET};
 
 /// What we read of a body that nobody wanted, rather than end the connection.
@@ -279,12 +278,14 @@ where
                 // The head and what is there of the body leave together.
                 let mut waiting = false;
                 while !done && !waiting && self.link.with(|wire| window.is_open(wire)).unwrap_or(true) {
-                    match Pin::new(&mut body).poll_frame(context) {
+                    let piped = self.link.with(|wire| encoder.takes_pipes(wire)).unwrap_or(false);
+                    match body.poll_part(context, piped) {
                         Poll::Pending => waiting = true,
-                        Poll::Ready(frame) => {
-                            let frame = frame.transpose().map_err(|_| broken(length))?;
+                        Poll::Ready(part) => {
+                            let part = part.transpose().map_err(|_| broken(length))?;
                             let ends = body.is_end_stream();
-                            done = self.encode(&mut encoder, frame, ends).map_err(|_| broken(length))?;
+                            let encoded = self.link.with(|wire| encoder.part(wire, part, ends)).unwrap_or(Ok(true));
+                            done = encoded.map_err(|_| broken(length))?;
                         }
                     }
                 }
@@ -310,30 +311,6 @@ where
         })
         .await
         .map(|()| keep)
-    }
-
-    /// Writes a frame of a body, or its end. Answers whether that was all.
-    fn encode(
-        &self,
-        encoder: &mut Encoder,
-        frame: Option<http_body::Frame<Bytes>>,
-        ends: bool,
-    ) -> Result<bool, BadLength> {
-        let encode = |wire: &mut Wire| {
-            let trailers = match frame.map(http_body::Frame::into_data) {
-                Some(Ok(bytes)) => {
-                    encoder.data(wire, bytes)?;
-                    if !ends {
-                        return Ok(false);
-                    }
-                    None
-                }
-                Some(Err(frame)) => frame.into_trailers().ok(),
-                None => None,
-            };
-            encoder.end(wire, trailers.as_ref()).map(|()| true)
-        };
-        self.link.with(encode).unwrap_or(Ok(true))
     }
 
     /// Reads what nobody read of a request's body, if it is not much. Answers whether the next request follows.
