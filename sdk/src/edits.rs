@@ -298,10 +298,12 @@ fn field(name: impl AsRef<str>, value: impl AsRef<[u8]>) -> wit::Header {
     wit::Header { name: lower(name.as_ref()), value: value.as_ref().to_vec() }
 }
 
-/// A name in lower case, which most are already.
+/// A name in lower case, which most are already: looked at eight bytes at a time.
 fn lower(name: &str) -> String {
     let mut lower = name.to_owned();
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    let upper = |bytes: &[u8]| bytes.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase());
+    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    if words.iter().any(|word| upper(word)) || upper(rest) {
         lower.make_ascii_lowercase();
     }
     lower

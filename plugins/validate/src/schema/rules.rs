@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::pattern::Pattern;
-use crate::json::{Divisor, Kept, View};
+use crate::json::{Divisor, Kept, Name, View};
 
 /// A schema, in the form in which it is applied. Other schemas are named by their place in `Schema::rules`.
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ pub(super) struct ObjectRules {
 #[derive(Debug)]
 pub(super) struct Property {
     pub(super) name: String,
-    /// See [`head`].
+    /// See [`Name::head`].
     head: u64,
     pub(super) schema: Option<u32>,
     /// Its number among the required ones.
@@ -117,34 +117,24 @@ pub(super) struct Property {
 /// Objects of up to so many properties are searched from the front.
 const FEW: usize = 16;
 
-/// A number for the first eight bytes of a name, or for all of it where it is shorter. Of names that are equally long,
-/// different ones have different numbers, up to eight bytes.
-fn head(name: &[u8]) -> u64 {
-    let four = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
-    match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(first), ..) => u64::from_le_bytes(*first),
-        (None, Some(first), Some(last)) => four(first) | four(last) << 32,
-        _ => name.iter().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte)),
-    }
-}
-
 impl Property {
     pub(super) fn new(name: String, schema: Option<u32>, required: Option<u32>) -> Self {
-        Self { head: head(name.as_bytes()), name, schema, required }
+        Self { head: Name::of(&name).head(), name, schema, required }
     }
 }
 
 impl ObjectRules {
-    pub(super) fn property(&self, name: &str) -> Option<&Property> {
-        if self.properties.len() <= FEW {
-            let (head, name) = (head(name.as_bytes()), name.as_bytes());
-            let same = |property: &&Property| {
-                let other = property.name.as_bytes();
-                property.head == head && other.len() == name.len() && (name.len() <= 8 || other == name)
-            };
-            return self.properties.iter().find(same);
+    #[inline(always)]
+    pub(super) fn property(&self, name: Name<'_>) -> Option<&Property> {
+        if self.properties.len() > FEW {
+            return self.one_of_many(name);
         }
-        let index = self.properties.binary_search_by(|property| property.name.as_str().cmp(name)).ok()?;
+        self.properties.iter().find(|property| name.is(&property.name, property.head))
+    }
+
+    #[inline(never)]
+    fn one_of_many(&self, name: Name<'_>) -> Option<&Property> {
+        let index = self.properties.binary_search_by(|property| property.name.as_bytes().cmp(name.bytes())).ok()?;
         self.properties.get(index)
     }
 
@@ -180,6 +170,7 @@ impl Types {
         Self(self.0 | other.0)
     }
 
+    #[inline(always)]
     pub(super) fn allow(self, view: &View<'_>) -> bool {
         let has = |index: u8| self.0 >> index & 1 == 1;
         match view {
@@ -229,7 +220,7 @@ mod tests {
                 dependent_schemas: Vec::new(),
             };
             for name in names.iter().chain([&other]) {
-                let found = rules.property(name).map(|property| &property.name);
+                let found = rules.property(Name::of(name)).map(|property| &property.name);
                 prop_assert_eq!(found, names.get(name));
             }
         }

@@ -124,7 +124,7 @@ impl Compiler {
             }
             if let Some(at) = keywords.get("dependentRequired") {
                 let names = self.index.value(at).as_object().map(|members| {
-                    members.map(|member| (member.name.to_owned(), (at.0, member.value.slot()))).collect::<Vec<_>>()
+                    members.map(|member| (member.name().to_owned(), (at.0, member.value.slot()))).collect::<Vec<_>>()
                 });
                 match names {
                     None => self.complain(at, "is no object whose values are lists of names"),
