@@ -42,6 +42,12 @@ impl<'a> Name<'a> {
         self.head == head && self.len as usize == name.len() && (name.len() <= 8 || self.bytes() == name.as_bytes())
     }
 
+    /// One of 64 places, by its first eight bytes and its length.
+    #[inline(always)]
+    pub(crate) fn place(self) -> usize {
+        spread(self.head.wrapping_add(self.len.into()))
+    }
+
     /// One of 64 bits that stands for it: two names with different bits are different.
     pub(crate) fn bit(self) -> u64 {
         let next = self.bytes().get(8..).unwrap_or_default();
@@ -51,10 +57,14 @@ impl<'a> Name<'a> {
     /// The same, of its head, the eight bytes behind that and its length.
     #[inline(always)]
     pub(super) fn bit_of(head: u64, next: u64, len: u32) -> u64 {
-        // Fibonacci's way to spread what differs over the highest bits.
-        let mixed = (head ^ next.rotate_left(32)).wrapping_add(len.into()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        1 << (mixed >> 58)
+        1 << spread((head ^ next.rotate_left(32)).wrapping_add(len.into()))
     }
+}
+
+/// One of 64 numbers. Fibonacci's way to bring what differs into the highest bits.
+#[inline(always)]
+fn spread(number: u64) -> usize {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
 }
 
 /// The first eight of so many bytes as a number.

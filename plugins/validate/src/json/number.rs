@@ -184,7 +184,10 @@ impl Ord for Number<'_> {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.plain, other.plain) {
-            (Some(one), Some(other)) if one.places == other.places => one.digits.cmp(&other.digits),
+            // Zero is zero however many places it has.
+            (Some(one), Some(other)) if one.places == other.places || one.digits == 0 || other.digits == 0 => {
+                one.digits.cmp(&other.digits)
+            }
             _ => self.compare(*other),
         }
     }

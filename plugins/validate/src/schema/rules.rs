@@ -92,8 +92,7 @@ pub(super) struct Contains {
 pub(super) struct ObjectRules {
     pub(super) least: u64,
     pub(super) most: u64,
-    /// In the order of their names.
-    pub(super) properties: Vec<Property>,
+    pub(super) properties: Properties,
     /// How many of `properties` are required.
     pub(super) required: u32,
     pub(super) patterns: Vec<(Pattern, u32)>,
@@ -101,6 +100,17 @@ pub(super) struct ObjectRules {
     pub(super) names: Option<u32>,
     pub(super) dependent_required: Vec<(String, Vec<String>)>,
     pub(super) dependent_schemas: Vec<(String, u32)>,
+}
+
+/// The names that a schema of objects speaks of.
+#[derive(Debug)]
+pub(super) struct Properties {
+    /// In their order.
+    list: Vec<Property>,
+    /// For each place that names have ([`Name::place`]), one of those that have it: its number in the list and one more, or 0.
+    places: Box<[u32; 64]>,
+    /// The places that several names have.
+    shared: u64,
 }
 
 /// A name of `properties`, of `required`, or of both.
@@ -114,30 +124,57 @@ pub(super) struct Property {
     pub(super) required: Option<u32>,
 }
 
-/// Objects of up to so many properties are searched from the front.
-const FEW: usize = 16;
-
 impl Property {
     pub(super) fn new(name: String, schema: Option<u32>, required: Option<u32>) -> Self {
         Self { head: Name::of(&name).head(), name, schema, required }
     }
 }
 
-impl ObjectRules {
-    #[inline(always)]
-    pub(super) fn property(&self, name: Name<'_>) -> Option<&Property> {
-        if self.properties.len() > FEW {
-            return self.one_of_many(name);
+impl Properties {
+    /// Of a list that is in the order of their names.
+    pub(super) fn new(list: Vec<Property>) -> Self {
+        let mut places = Box::new([0; 64]);
+        let mut shared = 0;
+        for (number, property) in (1..).zip(&list) {
+            let place = Name::of(&property.name).place();
+            if places[place] != 0 {
+                shared |= 1 << place;
+            }
+            places[place] = number;
         }
-        self.properties.iter().find(|property| name.is(&property.name, property.head))
+        Self { list, places, shared }
+    }
+
+    /// What is said of a member of this name.
+    #[inline(always)]
+    pub(super) fn get(&self, name: Name<'_>) -> Option<&Property> {
+        let place = name.place();
+        let property = self.list.get((self.places[place] as usize).wrapping_sub(1))?;
+        if name.is(&property.name, property.head) {
+            Some(property)
+        } else if self.shared >> place & 1 == 1 {
+            self.search(name)
+        } else {
+            None
+        }
     }
 
     #[inline(never)]
-    fn one_of_many(&self, name: Name<'_>) -> Option<&Property> {
-        let index = self.properties.binary_search_by(|property| property.name.as_bytes().cmp(name.bytes())).ok()?;
-        self.properties.get(index)
+    fn search(&self, name: Name<'_>) -> Option<&Property> {
+        let index = self.list.binary_search_by(|property| property.name.as_bytes().cmp(name.bytes())).ok()?;
+        self.list.get(index)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Property> {
+        self.list.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl ObjectRules {
     /// Whether members must be looked at one by one.
     pub(super) fn looks_at_members(&self) -> bool {
         !self.properties.is_empty() || !self.patterns.is_empty() || self.additional.is_some() || self.names.is_some()
@@ -206,21 +243,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_property_is_found_by_its_whole_name(names in prop::collection::btree_set("[ab]{0,12}", 0..24), other in "[ab]{0,12}") {
-            let properties = names.iter().map(|name| Property::new(name.clone(), None, None)).collect();
-            let rules = ObjectRules {
-                least: 0,
-                most: u64::MAX,
-                properties,
-                required: 0,
-                patterns: Vec::new(),
-                additional: None,
-                names: None,
-                dependent_required: Vec::new(),
-                dependent_schemas: Vec::new(),
-            };
+        fn a_property_is_found_by_its_whole_name(names in prop::collection::btree_set("[ab]{0,12}", 0..100), other in "[ab]{0,12}") {
+            let properties = Properties::new(names.iter().map(|name| Property::new(name.clone(), None, None)).collect());
             for name in names.iter().chain([&other]) {
-                let found = rules.property(Name::of(name)).map(|property| &property.name);
+                let found = properties.get(Name::of(name)).map(|property| &property.name);
                 prop_assert_eq!(found, names.get(name));
             }
         }

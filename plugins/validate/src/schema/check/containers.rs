@@ -147,7 +147,7 @@ impl<'c> Check<'c> {
                 valid &= self.name(names, member, &at, scope);
             }
             let mut evaluated = false;
-            if let Some(property) = rules.property(member.key()) {
+            if let Some(property) = rules.properties.get(member.key()) {
                 if let Some(bit) = property.required.filter(|bit| *bit < 64) {
                     seen |= 1 << bit;
                 }
@@ -167,7 +167,7 @@ impl<'c> Check<'c> {
             }
         }
         if rules.required > seen.count_ones() {
-            for property in &rules.properties {
+            for property in rules.properties.iter() {
                 let Some(bit) = property.required else { continue };
                 let there = if bit < 64 { seen >> bit & 1 == 1 } else { members.get(&property.name).is_some() };
                 if !there {
