@@ -206,7 +206,7 @@ mod tests {
         let long = "abcdefghijklmnopqrstuvwxyz";
         for len in 0..long.len() {
             let name = &long[..len];
-            assert!(same(name, &name.to_owned()), "{name}");
+            assert!(same(name, name), "{name}");
             assert!(!same(name, &long[..len + 1]) && !same(&long[..len + 1], name), "{name}");
             for at in 0..len {
                 let mut other = name.to_owned();
