@@ -87,7 +87,9 @@ impl<'c> Check<'c> {
         }
         // What most schemas say of a scalar is said of its type, and then nothing goes deeper.
         if rules.values.is_empty() && rules.in_place.is_empty() {
+            // An arm for each: what they have in common would have to fit all of them first.
             match value.view() {
+                view @ (View::Null | View::Bool(_)) if rules.types.allow(&view) => return true,
                 view @ View::Number(_) if rules.types.allow(&view) => return self.scalar(rules, view, at),
                 view @ View::String(_) if rules.types.allow(&view) => return self.scalar(rules, view, at),
                 _ => {}
