@@ -15,11 +15,7 @@ impl<'a> Name<'a> {
     #[inline(always)]
     pub(crate) fn new(around: &'a [u8], start: u32, len: u32) -> Self {
         let from = around.get(start as usize..).unwrap_or_default();
-        let head = match from.first_chunk() {
-            Some(first) if len < 8 => u64::from_le_bytes(*first) & !(u64::MAX << (8 * len)),
-            Some(first) => u64::from_le_bytes(*first),
-            None => short(from, len as usize),
-        };
+        let head = eight(from, len);
         Self { from, len, head }
     }
 
@@ -50,8 +46,8 @@ impl<'a> Name<'a> {
 
     /// One of 64 bits that stands for it: two names with different bits are different.
     pub(crate) fn bit(self) -> u64 {
-        let next = self.bytes().get(8..).unwrap_or_default();
-        Self::bit_of(self.head, short(next, next.len()), self.len)
+        let next = self.from.get(8..).filter(|_| self.len > 8).map_or(0, |from| eight(from, self.len - 8));
+        Self::bit_of(self.head, next, self.len)
     }
 
     /// The same, of its head, the eight bytes behind that and its length.
@@ -67,8 +63,18 @@ fn spread(number: u64) -> usize {
     (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
 }
 
-/// The first eight of so many bytes as a number.
+/// The first eight of so many bytes as a number, or all of them and zeros. What follows them may follow.
+#[inline(always)]
+fn eight(from: &[u8], len: u32) -> u64 {
+    match from.first_chunk() {
+        Some(first) if len < 8 => u64::from_le_bytes(*first) & !(u64::MAX << (8 * len)),
+        Some(first) => u64::from_le_bytes(*first),
+        None => short(from, len as usize),
+    }
+}
+
+/// The same where fewer than eight are left.
 #[cold]
-fn short(bytes: &[u8], len: usize) -> u64 {
-    bytes.iter().take(len.min(8)).rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte))
+fn short(from: &[u8], len: usize) -> u64 {
+    from.iter().take(len).rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte))
 }
