@@ -11,11 +11,10 @@ use crate::harness::{Line, PATIENCE, Played, Proxy, hello, until};
 /// Many times what one pipe holds.
 const LENGTH: usize = 3 << 20;
 
-/// One worker, so that all requests have the same pipes. `/plugin` goes through one that sees heads.
+/// `/plugin` goes through one that sees heads.
 fn start(upstream: &Played, settings: &str) -> Proxy {
     let config = format!(
         r#"
-        workers = 1
         upstream.u.endpoints = ["{}"]
         route.all = {{ path-prefix = "/", upstream = "u", body-size = "unlimited" }}
         route.plugin = {{ path-prefix = "/plugin", chain = ["greeting"], upstream = "u", body-size = "unlimited" }}
