@@ -6,9 +6,10 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One timer for all the deadlines of a connection, one after another.
@@ -16,6 +17,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct Deadline {
     /// Armed for a moment that is never later than the one asked for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes. As long as that is who asks there is nothing to tell it.
+    waker: Option<Waker>,
 }
 
 impl Deadline {
@@ -27,6 +30,15 @@ impl Deadline {
 
     /// Ready once `at` has passed; until then the task is woken at `at`, or earlier for nothing.
     pub fn poll(&mut self, context: &mut Context<'_>, at: Instant) -> Poll<()> {
+        if let (Some(timer), Some(waker)) = (&self.timer, &self.waker)
+            && at >= timer.deadline()
+            && !timer.is_elapsed()
+            && waker.will_wake(context.waker())
+        {
+            return Poll::Pending;
+        }
+        // A task that has had its share is woken for another turn, and its timer is not told of it.
+        let tells = has_budget_remaining();
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if at < timer.deadline() {
             timer.as_mut().reset(at);
@@ -37,6 +49,7 @@ impl Deadline {
             }
             timer.as_mut().reset(at);
         }
+        self.waker = tells.then(|| context.waker().clone());
         Poll::Pending
     }
 }
@@ -66,7 +79,7 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::from_secs(9));
 
         let mut later = Deadline::new();
-        let waker = std::task::Waker::noop();
+        let waker = Waker::noop();
         let mut context = Context::from_waker(waker);
         assert!(later.poll(&mut context, start + Duration::from_secs(100)).is_pending());
         poll_fn(|context| later.poll(context, start + Duration::from_secs(20))).await;
@@ -77,7 +90,7 @@ mod tests {
     async fn one_that_moved_on_is_not_ready_at_its_old_time() {
         let start = Instant::now();
         let mut deadline = Deadline::new();
-        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut context = Context::from_waker(Waker::noop());
         assert!(deadline.poll(&mut context, start + Duration::from_secs(1)).is_pending());
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(deadline.poll(&mut context, start + Duration::from_secs(3)).is_pending());

@@ -178,7 +178,6 @@ fn is_spoofable(name: &str) -> bool {
                 | "proxy"
         ) || name.starts_with("ssl-client-");
     };
-    let prefixes = ["forwarded", "original-", "rewrite-", "envoy-", "accel-", "ssl-", "client-cert"];
     matches!(
         rest,
         "real-ip"
@@ -190,7 +189,13 @@ fn is_spoofable(name: &str) -> bool {
             | "remote-user"
             | "scheme"
             | "url-scheme"
-    ) || prefixes.iter().any(|prefix| rest.starts_with(prefix))
+    ) || rest.starts_with("forwarded")
+        || rest.starts_with("original-")
+        || rest.starts_with("rewrite-")
+        || rest.starts_with("envoy-")
+        || rest.starts_with("accel-")
+        || rest.starts_with("ssl-")
+        || rest.starts_with("client-cert")
 }
 
 /// Applies the listener's policy to names with an underscore, which CGI-like programs cannot tell from a hyphen: a

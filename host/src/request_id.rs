@@ -50,7 +50,10 @@ impl RequestIds {
         text[..16].copy_from_slice(&self.prefix);
         text[16..].copy_from_slice(&digits(number));
         // Hexadecimal digits are always a value; the one that stands for nothing has no other use.
-        RequestId(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-")))
+        let mut value = HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"));
+        // None comes twice: what compresses heads would remember each in place of fields that do (RFC 7541, section 7.1.3).
+        value.set_sensitive(true);
+        RequestId(value)
     }
 }
 
@@ -73,7 +76,9 @@ mod tests {
     fn identifiers_count_up_in_hexadecimal_digits() {
         let ids = RequestIds { prefix: digits(0x0123_4567_89ab_cdef), next: Cell::new(u64::MAX) };
         assert_eq!(ids.next().as_str(), "0123456789abcdefffffffffffffffff");
-        assert_eq!(ids.next().header(), "0123456789abcdef0000000000000000");
+        let next = ids.next();
+        assert_eq!(next.header(), "0123456789abcdef0000000000000000");
+        assert!(next.header().is_sensitive(), "not for the tables of HPACK");
     }
 
     #[test]

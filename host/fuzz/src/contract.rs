@@ -148,7 +148,7 @@ fn request(edits: &Edits) {
     let read = read_request(&written);
     assert_eq!((read.method(), read.uri()), (&parts.method, &parts.uri));
     same_fields(&parts.headers, read.headers());
-    headers::check_request(&read, Kinds::UNKNOWN, Scheme::Https).expect("one message to everybody");
+    headers::check_request(&read, Kinds::of(read.headers()), Scheme::Https).expect("one message to everybody");
 }
 
 /// The one request that these bytes are.

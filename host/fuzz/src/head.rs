@@ -23,7 +23,7 @@ pub fn check(bytes: &[u8]) {
     }
     let request = Request::from_parts(parts.clone(), ());
     for scheme in [Scheme::Http, Scheme::Https] {
-        let Ok(authority) = headers::check_request(&request, Kinds::UNKNOWN, scheme) else { continue };
+        let Ok(authority) = headers::check_request(&request, Kinds::of(request.headers()), scheme) else { continue };
         checked(&parts, scheme, &authority);
         let _ = headers::check_size(&request, 100, 65536);
         for trusted in [&[][..], &TRUSTED] {

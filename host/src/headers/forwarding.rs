@@ -80,6 +80,8 @@ impl Forwarded<'_> {
                 headers.insert(name, value);
             }
         }
+        // As it is, which is more than its digits: HPACK does not remember it.
+        headers.insert(REQUEST_ID, self.request_id.header().clone());
     }
 }
 

@@ -1,11 +1,10 @@
 //! Which kinds of fields a head has, so that what is there seldom is looked for seldom.
 
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderMap, HeaderName};
 
 use super::{is_forwarding, is_hop_by_hop, is_spoofable};
 
-/// A set of kinds. One too many costs time; one too few would let a field pass: whoever takes fields in notes each, and
-/// who does not know has [`Kinds::UNKNOWN`].
+/// A set of kinds. One too many costs time; one too few would let a field pass: whoever takes fields in notes each.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Kinds(u8);
 
@@ -17,8 +16,18 @@ const REPEATED: u8 = 1 << 4;
 const UPGRADE: u8 = 1 << 5;
 
 impl Kinds {
-    /// Every kind may be there.
-    pub const UNKNOWN: Self = Self(u8::MAX);
+    /// Those of all fields of a head.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut kinds = Self::default();
+        for name in headers.keys() {
+            kinds.note(name);
+        }
+        if headers.len() > headers.keys_len() {
+            kinds.note_repeated();
+        }
+        kinds
+    }
 
     /// Takes in the name of one field.
     pub fn note(&mut self, name: &HeaderName) {

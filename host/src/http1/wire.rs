@@ -90,6 +90,8 @@ pub struct Wire {
 #[derive(Debug, Default)]
 struct Output {
     queue: VecDeque<Bytes>,
+    /// The bytes of the queue.
+    queued: usize,
     tail: Vec<u8>,
     /// How much of the tail was sent.
     sent: usize,
@@ -197,9 +199,9 @@ impl Wire {
         if self.output.sent < self.output.tail.len() {
             let mut before = Bytes::from(std::mem::take(&mut self.output.tail));
             before.advance(std::mem::take(&mut self.output.sent));
-            self.output.queue.push_back(before);
+            self.output.enqueue(before);
         }
-        self.output.queue.push_back(bytes);
+        self.output.enqueue(bytes);
     }
 
     /// Writes what is in a pipe behind everything else.
@@ -210,7 +212,7 @@ impl Wire {
     /// Bytes that wait to be sent.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.output.read() + self.output.pipe.as_ref().map_or(0, |pipe| pipe.len())
+        self.output.in_memory() + self.output.pipe.as_ref().map_or(0, |pipe| pipe.len())
     }
 
     /// Sends what waits, as far as the other side takes it. Ready when all of it is sent; `progress` tells whether any
@@ -219,7 +221,7 @@ impl Wire {
         let sent = self.queued() > 0;
         while self.queued() > 0 {
             if self.output.pipe.is_some()
-                && self.output.read() == 0
+                && self.output.in_memory() == 0
                 && let (Some(pipe), Some(stream)) = (&mut self.output.pipe, self.io.tcp())
             {
                 *progress |= ready!(pipe.poll_drain(context, stream))? > 0;
@@ -290,18 +292,25 @@ impl Wire {
 }
 
 impl Output {
+    fn enqueue(&mut self, bytes: Bytes) {
+        self.queued += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
     /// Bytes that wait in our own memory.
-    fn read(&self) -> usize {
-        self.queue.iter().map(Bytes::len).sum::<usize>() + self.tail.len() - self.sent
+    fn in_memory(&self) -> usize {
+        self.queued + self.tail.len() - self.sent
     }
 
     fn advance(&mut self, mut sent: usize) {
         while let Some(first) = self.queue.front_mut() {
             if sent < first.len() {
                 first.advance(sent);
+                self.queued -= sent;
                 return;
             }
             sent -= first.len();
+            self.queued -= first.len();
             self.queue.pop_front();
         }
         self.sent += sent;

@@ -5,6 +5,7 @@ mod ended;
 mod ending;
 mod extended;
 mod frames;
+mod gathered;
 mod greeting;
 mod http1;
 mod http2;
@@ -36,6 +37,7 @@ use crate::metrics::ListenerMetrics;
 use crate::proxy_protocol::Source;
 use activity::Activity;
 use ended::Ended;
+use gathered::Gathered;
 use greeting::{Greeted, unless_over};
 use http1::Http1;
 use http2::Http2;
@@ -200,8 +202,10 @@ where
     async fn serve_http2(&self, greeted: Box<Greeted>, open: &Open) -> Result<(), Ended> {
         let Greeted { io, begin, peer, deadline, counted: _counted } = *greeted;
         let activity = Rc::new(Activity::new());
-        let handshake = self.http2.handshake(Watched::new(io, begin.freeze(), activity.clone()));
-        Http2::new(self.carry.clone(), peer, &self.limits, handshake, activity).serve(open, deadline).await
+        let gathered = Gathered::new(io, activity.clone());
+        let watched = Watched::new(gathered.clone(), begin.freeze(), activity.clone());
+        let handshake = self.http2.handshake(watched);
+        Http2::new(self.carry.clone(), peer, &self.limits, handshake, gathered, activity).serve(open, deadline).await
     }
 }
 

@@ -76,6 +76,11 @@ impl Sample {
         (self.user + self.kernel) as f64 / self.requests as f64
     }
 
+    /// Of these, the ones in user space.
+    pub(crate) fn user(&self) -> f64 {
+        self.user as f64 / self.requests as f64
+    }
+
     /// Requests a second.
     pub(crate) fn rate(&self) -> f64 {
         self.requests as f64 / self.seconds

@@ -111,24 +111,27 @@ pub(crate) fn outcome(row: &Row, samples: &Samples) -> Spread {
     Spread::of(pairs.map(|(ours, beside)| row.goal.value(ours, beside)).collect())
 }
 
-/// Medians of a target: CPU microseconds for a request, requests a second, 99th percentile.
-pub(crate) fn medians(samples: &[Sample]) -> [f64; 3] {
+/// Medians of a target: CPU microseconds for a request, those of them in user space, requests a second, 99th percentile.
+pub(crate) fn medians(samples: &[Sample]) -> [f64; 4] {
     let of = |value: fn(&Sample) -> f64| Spread::of(samples.iter().map(value).collect()).median;
-    [of(Sample::cost), of(Sample::rate), of(|sample| sample.p99)]
+    [of(Sample::cost), of(Sample::user), of(Sample::rate), of(|sample| sample.p99)]
 }
 
 /// The table, in Markdown.
 pub(crate) fn table(about: &About, rows: &[Row], samples: &Samples, facts: &[Fact]) -> String {
     let mut text = format!("{}, in brackets the least and the most.\n\n", about.line());
     text.push_str(
-        "| | Tollgate: µs a request, requests/s | beside | its µs, requests/s | ratio or difference | goal | |\n",
+        "| | Tollgate: µs a request (in user space), requests/s | beside | its µs, requests/s | ratio or difference | goal | |\n",
     );
     text.push_str("|---|---|---|---|---|---|---|\n");
     for row in rows {
         let spread = outcome(row, samples);
         let side = |name: &str| {
-            let [cost, rate, p99] = medians(&samples[name]);
-            if let Goal::P99(_) = row.goal { format!("p99 {p99:.0} µs") } else { format!("{cost:.1}, {rate:.0}") }
+            let [cost, user, rate, p99] = medians(&samples[name]);
+            match row.goal {
+                Goal::P99(_) => format!("p99 {p99:.0} µs"),
+                _ => format!("{cost:.1} ({user:.1}), {rate:.0}"),
+            }
         };
         // Writing to a String cannot fail.
         let _ = writeln!(

@@ -22,7 +22,7 @@ fn request(version: Version, method: &str, target: &str, lines: &[(&str, &str)])
 /// The code of the refusal, or the authority.
 fn check(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> String {
     let request = request(version, method, target, lines);
-    match check_request(&request, Kinds::UNKNOWN, Scheme::Http) {
+    match check_request(&request, Kinds::of(request.headers()), Scheme::Http) {
         Ok(authority) => authority.as_str().to_owned(),
         Err(error) => error.reason().code().to_owned(),
     }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::activity::{Activity, Due};
 use super::ended::Ended;
+use super::gathered::Gathered;
 use super::wire::Watched;
 use super::{Peer, Received};
 use crate::body::Body;
@@ -67,6 +68,7 @@ pub(super) struct Http2<'a, C> {
     carry: Rc<C>,
     peer: Rc<Peer>,
     limits: &'a ListenerLimits,
+    gathered: Gathered,
     activity: Rc<Activity>,
     state: State,
     /// When we told the client to go.
@@ -88,9 +90,10 @@ where
         peer: Peer,
         limits: &'a ListenerLimits,
         handshake: Handshake<Watched, Bytes>,
+        gathered: Gathered,
         activity: Rc<Activity>,
     ) -> Self {
-        Self { carry, peer: Rc::new(peer), limits, activity, state: State::Beginning(handshake), told: None }
+        Self { carry, peer: Rc::new(peer), limits, gathered, activity, state: State::Beginning(handshake), told: None }
     }
 
     /// Serves until one side has enough.
@@ -104,9 +107,15 @@ where
                 return Poll::Ready(Err(Ended::Cut));
             }
             loop {
-                if let Poll::Ready(end) = self.poll(context) {
+                let end = self.poll(context);
+                // Whatever comes of the connection: what was said on it goes out.
+                let sent = self.gathered.poll_send(context);
+                if let Poll::Ready(end) = end {
                     let flood = self.activity.account.is_spent();
                     return Poll::Ready(end.map_err(|ended| if flood { Ended::Flood } else { ended }));
+                }
+                if let Poll::Ready(Err(_)) = sent {
+                    return Poll::Ready(Err(Ended::Gone));
                 }
                 if self.activity.is_flood(RESETS as u32) {
                     return Poll::Ready(Err(Ended::Resets));

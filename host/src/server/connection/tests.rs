@@ -33,7 +33,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, test)
 }
 
-fn limits() -> ListenerLimits {
+pub(super) fn limits() -> ListenerLimits {
     ListenerLimits {
         connections: std::num::NonZeroUsize::new(10).unwrap(),
         connections_per_client: None,

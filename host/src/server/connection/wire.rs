@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
 use super::frames::Frames;
-use crate::http1::wire::Io;
+use super::gathered::Gathered;
 
 /// A connection that notes what happens on it, and that begins with bytes that were read from it before. What is read of it
 /// at once holds one large head at most.
 pub(super) struct Watched {
-    stream: Io,
+    stream: Gathered,
     begin: Bytes,
     /// What was read last ends a large head, which is looked at before more is read: many at once would take far more
     /// memory than they have bytes (CVE-2026-49975).
@@ -25,12 +25,11 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(stream: Io, begin: Bytes, activity: Rc<Activity>) -> Self {
+    pub(super) fn new(stream: Gathered, begin: Bytes, activity: Rc<Activity>) -> Self {
         Self { stream, begin, pausing: false, activity, frames: Frames::new() }
     }
 
     fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.wrote(wrote.is_ready());
         if let Poll::Ready(Ok(bytes)) = &wrote {
             self.activity.account.wrote(*bytes);
         }
@@ -54,7 +53,7 @@ impl AsyncRead for Watched {
         }
         let before = buffer.filled().len();
         if self.begin.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            ready!(self.stream.poll_read(context, buffer))?;
         } else {
             let length = self.begin.len().min(buffer.remaining());
             buffer.put_slice(&self.begin[..length]);
@@ -77,34 +76,28 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(wrote)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.note(self.stream.poll_write(context, &[IoSlice::new(bytes)]))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.note(wrote)
+        self.note(self.stream.poll_write(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        // TLS may take bytes above and write them only here.
-        self.activity.wrote(flushed.is_ready());
-        flushed
+    /// The library flushes behind each piece; what it wrote goes out when its turn ends.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.activity.wrote(shut.is_ready());
-        shut
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(context)
     }
 }

@@ -12,7 +12,6 @@ use h2::server::SendResponse;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use pin_project_lite::pin_project;
 
 use super::super::activity::Activity;
 use super::super::extended::Extended;
@@ -38,27 +37,22 @@ impl Drop for Pending {
     }
 }
 
-pin_project! {
-    /// The task of one stream.
-    pub(super) struct Stream<F> {
-        #[pin]
-        state: State<F>,
-        answering: Answering,
-        pending: Pending,
-        extended: Option<Box<Extended>>,
-        // Its response has no body, whatever there is of it.
-        is_head: bool,
-        // How long the client may leave no room for a response that is there.
-        stall: Duration,
-    }
+/// The task of one stream.
+pub(super) struct Stream<F> {
+    state: State<F>,
+    answering: Answering,
+    pending: Pending,
+    extended: Option<Box<Extended>>,
+    /// Its response has no body, whatever there is of it.
+    is_head: bool,
+    /// How long the client may leave no room for a response that is there.
+    stall: Duration,
 }
 
-pin_project! {
-    #[project = Projected]
-    enum State<F> {
-        Carrying { #[pin] carried: F },
-        Sending { sending: Sending },
-    }
+enum State<F> {
+    /// Boxed, since a task is moved half a dozen times, from what spawns it to where it ends, and this is most of it.
+    Carrying(Pin<Box<F>>),
+    Sending(Sending),
 }
 
 impl<F: Future<Output = Response<Body>>> Stream<F> {
@@ -75,7 +69,7 @@ impl<F: Future<Output = Response<Body>>> Stream<F> {
         let pending = Pending { activity: activity.clone(), answered: false };
         let answering = Answering::new(respond);
         let is_head = *request.method() == Method::HEAD;
-        let state = |received| State::Carrying { carried: carry(received, peer) };
+        let state = |received| State::Carrying(Box::pin(carry(received, peer)));
         // At once, and not when its turn comes: what is too large is gone before the next one is read.
         if let Err(error) = headers::check_size(&request, limits.head_fields, limits.head_size) {
             let state = state(Received::Refused(error));
@@ -89,7 +83,8 @@ impl<F: Future<Output = Response<Body>>> Stream<F> {
             None => (with_body(request, &answering, limits.body_idle), None),
         };
         let interim = Interim::Http2(answering.clone());
-        let state = state(Received::Request(Box::new(request), Kinds::UNKNOWN, interim));
+        let kinds = Kinds::of(request.headers());
+        let state = state(Received::Request(Box::new(request), kinds, interim));
         Self { state, answering, pending, extended, is_head, stall: limits.body_idle }
     }
 }
@@ -98,13 +93,13 @@ impl<F: Future<Output = Response<Body>>> Future for Stream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
+        let this = self.get_mut();
         loop {
-            let carried = match this.state.as_mut().project() {
-                Projected::Carrying { carried } => carried,
-                Projected::Sending { sending } => return sending.poll(context),
+            let carried = match &mut this.state {
+                State::Carrying(carried) => carried,
+                State::Sending(sending) => return sending.poll(context),
             };
-            let Poll::Ready(mut response) = carried.poll(context) else {
+            let Poll::Ready(mut response) = carried.as_mut().poll(context) else {
                 return this.answering.poll_reset(context);
             };
             this.pending.answered = true;
@@ -114,15 +109,14 @@ impl<F: Future<Output = Response<Body>>> Future for Stream<F> {
                 (response, tunnel) = extended.answer(response);
             }
             let (mut parts, body) = response.into_parts();
-            let bodiless = *this.is_head || is_bodiless(parts.status);
+            let bodiless = this.is_head || is_bodiless(parts.status);
             frame(parts.status, &mut parts.headers, (!tunnel).then_some(&body));
             // What we have to do with a request is not told to its client.
             parts.extensions.clear();
             let whole = bodiless || body.is_end_stream();
             match this.answering.respond(Response::from_parts(parts, ()), whole) {
                 Ok(stream) if !whole => {
-                    let sending = Sending::new(body, stream, tunnel, *this.stall);
-                    this.state.set(State::Sending { sending });
+                    this.state = State::Sending(Sending::new(body, stream, tunnel, this.stall));
                 }
                 // The client has all, or is gone.
                 Ok(_) | Err(_) => return Poll::Ready(()),

@@ -1,9 +1,11 @@
 //! TLS.
 
+use std::cell::Cell;
 use std::fs;
 
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::ReadBuf;
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -161,5 +163,68 @@ fn a_handshake_has_its_time_and_its_kind() {
         let mut secure = plain.connect().await;
         secure.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello hello\r\n\r\n").await.unwrap();
         assert_eq!(status_of(&rest(&mut secure).await.0), "400");
+    });
+}
+
+/// A connection whose records are counted: each read of one answers what was in one record.
+struct Records<T>(T, Rc<Cell<usize>>);
+
+impl<T: AsyncRead + Unpin> AsyncRead for Records<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let read = Pin::new(&mut self.0).poll_read(context, buffer);
+        if read.is_ready() {
+            self.1.set(self.1.get() + 1);
+        }
+        read
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Records<T> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[test]
+fn responses_that_are_there_together_go_out_together() {
+    const TOGETHER: usize = 8;
+    run(async {
+        let tls = Tls::new(&["a.test"]);
+        let barrier = Rc::new(tokio::sync::Barrier::new(TOGETHER));
+        let carry = move |_, _| {
+            let barrier = barrier.clone();
+            async move {
+                barrier.wait().await;
+                Response::new(Body::from(vec![b'x'; 1024]))
+            }
+        };
+        let served = Served::new(carry, Some(tls.certificates.subscribe()));
+        let (stream, _) = tls.connect(&served, "a.test", &[b"h2"]).await.unwrap();
+        let records = Rc::new(Cell::new(0));
+        let mut sender = http2(Records(stream, records.clone())).await;
+        let ask = |_| sender.send_request(Request::get("https://a.test/").body(()).unwrap(), true).unwrap().0;
+        let answers: Vec<_> = (0..TOGETHER).map(ask).collect();
+        for answer in answers {
+            let mut body = answer.await.unwrap().into_body();
+            let mut length = 0;
+            while let Some(data) = body.data().await {
+                length += data.unwrap().len();
+            }
+            assert_eq!(length, 1024);
+        }
+        // Settings and their acknowledgement come by themselves.
+        assert!(records.get() <= 4, "{} responses in {} records", TOGETHER, records.get());
     });
 }
