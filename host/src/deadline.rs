@@ -37,8 +37,6 @@ impl Deadline {
         {
             return Poll::Pending;
         }
-        // A task that has had its share is woken for another turn, and its timer is not told of it.
-        let tells = has_budget_remaining();
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if at < timer.deadline() {
             timer.as_mut().reset(at);
@@ -49,7 +47,8 @@ impl Deadline {
             }
             timer.as_mut().reset(at);
         }
-        self.waker = tells.then(|| context.waker().clone());
+        // A task that has had its share is woken for another turn, and the timer was not told whom to wake.
+        self.waker = has_budget_remaining().then(|| context.waker().clone());
         Poll::Pending
     }
 }
@@ -64,6 +63,8 @@ pub fn after(from: Instant, time: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+
+    use tokio::task::consume_budget;
 
     use super::*;
 
@@ -95,6 +96,34 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!(deadline.poll(&mut context, start + Duration::from_secs(3)).is_pending());
         assert!(deadline.poll(&mut context, start + Duration::from_secs(1)).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asked_last_is_woken() {
+        let start = Instant::now();
+        let mut deadline = Deadline::new();
+        let at = start + Duration::from_secs(9);
+        assert!(deadline.poll(&mut Context::from_waker(Waker::noop()), at).is_pending());
+        let passes = poll_fn(|context| deadline.poll(context, at));
+        let passed = tokio::time::timeout(Duration::from_secs(60), passes).await;
+        assert!(passed.is_ok() && start.elapsed() == Duration::from_secs(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_is_woken_whatever_is_left_of_its_share_of_a_turn() {
+        // More than tokio lets a task do at once.
+        for done in 0..200 {
+            let start = Instant::now();
+            let task = tokio::spawn(async move {
+                let mut deadline = Deadline::new();
+                for _ in 0..done {
+                    consume_budget().await;
+                }
+                poll_fn(|context| deadline.poll(context, start + Duration::from_secs(3))).await;
+            });
+            let passed = tokio::time::timeout(Duration::from_secs(60), task).await;
+            assert!(passed.is_ok() && start.elapsed() == Duration::from_secs(3), "{done} done before");
+        }
     }
 
     #[test]

@@ -21,12 +21,8 @@ const GRAIN: usize = 16;
 const ARENA: usize = 32 << 10;
 
 #[global_allocator]
-static ALLOCATOR: Allocator = Allocator(UnsafeCell::new(State {
-    used: 0,
-    free: [ptr::null_mut(); LARGEST / GRAIN],
-    configured: false,
-    within: false,
-}));
+static ALLOCATOR: Allocator =
+    Allocator(UnsafeCell::new(State { used: ARENA, free: [ptr::null_mut(); LARGEST / GRAIN], within: false }));
 
 /// Apart from the state, and never looked at as a whole: its bytes belong to those who have the blocks.
 static BLOCKS: Arena = Arena(UnsafeCell::new([0; ARENA]));
@@ -43,12 +39,10 @@ struct Arena(UnsafeCell<[u8; ARENA]>);
 unsafe impl Sync for Arena {}
 
 struct State {
-    /// Bytes at the beginning of the arena that have been made blocks.
+    /// Bytes at the beginning of the arena that have been made blocks: as if it were all of them until calls begin.
     used: usize,
     /// For each size, the blocks that were given back: each holds the address of the next one.
     free: [*mut u8; LARGEST / GRAIN],
-    /// Whether calls have begun.
-    configured: bool,
     /// Whether one is running.
     within: bool,
 }
@@ -56,7 +50,7 @@ struct State {
 /// The plugin is configured, and calls begin.
 pub(crate) fn configured() {
     // SAFETY: as in `Allocator::state`.
-    unsafe { (*ALLOCATOR.0.get()).configured = true }
+    unsafe { (*ALLOCATOR.0.get()).used = 0 }
 }
 
 /// A call runs. What the host hands over until its end answers the guest's own questions.
@@ -79,16 +73,54 @@ impl Allocator {
     }
 }
 
+impl Allocator {
+    /// A block that nobody had yet, or one of wasi-libc's. Apart, so that the way of most blocks stays a short one.
+    ///
+    /// SAFETY for callers: as for [`GlobalAlloc::alloc`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn first(&self, layout: Layout) -> *mut u8 {
+        if layout.align() <= GRAIN {
+            // SAFETY: `cut` allocates nothing.
+            if let Some(block) = unsafe { self.state() }.cut(layout.size()) {
+                return block;
+            }
+        }
+        // SAFETY: by what our caller promises.
+        unsafe { System.alloc(layout) }
+    }
+}
+
+/// Gives a block of wasi-libc's back.
+///
+/// SAFETY for callers: it is one, with this layout.
+#[cold]
+#[inline(never)]
+unsafe fn elsewhere(block: *mut u8, layout: Layout) {
+    // SAFETY: by what our caller promises.
+    unsafe { System.dealloc(block, layout) }
+}
+
 impl State {
-    /// A block of the arena; none where it has none of this size left.
-    fn take(&mut self, size: usize) -> Option<*mut u8> {
+    /// A block of the arena that was given back; none where there is none of this size.
+    #[inline(always)]
+    fn again(&mut self, size: usize) -> Option<*mut u8> {
+        let list = self.free.get_mut(class(size))?;
+        let first = *list;
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: a block on a list is of nobody else, at least as large as an address, aligned for one, and holds the
+        // address that `give` wrote there.
+        *list = unsafe { first.cast::<*mut u8>().read() };
+        Some(first)
+    }
+
+    /// A block of what is left of the arena; none where that is too little.
+    fn cut(&mut self, size: usize) -> Option<*mut u8> {
         let class = class(size);
-        let first = *self.free.get(class)?;
-        if !first.is_null() {
-            // SAFETY: a block on a list is of nobody else, at least as large as an address, aligned for one, and holds
-            // the address that `give` wrote there.
-            self.free[class] = unsafe { first.cast::<*mut u8>().read() };
-            return Some(first);
+        if class >= LARGEST / GRAIN {
+            return None;
         }
         let end = self.used + (class + 1) * GRAIN;
         if end > ARENA {
@@ -117,9 +149,10 @@ fn ours(block: *mut u8) -> bool {
     block.addr().wrapping_sub(arena().addr()) < ARENA
 }
 
-/// Which size a block of so many bytes has: at least one grain.
+/// Which size a block of so many bytes has.
 fn class(size: usize) -> usize {
-    size.saturating_sub(1) / GRAIN
+    // Nobody asks for none: that would be the largest of all.
+    size.wrapping_sub(1) / GRAIN
 }
 
 // SAFETY: a block of the arena is at least as large as its layout and aligned to a grain, no two that are in use overlap
@@ -128,16 +161,14 @@ fn class(size: usize) -> usize {
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: `take` allocates nothing.
-        let state = unsafe { self.state() };
-        if state.configured
-            && layout.align() <= GRAIN
-            && let Some(block) = state.take(layout.size())
-        {
-            return block;
+        if layout.align() <= GRAIN {
+            // SAFETY: `again` allocates nothing.
+            if let Some(block) = unsafe { self.state() }.again(layout.size()) {
+                return block;
+            }
         }
         // SAFETY: by what our caller promises.
-        unsafe { System.alloc(layout) }
+        unsafe { self.first(layout) }
     }
 
     #[inline]
@@ -147,7 +178,7 @@ unsafe impl GlobalAlloc for Allocator {
             unsafe { self.state() }.give(block, layout.size());
         } else {
             // SAFETY: it is not ours, and so wasi-libc's.
-            unsafe { System.dealloc(block, layout) }
+            unsafe { elsewhere(block, layout) }
         }
     }
 

@@ -68,20 +68,20 @@ impl Edits {
 
     /// Removes every field of this name, before anything is set.
     pub fn remove(mut self, name: impl AsRef<str>) -> Self {
-        self.0.remove.push(name.as_ref().to_ascii_lowercase());
+        add(&mut self.0.remove, lower(name.as_ref()));
         self
     }
 
     /// Sets a field in place of all that the message has of its name. Called twice with one name, it leaves both fields,
     /// in that order.
     pub fn set(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        self.0.set.push(field(name, value));
+        add(&mut self.0.set, field(name, value));
         self
     }
 
     /// Adds a field after those of its name.
     pub fn append(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        self.0.append.push(field(name, value));
+        add(&mut self.0.append, field(name, value));
         self
     }
 
@@ -107,7 +107,7 @@ impl Edits {
     /// Sets an attribute of the pass, for later plugins, limits and the log: one that
     /// [`Interest::sets_attributes`](crate::Interest::sets_attributes) names, of at most 8 KiB.
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.0.attributes.push((name.into(), value.into()));
+        add(&mut self.0.attributes, (name.into(), value.into()));
         self
     }
 
@@ -295,5 +295,24 @@ fn whole(response: Response<Vec<u8>>) -> wit::Response {
 }
 
 fn field(name: impl AsRef<str>, value: impl AsRef<[u8]>) -> wit::Header {
-    wit::Header { name: name.as_ref().to_ascii_lowercase(), value: value.as_ref().to_vec() }
+    wit::Header { name: lower(name.as_ref()), value: value.as_ref().to_vec() }
+}
+
+/// A name in lower case, which most are already: looked at eight bytes at a time.
+fn lower(name: &str) -> String {
+    let mut lower = name.to_owned();
+    let upper = |bytes: &[u8]| bytes.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase());
+    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    if words.iter().any(|word| upper(word)) || upper(rest) {
+        lower.make_ascii_lowercase();
+    }
+    lower
+}
+
+/// Adds to a list, which has room for the first few at once: growing a list is a long way.
+fn add<T>(list: &mut Vec<T>, one: T) {
+    if list.capacity() == 0 {
+        *list = Vec::with_capacity(4);
+    }
+    list.push(one);
 }

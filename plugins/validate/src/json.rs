@@ -4,13 +4,16 @@
 //! before what it holds. Nothing is copied but strings with escapes, numbers stay the digits that were written, and
 //! neither parsing nor dropping recurses, however deep the text is nested.
 
+mod name;
 mod number;
+mod numeral;
 mod parse;
 mod string;
 mod wrong;
 
 use std::borrow::Cow;
 
+pub(crate) use name::Name;
 pub(crate) use number::{Divisor, Kept, Number};
 pub(crate) use parse::{Limits, parse, push_step};
 
@@ -33,6 +36,13 @@ enum Slot {
     Number {
         start: u32,
         len: u32,
+    },
+    /// A number that is written plainly, and what it is: see [`number::Plain`].
+    Plain {
+        start: u32,
+        len: u8,
+        places: u8,
+        digits: i64,
     },
     /// A string without escapes, in the text.
     String {
@@ -105,7 +115,7 @@ impl Document<'_> {
         Value { document: self, slot }
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&self, slot: u32) -> Option<&str> {
         match *self.slots.get(slot as usize)? {
             Slot::String { start, len } => Some(part(&self.text, start, len)),
@@ -114,8 +124,18 @@ impl Document<'_> {
         }
     }
 
+    /// The string of a slot, as a name.
+    #[inline(always)]
+    fn name(&self, slot: u32) -> Option<Name<'_>> {
+        match *self.slots.get(slot as usize)? {
+            Slot::String { start, len } => Some(Name::new(self.text.as_bytes(), start, len)),
+            Slot::Unescaped { start, len } => Some(Name::new(self.unescaped.as_bytes(), start, len)),
+            _ => None,
+        }
+    }
+
     /// The slot behind a value.
-    #[inline]
+    #[inline(always)]
     fn after(&self, slot: u32) -> u32 {
         match self.slots.get(slot as usize) {
             Some(Slot::Array { end, .. } | Slot::Object { end, .. }) => *end,
@@ -136,13 +156,16 @@ impl<'a> Value<'a> {
         self.slot
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn view(self) -> View<'a> {
         let document = self.document;
         match document.slots[self.slot as usize] {
             Slot::Null => View::Null,
             Slot::Bool(value) => View::Bool(value),
-            Slot::Number { start, len } => View::Number(Number::new(part(&document.text, start, len))),
+            Slot::Number { start, len } => View::Number(Number::new(&document.text, start, len, None)),
+            Slot::Plain { start, len, places, digits } => {
+                View::Number(Number::new(&document.text, start, len.into(), Some(number::Plain { digits, places })))
+            }
             Slot::String { start, len } => View::String(part(&document.text, start, len)),
             Slot::Unescaped { start, len } => View::String(part(&document.unescaped, start, len)),
             Slot::Array { len, .. } => View::Array(Items { document, next: self.slot + 1, left: len }),
@@ -190,6 +213,7 @@ impl<'a> Items<'a> {
 impl<'a> Iterator for Items<'a> {
     type Item = Value<'a>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Value<'a>> {
         self.left = self.left.checked_sub(1)?;
         let slot = self.next;
@@ -207,7 +231,8 @@ impl<'a> Members<'a> {
     pub(crate) fn get(self, name: &str) -> Option<Value<'a>> {
         let document = self.document;
         if self.left <= SMALL {
-            return { self }.find(|member| member.name == name).map(|member| member.value);
+            let head = Name::of(name).head();
+            return { self }.find(|member| member.key().is(name, head)).map(|member| member.value);
         }
         let sorted = document.sorted.get(self.sorted as usize..)?.get(..self.left as usize)?;
         let index = sorted.partition_point(|slot| document.string(*slot).unwrap_or_default() < name);
@@ -219,21 +244,32 @@ impl<'a> Members<'a> {
 /// One member of an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Member<'a> {
-    pub(crate) name: &'a str,
     /// The name, as a value of its own.
     pub(crate) name_value: Value<'a>,
     pub(crate) value: Value<'a>,
 }
 
+impl<'a> Member<'a> {
+    pub(crate) fn name(self) -> &'a str {
+        self.name_value.as_str().unwrap_or_default()
+    }
+
+    /// The name, to be compared with others.
+    #[inline(always)]
+    pub(crate) fn key(self) -> Name<'a> {
+        let Value { document, slot } = self.name_value;
+        document.name(slot).unwrap_or(Name::of(""))
+    }
+}
+
 impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Member<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let document = self.document;
-        let slot = self.next;
+        let (document, slot) = (self.document, self.next);
         self.next = document.after(slot + 1);
-        let name = document.string(slot)?;
-        Some(Member { name, name_value: Value { document, slot }, value: Value { document, slot: slot + 1 } })
+        Some(Member { name_value: Value { document, slot }, value: Value { document, slot: slot + 1 } })
     }
 }

@@ -6,10 +6,15 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
+use super::part;
+
 /// A number: the text that the parser accepted, and what it is where it is written plainly.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Number<'a> {
-    text: &'a str,
+    /// The text around it, and where in it.
+    around: &'a str,
+    start: u32,
+    len: u32,
     plain: Option<Plain>,
 }
 
@@ -32,16 +37,16 @@ struct Decimal<'a> {
 
 /// `digits / 10^places`, of at most 18 digits: a number that is written without an exponent, which nearly all are.
 #[derive(Debug, Clone, Copy)]
-struct Plain {
-    digits: i64,
-    places: usize,
+pub(super) struct Plain {
+    pub(super) digits: i64,
+    pub(super) places: u8,
 }
 
 /// The longest text of a plain number without its sign.
-const MOST_PLAIN: usize = 18;
+pub(super) const MOST_PLAIN: usize = 18;
 
 /// Powers of ten, as many as a plain number has places.
-const POWERS: [i64; MOST_PLAIN] = {
+pub(super) const POWERS: [i64; MOST_PLAIN] = {
     let mut powers = [1; MOST_PLAIN];
     let mut at = 1;
     while at < MOST_PLAIN {
@@ -63,37 +68,11 @@ const LARGEST: [i64; MOST_PLAIN] = {
 };
 
 impl Plain {
-    /// Reads a number; none where it is not written plainly.
-    fn new(text: &str) -> Option<Self> {
-        let (negative, text) = match text.as_bytes() {
-            [b'-', text @ ..] => (true, text),
-            text => (false, text),
-        };
-        if text.len() > MOST_PLAIN {
-            return None;
-        }
-        let (mut digits, mut places, mut point) = (0_i64, 0, 0);
-        for byte in text {
-            match byte {
-                b'0'..=b'9' => {
-                    digits = digits * 10 + i64::from(byte - b'0');
-                    places += point;
-                }
-                b'.' => point = 1,
-                _ => return None,
-            }
-        }
-        Some(Self { digits: if negative { -digits } else { digits }, places })
-    }
-
     /// Which is larger; none where they have so many digits and places that they do not fit one beside the other.
     fn compare(self, other: Self) -> Option<Ordering> {
-        if self.places == other.places {
-            return Some(self.digits.cmp(&other.digits));
-        }
         let places = self.places.max(other.places);
         let scaled = |number: Self| {
-            let by = places - number.places;
+            let by = usize::from(places - number.places);
             (number.digits.abs() <= LARGEST[by]).then(|| number.digits * POWERS[by])
         };
         Some(scaled(self)?.cmp(&scaled(other)?))
@@ -108,19 +87,19 @@ pub(crate) struct Divisor {
 }
 
 impl<'a> Number<'a> {
-    /// A number of this text, which must be one by the grammar of RFC 8259 with an exponent of at most 18 digits.
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, plain: Plain::new(text) }
+    /// The number that stands there, which must be one by the grammar of RFC 8259 with an exponent of at most 18 digits.
+    pub(super) fn new(around: &'a str, start: u32, len: u32, plain: Option<Plain>) -> Self {
+        Self { around, start, len, plain }
     }
 
     pub(crate) fn text(self) -> &'a str {
-        self.text
+        part(self.around, self.start, self.len)
     }
 
     /// Whether its mathematical value is an integer: `1.0` and `1e2` are.
     pub(crate) fn is_integer(self) -> bool {
         match self.plain {
-            Some(plain) => plain.places == 0 || plain.digits % POWERS[plain.places] == 0,
+            Some(plain) => plain.places == 0 || plain.digits % POWERS[usize::from(plain.places)] == 0,
             None => self.decimal().exponent >= 0,
         }
     }
@@ -137,7 +116,7 @@ impl<'a> Number<'a> {
     /// Whether it is a whole multiple.
     pub(crate) fn is_multiple_of(self, divisor: Divisor) -> bool {
         // Whole numbers by whole ones, cents by cents.
-        if let Some(plain) = self.plain.filter(|plain| divisor.exponent == -(plain.places as i64)) {
+        if let Some(plain) = self.plain.filter(|plain| divisor.exponent == -i64::from(plain.places)) {
             return plain.digits.unsigned_abs().is_multiple_of(divisor.digits);
         }
         let decimal = self.decimal();
@@ -152,10 +131,17 @@ impl<'a> Number<'a> {
         (digits * power_of_ten(shift, modulus)).is_multiple_of(modulus)
     }
 
+    /// Which is larger, however they are written.
+    #[inline(never)]
+    fn compare(self, other: Number<'_>) -> Ordering {
+        let plain = self.plain.zip(other.plain).and_then(|(one, other)| one.compare(other));
+        plain.unwrap_or_else(|| self.decimal().cmp(&other.decimal()))
+    }
+
     fn decimal(self) -> Decimal<'a> {
-        let (negative, unsigned) = match self.text.strip_prefix('-') {
+        let (negative, unsigned) = match self.text().strip_prefix('-') {
             Some(unsigned) => (true, unsigned),
-            None => (false, self.text),
+            None => (false, self.text()),
         };
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
             // At most 18 digits, by the parser.
@@ -186,18 +172,24 @@ impl<'a> Number<'a> {
 
 impl Kept {
     pub(crate) fn new(number: Number<'_>) -> Self {
-        Self { text: number.text.to_owned(), plain: number.plain }
+        Self { text: number.text().to_owned(), plain: number.plain }
     }
 
     pub(crate) fn number(&self) -> Number<'_> {
-        Number { text: &self.text, plain: self.plain }
+        Number::new(&self.text, 0, self.text.len() as u32, self.plain)
     }
 }
 
 impl Ord for Number<'_> {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        let plain = self.plain.zip(other.plain).and_then(|(one, other)| one.compare(other));
-        plain.unwrap_or_else(|| self.decimal().cmp(&other.decimal()))
+        match (self.plain, other.plain) {
+            // Zero is zero however many places it has.
+            (Some(one), Some(other)) if one.places == other.places || one.digits == 0 || other.digits == 0 => {
+                one.digits.cmp(&other.digits)
+            }
+            _ => self.compare(*other),
+        }
     }
 }
 
@@ -299,11 +291,21 @@ fn power_of_ten(mut exponent: u64, modulus: u128) -> u128 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Slot;
+    use super::super::numeral::number;
     use super::*;
 
+    fn read(text: &str) -> Number<'_> {
+        let plain = match number(text.as_bytes(), 0, u32::MAX) {
+            Ok((Slot::Plain { digits, places, .. }, _)) => Some(Plain { digits, places }),
+            other => other.map(|_| None).expect("a number"),
+        };
+        Number::new(text, 0, text.len() as u32, plain)
+    }
+
     fn cmp(one: &str, other: &str) -> Ordering {
-        let order = Number::new(one).cmp(&Number::new(other));
-        assert_eq!(order.reverse(), Number::new(other).cmp(&Number::new(one)), "{one} {other}");
+        let order = read(one).cmp(&read(other));
+        assert_eq!(order.reverse(), read(other).cmp(&read(one)), "{one} {other}");
         order
     }
 
@@ -337,7 +339,7 @@ mod tests {
     #[test]
     fn integers_are_told_by_value() {
         for integer in ["0", "-0", "1.0", "1e2", "1.50e1", "1e400", "123456789012345678901234567890", "0.0"] {
-            assert!(Number::new(integer).is_integer(), "{integer}");
+            assert!(read(integer).is_integer(), "{integer}");
         }
         for other in [
             "0.1",
@@ -349,7 +351,7 @@ mod tests {
             "1e-400",
             "123456789012345678901234567890.5",
         ] {
-            assert!(!Number::new(other).is_integer(), "{other}");
+            assert!(!read(other).is_integer(), "{other}");
         }
     }
 
@@ -361,11 +363,11 @@ mod tests {
             other in r"-?(0|[1-9][0-9]{0,3})(\.[0-9]{1,3})?",
             divisor in r"[1-9][0-9]{0,2}(\.[0-9]{0,2}[1-9])?",
         ) {
-            let general = |text| Number { text, plain: None };
-            let divisor = Divisor::new(Number::new(&divisor)).unwrap();
+            let general = |text| Number { plain: None, ..read(text) };
+            let divisor = Divisor::new(read(&divisor)).unwrap();
             for (one, other) in [(&one, &other), (&other, &one), (&other, &other)] {
-                let number = Number::new(one);
-                prop_assert_eq!(number.cmp(&Number::new(other)), general(one).cmp(&general(other)), "{} {}", one, other);
+                let number = read(one);
+                prop_assert_eq!(number.cmp(&read(other)), general(one).cmp(&general(other)), "{} {}", one, other);
                 prop_assert_eq!(number.is_integer(), general(one).is_integer(), "{}", one);
                 prop_assert_eq!(number.is_multiple_of(divisor), general(one).is_multiple_of(divisor), "{}", one);
             }
@@ -376,18 +378,16 @@ mod tests {
     fn counts_are_read_however_they_are_written() {
         for (text, count) in [("0", 0), ("2.0", 2), ("1e3", 1000), ("18446744073709551615", u64::MAX), ("12.5e1", 125)]
         {
-            assert_eq!(Number::new(text).to_u64(), Some(count), "{text}");
+            assert_eq!(read(text).to_u64(), Some(count), "{text}");
         }
         for none in ["-1", "0.5", "18446744073709551616", "1e20", "1e400"] {
-            assert_eq!(Number::new(none).to_u64(), None, "{none}");
+            assert_eq!(read(none).to_u64(), None, "{none}");
         }
     }
 
     #[test]
     fn multiples_are_exact() {
-        let multiple = |number: &str, of: &str| {
-            Number::new(number).is_multiple_of(Divisor::new(Number::new(of)).expect("a divisor"))
-        };
+        let multiple = |number: &str, of: &str| read(number).is_multiple_of(Divisor::new(read(of)).expect("a divisor"));
         assert!(multiple("0.0075", "0.0001") && !multiple("0.00751", "0.0001"));
         assert!(multiple("4.02", "0.01") && multiple("1070468.14", "0.01"));
         assert!(multiple("0", "7") && multiple("-21", "7") && !multiple("-20", "7"));
@@ -395,7 +395,7 @@ mod tests {
         assert!(multiple("1e400", "1e-308") && multiple("1e308", "0.5") && !multiple("1e308", "0.123456789"));
         assert!(!multiple("1", "2") && !multiple("1", "10") && multiple("70", "10"));
         for none in ["0", "-1", "1234567890123456789", "0.0"] {
-            assert!(Divisor::new(Number::new(none)).is_none(), "{none}");
+            assert!(Divisor::new(read(none)).is_none(), "{none}");
         }
     }
 }

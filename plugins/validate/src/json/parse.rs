@@ -1,12 +1,17 @@
 //! From bytes to a document, with every limit kept while reading.
 //!
-//! The place in the text is a local variable, and what is rare, an escape or a mistake, has functions of its own: a short
-//! body is a hundred values and names, and what is done for each of them is what reading it costs.
+//! A short body is a hundred values and names, and what is done for each of them is what reading it costs. So what nearly
+//! all of them are, a short string or a short number with more text behind it, has a function that neither loops nor calls
+//! anything but at its end: the engine would keep each variable in memory that lives on beyond a call, and asks in each
+//! loop whether time is up. All else has a function for any of its kind.
 
 use std::borrow::Cow;
+use std::mem;
 
-use super::string::{plain, unescape};
-use super::wrong::{EXPONENT_DIGITS, Malformed, Wrong};
+use super::name::Name;
+use super::numeral::{SHORT_DIGITS, number, short_number};
+use super::string::{plain, short, unescape};
+use super::wrong::{Malformed, Wrong};
 use super::{Document, SMALL, Slot};
 
 /// How much a text may hold. Each limit is the most that passes.
@@ -52,7 +57,8 @@ pub(crate) fn parse<'t>(body: &'t [u8], limits: &Limits) -> Result<Document<'t>,
         slots: Vec::with_capacity((text.len() / 8 + 8).min(1 << 16)),
         sorted: Vec::new(),
     };
-    let mut parser = Parser { limits, text, document, open: Vec::with_capacity(8), values: 0 };
+    let mut parser =
+        Parser { limits, text, document, outer: Vec::with_capacity(8), inner: Open::new(0, WHOLE), values: 0 };
     match parser.document() {
         Ok(()) => Ok(parser.document),
         Err(wrong) => Err(Malformed { pointer: parser.pointer(wrong), wrong }),
@@ -71,8 +77,10 @@ struct Parser<'p, 't> {
     limits: &'p Limits,
     text: &'t str,
     document: Document<'t>,
-    /// The containers around the current place.
-    open: Vec<Open>,
+    /// What is around the innermost container, beginning with the text itself.
+    outer: Vec<Open>,
+    /// The innermost container.
+    inner: Open,
     values: u32,
 }
 
@@ -81,113 +89,106 @@ struct Open {
     slot: u32,
     /// Members or items so far.
     len: u32,
-    object: bool,
+    /// The bits of an object's names: see [`Name::bit`].
+    bits: u64,
     /// The slot of an object's last name.
     name: u32,
-    /// The bits of an object's names: see [`bit`].
-    bits: u64,
     /// Whether two names had the same bit. Only then can one have come twice.
     doubtful: bool,
+    /// The byte that ends it: `}`, `]`, or [`WHOLE`].
+    end: u8,
+}
+
+/// In the place of the byte that ends a container: the text itself, which ends where it ends.
+const WHOLE: u8 = 0;
+
+impl Open {
+    fn new(slot: u32, end: u8) -> Self {
+        Self { slot, len: 0, bits: 0, name: 0, doubtful: false, end }
+    }
 }
 
 impl Parser<'_, '_> {
     fn document(&mut self) -> Result<(), Wrong> {
         let bytes = self.text.as_bytes();
         let mut at = white(bytes, 0);
-        // Whether a name stands before the next value.
-        let mut named = false;
         loop {
-            if named {
-                at = self.name(at)?;
+            match self.inner.end {
+                b'}' => at = self.name(at)?,
+                b']' => self.item()?,
+                _ => {}
             }
             self.values += 1;
             if self.values > self.limits.values {
                 return Err(Wrong::Values(self.limits.values));
             }
-            let (slot, end) = match bytes.get(at) {
-                Some(b'"') => {
-                    let (slot, len, end) = self.string(at)?;
-                    if len > self.limits.string {
-                        return Err(Wrong::String(self.limits.string));
-                    }
-                    (Some(slot), end)
-                }
-                Some(b'-' | b'0'..=b'9') => {
-                    let end = number(bytes, at, self.limits.digits)?;
-                    (Some(Slot::Number { start: at as u32, len: (end - at) as u32 }), end)
-                }
+            at = match bytes.get(at) {
+                Some(b'"') => self.string(at)?,
+                Some(b'-' | b'0'..=b'9') => self.number(at)?,
                 Some(first @ (b'{' | b'[')) => {
-                    named = *first == b'{';
-                    self.open(named)?;
+                    let end = if *first == b'{' { b'}' } else { b']' };
+                    self.open(end)?;
                     at = white(bytes, at + 1);
-                    if bytes.get(at) != Some(if named { &b'}' } else { &b']' }) {
-                        if !named {
-                            self.item()?;
-                        }
+                    if bytes.get(at) != Some(&end) {
                         continue;
                     }
-                    (None, at)
+                    at
                 }
-                Some(b't') => (Some(Slot::Bool(true)), word(bytes, at, b"true")?),
-                Some(b'f') => (Some(Slot::Bool(false)), word(bytes, at, b"false")?),
-                Some(b'n') => (Some(Slot::Null), word(bytes, at, b"null")?),
+                Some(b't') => self.word(at, "true", Slot::Bool(true))?,
+                Some(b'f') => self.word(at, "false", Slot::Bool(false))?,
+                Some(b'n') => self.word(at, "null", Slot::Null)?,
                 _ => return Err(Wrong::Expected("a value", at)),
             };
-            if let Some(slot) = slot {
-                self.document.slots.push(slot);
-            }
-            at = end;
             // A value has ended, or a container begins that is empty: go on in the container, and out of those that end.
             loop {
                 at = white(bytes, at);
-                let Some(open) = self.open.last() else {
-                    return if at == bytes.len() { Ok(()) } else { Err(Wrong::Trailing(at)) };
-                };
-                named = open.object;
+                let end = self.inner.end;
                 match bytes.get(at) {
-                    Some(b',') => {
+                    Some(b',') if end != WHOLE => {
                         at = white(bytes, at + 1);
-                        if !named {
-                            self.item()?;
-                        }
                         break;
                     }
-                    Some(b'}') if named => self.close()?,
-                    Some(b']') if !named => self.close()?,
-                    _ if named => return Err(Wrong::Expected("`,` or `}`", at)),
-                    _ => return Err(Wrong::Expected("`,` or `]`", at)),
+                    Some(byte) if *byte == end && end != WHOLE => self.close()?,
+                    None if end == WHOLE => return Ok(()),
+                    _ => {
+                        return Err(match end {
+                            WHOLE => Wrong::Trailing(at),
+                            b'}' => Wrong::Expected("`,` or `}`", at),
+                            _ => Wrong::Expected("`,` or `]`", at),
+                        });
+                    }
                 }
                 at += 1;
             }
         }
     }
 
-    #[inline]
-    fn open(&mut self, object: bool) -> Result<(), Wrong> {
-        if self.open.len() >= self.limits.depth as usize {
+    #[inline(never)]
+    fn open(&mut self, end: u8) -> Result<(), Wrong> {
+        if self.outer.len() >= self.limits.depth as usize {
             return Err(Wrong::Depth(self.limits.depth));
         }
         let slot = self.document.slots.len() as u32;
         // Its length and its end are known when it is closed.
         self.document.slots.push(Slot::Null);
-        self.open.push(Open { slot, len: 0, object, name: 0, bits: 0, doubtful: false });
+        self.outer.push(mem::replace(&mut self.inner, Open::new(slot, end)));
         Ok(())
     }
 
+    #[inline(never)]
     fn close(&mut self) -> Result<(), Wrong> {
-        let Some(open) = self.open.last() else { return Ok(()) };
-        let (slot, len) = (open.slot as usize, open.len);
+        let Open { slot, len, doubtful, end, .. } = self.inner;
+        let sorted = self.document.sorted.len() as u32;
+        let object = end == b'}';
+        if object && (len > SMALL || doubtful) {
+            self.sort_names()?;
+        }
         let end = self.document.slots.len() as u32;
-        self.document.slots[slot] = if open.object {
-            let sorted = self.document.sorted.len() as u32;
-            if len > SMALL || open.doubtful {
-                self.sort_names()?;
-            }
-            Slot::Object { len, end, sorted }
-        } else {
-            Slot::Array { len, end }
-        };
-        self.open.pop();
+        self.document.slots[slot as usize] =
+            if object { Slot::Object { len, end, sorted } } else { Slot::Array { len, end } };
+        if let Some(outer) = self.outer.pop() {
+            self.inner = outer;
+        }
         Ok(())
     }
 
@@ -195,8 +196,7 @@ impl Parser<'_, '_> {
     /// object are kept; of two that are the same, the first one comes first.
     #[cold]
     fn sort_names(&mut self) -> Result<(), Wrong> {
-        let Some(open) = self.open.last() else { return Ok(()) };
-        let document = &self.document;
+        let (open, document) = (&self.inner, &self.document);
         let name = |slot: u32| document.string(slot);
         let mut next = open.slot + 1;
         let mut names = Vec::with_capacity(open.len as usize);
@@ -215,72 +215,151 @@ impl Parser<'_, '_> {
     }
 
     /// Reads a name and the colon behind it, and tells where its value begins.
-    #[inline]
+    #[inline(never)]
     fn name(&mut self, at: usize) -> Result<usize, Wrong> {
+        let bytes = self.text.as_bytes();
+        let Some((len, head, next)) = short(bytes, at).filter(|_| self.has_room()) else { return self.any_name(at) };
+        let (start, colon) = (at as u32 + 1, at + len + 2);
+        let len = len as u32;
+        self.member(Slot::String { start, len }, len, Name::bit_of(head, next, len))?;
+        match bytes.get(colon..) {
+            Some([b':', next, ..]) if *next > b' ' => Ok(colon + 1),
+            _ => self.colon(colon),
+        }
+    }
+
+    /// The same, whatever the name.
+    #[cold]
+    #[inline(never)]
+    fn any_name(&mut self, at: usize) -> Result<usize, Wrong> {
         let bytes = self.text.as_bytes();
         if bytes.get(at) != Some(&b'"') {
             return Err(Wrong::Expected("a name in quotes", at));
         }
-        let (slot, len, end) = self.string(at)?;
-        if len > self.limits.name {
-            return Err(Wrong::Name(self.limits.name));
-        }
+        let (slot, len, after) = self.read(at)?;
         let bit = match slot {
-            Slot::String { start, len } => bit(&bytes[start as usize..][..len as usize]),
-            Slot::Unescaped { start, len } => {
-                bit(&self.document.unescaped.as_bytes()[start as usize..][..len as usize])
-            }
-            _ => 0,
+            Slot::Unescaped { start, len } => Name::new(self.document.unescaped.as_bytes(), start, len).bit(),
+            _ => Name::new(bytes, at as u32 + 1, len).bit(),
         };
-        if let Some(open) = self.open.last_mut() {
-            open.len += 1;
-            if open.len > self.limits.members {
-                return Err(Wrong::Members(self.limits.members));
-            }
-            open.name = self.document.slots.len() as u32;
-            open.doubtful |= open.bits & bit != 0;
-            open.bits |= bit;
-        }
-        self.document.slots.push(slot);
-        let at = white(bytes, end);
+        self.document.slots.reserve(1);
+        self.member(slot, len, bit)?;
+        self.colon(after)
+    }
+
+    #[inline(never)]
+    fn colon(&mut self, at: usize) -> Result<usize, Wrong> {
+        let bytes = self.text.as_bytes();
+        let at = white(bytes, at);
         if bytes.get(at) != Some(&b':') {
             return Err(Wrong::Expected("`:`", at));
         }
         Ok(white(bytes, at + 1))
     }
 
-    #[inline]
-    fn item(&mut self) -> Result<(), Wrong> {
-        if let Some(open) = self.open.last_mut() {
-            open.len += 1;
-            if open.len > self.limits.items {
-                return Err(Wrong::Items(self.limits.items));
-            }
+    /// One more member, with a name of this length.
+    #[inline(always)]
+    fn member(&mut self, name: Slot, len: u32, bit: u64) -> Result<(), Wrong> {
+        if len > self.limits.name {
+            return Err(Wrong::Name(self.limits.name));
         }
+        let inner = &mut self.inner;
+        inner.len += 1;
+        if inner.len > self.limits.members {
+            return Err(Wrong::Members(self.limits.members));
+        }
+        inner.name = self.document.slots.len() as u32;
+        inner.doubtful |= inner.bits & bit != 0;
+        inner.bits |= bit;
+        self.put(name);
         Ok(())
     }
 
-    /// Reads a string from its opening quote on: what it is, its length, and where it ends.
+    /// Whether one more slot needs no more memory.
     #[inline(always)]
-    fn string(&mut self, at: usize) -> Result<(Slot, u32, usize), Wrong> {
-        let bytes = self.text.as_bytes();
-        let start = at + 1;
-        let end = start + plain(&bytes[start..]);
-        if bytes.get(end) == Some(&b'"') {
-            let len = (end - start) as u32;
-            return Ok((Slot::String { start: start as u32, len }, len, end + 1));
-        }
-        self.escaped(start, end)
+    fn has_room(&self) -> bool {
+        self.document.slots.len() < self.document.slots.capacity()
     }
 
-    /// The same for one with escapes, the first of which is here.
+    #[inline(always)]
+    fn put(&mut self, slot: Slot) {
+        assert!(self.has_room());
+        self.document.slots.push(slot);
+    }
+
+    #[inline(always)]
+    fn item(&mut self) -> Result<(), Wrong> {
+        self.inner.len += 1;
+        if self.inner.len > self.limits.items { Err(Wrong::Items(self.limits.items)) } else { Ok(()) }
+    }
+
+    /// Reads a word, and tells where it ends.
+    fn word(&mut self, at: usize, word: &'static str, slot: Slot) -> Result<usize, Wrong> {
+        if !self.text.as_bytes()[at..].starts_with(word.as_bytes()) {
+            return Err(Wrong::Expected("a value", at));
+        }
+        self.document.slots.push(slot);
+        Ok(at + word.len())
+    }
+
+    /// Reads a string, and tells where it ends.
+    #[inline(never)]
+    fn string(&mut self, at: usize) -> Result<usize, Wrong> {
+        let Some((len, ..)) = short(self.text.as_bytes(), at).filter(|_| self.has_room()) else {
+            return self.any_string(at);
+        };
+        if len > self.limits.string as usize {
+            return Err(Wrong::String(self.limits.string));
+        }
+        self.put(Slot::String { start: at as u32 + 1, len: len as u32 });
+        Ok(at + len + 2)
+    }
+
+    /// The same, whatever the string.
     #[cold]
-    fn escaped(&mut self, start: usize, first: usize) -> Result<(Slot, u32, usize), Wrong> {
+    #[inline(never)]
+    fn any_string(&mut self, at: usize) -> Result<usize, Wrong> {
+        let (slot, len, after) = self.read(at)?;
+        if len > self.limits.string {
+            return Err(Wrong::String(self.limits.string));
+        }
+        self.document.slots.push(slot);
+        Ok(after)
+    }
+
+    /// Reads what stands between quotes: what it is, its length, and what follows the closing quote.
+    fn read(&mut self, at: usize) -> Result<(Slot, u32, usize), Wrong> {
+        let bytes = self.text.as_bytes();
+        let start = at + 1;
+        let end = plain(bytes, start);
+        if bytes.get(end) == Some(&b'"') {
+            let (start, len) = (start as u32, (end - start) as u32);
+            return Ok((Slot::String { start, len }, len, end + 1));
+        }
         let unescaped = &mut self.document.unescaped;
         let kept = unescaped.len();
-        let end = unescape(self.text, start, first, self.limits.nul, unescaped)?;
-        let len = (unescaped.len() - kept) as u32;
-        Ok((Slot::Unescaped { start: kept as u32, len }, len, end))
+        let after = unescape(self.text, start, end, self.limits.nul, unescaped)?;
+        let (start, len) = (kept as u32, (unescaped.len() - kept) as u32);
+        Ok((Slot::Unescaped { start, len }, len, after))
+    }
+
+    /// Reads a number, and tells where it ends.
+    #[inline(never)]
+    fn number(&mut self, at: usize) -> Result<usize, Wrong> {
+        let short = short_number(self.text.as_bytes(), at);
+        let Some((slot, after)) = short.filter(|_| self.has_room() && self.limits.digits >= SHORT_DIGITS) else {
+            return self.any_number(at);
+        };
+        self.put(slot);
+        Ok(after)
+    }
+
+    /// The same, whatever the number.
+    #[cold]
+    #[inline(never)]
+    fn any_number(&mut self, at: usize) -> Result<usize, Wrong> {
+        let (slot, after) = number(self.text.as_bytes(), at, self.limits.digits)?;
+        self.document.slots.push(slot);
+        Ok(after)
     }
 
     /// Where the value is that is wrong; the whole text where that is what is wrong.
@@ -288,17 +367,19 @@ impl Parser<'_, '_> {
         let around = match wrong {
             // What these say is said of the container.
             Wrong::Duplicate | Wrong::Members(_) | Wrong::Items(_) | Wrong::Name(_) => {
-                self.open.len().saturating_sub(1)
+                self.outer.len().saturating_sub(1)
             }
             Wrong::Depth(_) | Wrong::String(_) | Wrong::Digits(_) | Wrong::Exponent | Wrong::Values(_) => {
-                self.open.len()
+                self.outer.len()
             }
             _ => 0,
         };
         let mut pointer = String::new();
-        for open in self.open[..around].iter().take_while(|open| open.len > 0) {
+        // The first one is the text itself.
+        let containers = self.outer.iter().chain([&self.inner]).skip(1);
+        for open in containers.take(around).take_while(|open| open.len > 0) {
             let before = pointer.len();
-            if open.object {
+            if open.end == b'}' {
                 push_step(&mut pointer, self.document.string(open.name).unwrap_or_default());
             } else {
                 pointer.push_str(&format!("/{}", open.len - 1));
@@ -312,58 +393,18 @@ impl Parser<'_, '_> {
     }
 }
 
-/// One of 64 bits that stands for a name: two names with different bits are different.
-#[inline]
-fn bit(name: &[u8]) -> u64 {
-    let byte = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
-    1 << ((name.len() + 5 * byte(name.first()) + 11 * byte(name.last())) % 64)
+/// Where what follows white space begins. Most texts have none but between their lines.
+#[inline(always)]
+fn white(bytes: &[u8], at: usize) -> usize {
+    if bytes.get(at).is_some_and(|byte| *byte <= b' ') { spaces(bytes, at) } else { at }
 }
 
-/// Where what follows white space begins.
-#[inline(always)]
-fn white(bytes: &[u8], mut at: usize) -> usize {
+#[inline(never)]
+fn spaces(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
         at += 1;
     }
     at
-}
-
-/// Reads a word, and tells where it ends.
-fn word(bytes: &[u8], at: usize, word: &'static [u8]) -> Result<usize, Wrong> {
-    if bytes[at..].starts_with(word) { Ok(at + word.len()) } else { Err(Wrong::Expected("a value", at)) }
-}
-
-/// Reads a number of at most so many digits, and tells where it ends.
-#[inline]
-fn number(bytes: &[u8], start: usize, most: u32) -> Result<usize, Wrong> {
-    let first = start + usize::from(bytes[start] == b'-');
-    let mut at = if bytes.get(first) == Some(&b'0') { first + 1 } else { digits(bytes, first)? };
-    let mut count = at - first;
-    if bytes.get(at) == Some(&b'.') {
-        let end = digits(bytes, at + 1)?;
-        count += end - (at + 1);
-        at = end;
-    }
-    if let Some(b'e' | b'E') = bytes.get(at) {
-        let sign = matches!(bytes.get(at + 1), Some(b'+' | b'-'));
-        let first = at + 1 + usize::from(sign);
-        at = digits(bytes, first)?;
-        if at - first > EXPONENT_DIGITS {
-            return Err(Wrong::Exponent);
-        }
-        count += at - first;
-    }
-    if count > most as usize { Err(Wrong::Digits(most)) } else { Ok(at) }
-}
-
-/// Where digits end, of which there must be one at least.
-#[inline(always)]
-fn digits(bytes: &[u8], start: usize) -> Result<usize, Wrong> {
-    let mut at = start;
-    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-        at += 1;
-    }
-    if at == start { Err(Wrong::Expected("a digit", at)) } else { Ok(at) }
 }
 
 /// Adds a name to a JSON Pointer (RFC 6901, section 3).

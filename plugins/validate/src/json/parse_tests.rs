@@ -184,6 +184,19 @@ fn large_and_small_objects_answer_the_same() {
     }
 }
 
+#[test]
+fn strings_and_names_of_every_length_are_read() {
+    for len in 0..40 {
+        let string = "x".repeat(len);
+        for after in ["", " and more than sixteen bytes"] {
+            let text = format!("{{\"{string}\":\"{string}\",\"{after}\":0}}");
+            let document = parse(text.as_bytes(), &generous()).unwrap();
+            let member = document.root().as_object().unwrap().next().unwrap();
+            assert_eq!((member.name(), member.value.as_str()), (&*string, Some(&*string)), "{text}");
+        }
+    }
+}
+
 fn back(value: Value<'_>) -> serde_json::Value {
     match value.view() {
         View::Null => serde_json::Value::Null,
@@ -195,7 +208,7 @@ fn back(value: Value<'_>) -> serde_json::Value {
         View::String(text) => text.into(),
         View::Array(items) => items.map(back).collect(),
         View::Object(members) => {
-            serde_json::Value::Object(members.map(|member| (member.name.to_owned(), back(member.value))).collect())
+            serde_json::Value::Object(members.map(|member| (member.name().to_owned(), back(member.value))).collect())
         }
     }
 }
@@ -252,8 +265,24 @@ proptest! {
         }
     }
 
+    /// What is short is read at once where enough follows it, and else like what is long.
     #[test]
-    fn any_name_that_comes_twice_is_found(names in prop::collection::vec("[ab]{0,3}", 0..24), escaped: prop::sample::Index) {
+    fn what_follows_changes_nothing(
+        number in r"-?(0|[0-9]{1,9})(\.[0-9]{0,9})?([eE]-?[0-9]{1,3})?",
+        string in r"[a-dé]{0,17}(\\t|\\|\n)?[a-d]{0,9}",
+        most in 10_u32..20,
+    ) {
+        let limits = Limits { digits: most, string: most, name: most, ..generous() };
+        let read = |text: &str| parse(text.as_bytes(), &limits).ok().map(|document| {
+            format!("{:?} {:?}", document.slots, document.unescaped)
+        });
+        for text in [number.clone(), format!("\"{string}\""), format!("{{\"{string}\":{number}}}")] {
+            prop_assert_eq!(read(&text), read(&format!("{text}{}", " ".repeat(40))), "{}", text);
+        }
+    }
+
+    #[test]
+    fn any_name_that_comes_twice_is_found(names in prop::collection::vec("[ab]{0,3}|aaaaaaa[ab]{0,2}|aaaaaaa[ab]a{6}[ab]{0,2}", 0..24), escaped: prop::sample::Index) {
         let twice = names.iter().enumerate().any(|(index, name)| names[..index].contains(name));
         let written = |(index, name): (usize, &String)| {
             // One of them is written with escapes.

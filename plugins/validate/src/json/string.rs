@@ -2,25 +2,51 @@
 
 use super::wrong::Wrong;
 
-/// How many bytes at the front need no attention in a string: no quote, no backslash, no control character. Eight at a
-/// time, since long strings are where the bytes of a body are.
+/// The length of a string of up to fifteen bytes without escapes, which most are, from its opening quote on, and its first
+/// eight bytes and the others as [`Name`](super::Name) has them. None where it is another string, or near the end of the text.
 #[inline(always)]
-pub(super) fn plain(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let mut at = 0;
-    let (words, _) = bytes.as_chunks::<8>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let special = control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c));
+pub(super) fn short(bytes: &[u8], at: usize) -> Option<(usize, u64, u64)> {
+    let (quote, words) = bytes.get(at..)?.first_chunk::<17>()?.split_first()?;
+    let [first, second] = words.as_chunks::<8>().0 else { return None };
+    let (first, second) = (u64::from_le_bytes(*first), u64::from_le_bytes(*second));
+    let (word, before) = if special(first) != 0 { (first, 0) } else { (second, 8) };
+    let special = special(word);
+    let bits = special.trailing_zeros() & !7;
+    if special == 0 || *quote != b'"' || (word >> bits) as u8 != b'"' {
+        return None;
+    }
+    let part = word & !(u64::MAX << bits);
+    let len = before + bits as usize / 8;
+    Some(if before == 0 { (len, part, 0) } else { (len, first, part) })
+}
+
+/// Where bytes end, from here on, that need no attention in a string: no quote, no backslash, no control character. Eight
+/// at a time, since long strings are where the bytes of a body are.
+#[inline(always)]
+pub(super) fn plain(bytes: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while let Some(word) = bytes.get(at..).and_then(|from| from.first_chunk()) {
+        let special = special(u64::from_le_bytes(*word));
         if special != 0 {
-            // What is borrowed goes upwards: bits above the lowest may be wrong, and that one is right.
             return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
+    end(bytes, at)
+}
+
+/// The high bit of the first byte of a word that needs attention. Bits above it may be wrong.
+#[inline(always)]
+fn special(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit);
+    // What is borrowed goes upwards. Bytes that have a high bit themselves are no such bytes.
+    (below(word, 0x20) | below(word ^ (ONES * 0x22), 1) | below(word ^ (ONES * 0x5c), 1)) & !word & (ONES << 7)
+}
+
+/// The same for the last few bytes of a text.
+#[cold]
+fn end(bytes: &[u8], at: usize) -> usize {
     let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     at + bytes[at..].iter().position(special).unwrap_or(bytes.len() - at)
 }
@@ -42,7 +68,7 @@ pub(super) fn unescape(text: &str, start: usize, at: usize, nul: bool, out: &mut
             Some(_) => return Err(Wrong::Control(at)),
             None => return Err(Wrong::Expected("the end of a string", at)),
         }
-        at = from + plain(&bytes[from..]);
+        at = plain(bytes, from);
     }
 }
 

@@ -70,13 +70,26 @@ impl Automaton {
     /// Whether it matches somewhere in the text.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         let mut row = usize::from(self.start);
-        for byte in text {
-            row = usize::from(self.next[row + usize::from(self.columns[usize::from(*byte)])]);
+        // The first two rows lead to themselves: it is enough to look for them now and then.
+        let (chunks, rest) = text.as_chunks::<8>();
+        for chunk in chunks {
+            for byte in chunk {
+                row = self.step(row, *byte);
+            }
             if row <= self.width {
                 return row == self.width;
             }
         }
+        for byte in rest {
+            row = self.step(row, *byte);
+        }
         usize::from(self.next[row + self.width - 1]) == self.width
+    }
+
+    /// The row behind a byte.
+    #[inline(always)]
+    fn step(&self, row: usize, byte: u8) -> usize {
+        usize::from(self.next[row + usize::from(self.columns[usize::from(byte)])])
     }
 }
 

@@ -56,7 +56,8 @@ struct At<'s> {
 
 enum Step<'s> {
     Root,
-    Name(&'s str),
+    /// The name, a string of the document.
+    Name(Value<'s>),
     Index(usize),
 }
 
@@ -78,17 +79,45 @@ impl<'c> Check<'c> {
         let schema: &'c Schema = self.schema;
         let rules = &schema.rules[id as usize];
         if let Some(always) = rules.always {
-            if !always {
-                self.fault(at, || "must not be there (false)".to_owned());
-            }
-            return always;
+            return self.always(always, at);
         }
         if self.depth >= DEPTH || !self.spend(1) {
             self.exhausted = true;
             return false;
         }
+        // What most schemas say of a scalar is said of its type, and then nothing goes deeper.
+        if rules.values.is_empty() && rules.in_place.is_empty() {
+            // An arm for each: what they have in common would have to fit all of them first.
+            match value.view() {
+                view @ (View::Null | View::Bool(_)) if rules.types.allow(&view) => return true,
+                view @ View::Number(_) if rules.types.allow(&view) => return self.scalar(rules, view, at),
+                view @ View::String(_) if rules.types.allow(&view) => return self.scalar(rules, view, at),
+                _ => {}
+            }
+        }
+        self.whole(rules, value, at, scope, marks)
+    }
+
+    #[inline(never)]
+    fn always(&mut self, always: bool, at: &At<'_>) -> bool {
+        if !always {
+            self.fault(at, || "must not be there (false)".to_owned());
+        }
+        always
+    }
+
+    /// Applies a schema that is neither `true` nor `false`, one level deeper.
+    #[inline(never)]
+    fn whole(
+        &mut self,
+        rules: &'c Rules,
+        value: Value<'_>,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+        marks: Option<&mut Marks>,
+    ) -> bool {
         self.depth += 1;
-        let entered = schema.dynamic && scope.is_none_or(|scope| scope.resource != rules.resource);
+        let entered = self.schema.dynamic && scope.is_none_or(|scope| scope.resource != rules.resource);
         let own;
         let scope = if entered {
             own = Scope { outer: scope, resource: rules.resource };
@@ -137,7 +166,6 @@ impl<'c> Check<'c> {
         result
     }
 
-    /// Applies a schema that is neither `true` nor `false`.
     #[inline(always)]
     fn apply(
         &mut self,
@@ -231,7 +259,7 @@ impl<'c> Check<'c> {
                 let mut index = 0..;
                 members.all(|member| {
                     let index = index.next().unwrap_or_default();
-                    one(self, index, Step::Name(member.name), member.value, "unevaluatedProperties")
+                    one(self, index, Step::Name(member.name_value), member.value, "unevaluatedProperties")
                 });
             }
             _ => {}
@@ -260,9 +288,6 @@ impl<'c> Check<'c> {
             }
         }
         valid &= match view {
-            View::Null | View::Bool(_) => true,
-            View::Number(number) => rules.number.as_ref().is_none_or(|rules| self.number(rules, number, at)),
-            View::String(text) => rules.string.as_ref().is_none_or(|rules| self.string(rules, text, at)),
             View::Array(items) => match &rules.array {
                 Some(rules) => self.array(rules, value, items, at, scope, marks.as_deref_mut()),
                 None => true,
@@ -271,6 +296,7 @@ impl<'c> Check<'c> {
                 Some(rules) => self.object(rules, value, members, at, scope, marks.as_deref_mut()),
                 None => true,
             },
+            scalar => self.scalar(rules, scalar, at),
         };
         for rule in &rules.in_place {
             if !valid && !self.goes_on() {
@@ -279,6 +305,22 @@ impl<'c> Check<'c> {
             valid &= self.in_place(rule, value, at, scope, marks.as_deref_mut());
         }
         valid
+    }
+
+    /// Applies what is said of a scalar of this type.
+    #[inline(always)]
+    fn scalar(&mut self, rules: &Rules, view: View<'_>, at: &At<'_>) -> bool {
+        match view {
+            View::Number(number) => match &rules.number {
+                Some(rules) => self.number(rules, number, at),
+                None => true,
+            },
+            View::String(text) => match &rules.string {
+                Some(rules) => self.string(rules, text, at),
+                None => true,
+            },
+            _ => true,
+        }
     }
 
     #[inline(never)]
@@ -404,7 +446,7 @@ impl At<'_> {
             let before = pointer.len();
             match step {
                 Step::Root => {}
-                Step::Name(name) => push_step(&mut pointer, name),
+                Step::Name(name) => push_step(&mut pointer, name.as_str().unwrap_or_default()),
                 Step::Index(index) => pointer.push_str(&format!("/{index}")),
             }
             if pointer.len() > POINTER {

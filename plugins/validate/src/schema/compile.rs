@@ -118,7 +118,7 @@ fn pointer(document: &Document<'_>, slot: u32) -> String {
         let holds = |value: &Value<'_>| (value.slot()..value.slot() + value.size()).contains(&slot);
         let inner = match value.view() {
             View::Object(mut members) => members.find(|member| holds(&member.value)).map(|member| {
-                push_step(&mut pointer, member.name);
+                push_step(&mut pointer, member.name());
                 member.value
             }),
             View::Array(items) => items.enumerate().find(|(_, item)| holds(item)).map(|(index, item)| {
@@ -204,12 +204,12 @@ impl Compiler {
         let mut dialect = Dialect { validation: false, formats: self.formats };
         let mut unknown = Vec::new();
         for member in vocabularies.as_object().into_iter().flatten() {
-            let name = member.name.strip_prefix(VOCABULARIES).filter(|name| KNOWN_VOCABULARIES.contains(name));
+            let name = member.name().strip_prefix(VOCABULARIES).filter(|name| KNOWN_VOCABULARIES.contains(name));
             match name {
                 Some("validation") => dialect.validation = true,
                 Some("format-assertion") => dialect.formats = true,
                 Some(_) => {}
-                None if matches!(member.value.view(), View::Bool(true)) => unknown.push(member.name.to_owned()),
+                None if matches!(member.value.view(), View::Bool(true)) => unknown.push(member.name().to_owned()),
                 None => {}
             }
         }
@@ -237,7 +237,8 @@ impl Compiler {
             rules.always = Some(true);
             return rules;
         }
-        let keywords: Vec<_> = members.map(|member| (member.name.to_owned(), (place.0, member.value.slot()))).collect();
+        let keywords: Vec<_> =
+            members.map(|member| (member.name().to_owned(), (place.0, member.value.slot()))).collect();
         let keywords = Keywords { resource, at: keywords.into_iter().collect() };
         self.references(&keywords, &mut rules);
         self.applicators(&keywords, &mut rules);
@@ -271,7 +272,7 @@ impl Compiler {
             self.complain(at, "is no object whose values are schemas");
             return Vec::new();
         };
-        let slots: Vec<_> = members.map(|member| (member.name.to_owned(), member.value.slot())).collect();
+        let slots: Vec<_> = members.map(|member| (member.name().to_owned(), member.value.slot())).collect();
         slots.into_iter().map(|(name, slot)| (name, self.schema((at.0, slot), keywords.resource))).collect()
     }
 

@@ -16,7 +16,7 @@ pub(super) fn equal(one: Value<'_>, other: Value<'_>) -> bool {
         }
         (View::Object(mut one), View::Object(other)) => {
             one.len() == other.len()
-                && one.all(|member| other.get(member.name).is_some_and(|value| equal(member.value, value)))
+                && one.all(|member| other.get(member.name()).is_some_and(|value| equal(member.value, value)))
         }
         _ => false,
     }
@@ -60,7 +60,7 @@ fn hash(value: Value<'_>, hasher: &impl BuildHasher) -> u64 {
             // A sum, since the order does not matter.
             let member = |member: crate::json::Member<'_>| {
                 let mut state = hasher.build_hasher();
-                member.name.hash(&mut state);
+                member.name().hash(&mut state);
                 state.write_u64(hash(member.value, hasher));
                 state.finish()
             };

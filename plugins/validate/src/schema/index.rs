@@ -239,11 +239,11 @@ fn names(schema: Value<'_>) -> Names {
 fn subschemas(schema: Value<'_>) -> Vec<u32> {
     let mut slots = Vec::new();
     for member in schema.as_object().into_iter().flatten() {
-        if ONE.contains(&member.name) {
+        if ONE.contains(&member.name()) {
             slots.push(member.value.slot());
-        } else if LIST.contains(&member.name) {
+        } else if LIST.contains(&member.name()) {
             slots.extend(member.value.as_array().into_iter().flatten().map(Value::slot));
-        } else if MAP.contains(&member.name) {
+        } else if MAP.contains(&member.name()) {
             slots.extend(member.value.as_object().into_iter().flatten().map(|member| member.value.slot()));
         }
     }

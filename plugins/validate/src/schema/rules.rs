@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::pattern::Pattern;
-use crate::json::{Divisor, Kept, View};
+use crate::json::{Divisor, Kept, Name, View};
 
 /// A schema, in the form in which it is applied. Other schemas are named by their place in `Schema::rules`.
 #[derive(Debug, Default)]
@@ -92,8 +92,7 @@ pub(super) struct Contains {
 pub(super) struct ObjectRules {
     pub(super) least: u64,
     pub(super) most: u64,
-    /// In the order of their names.
-    pub(super) properties: Vec<Property>,
+    pub(super) properties: Properties,
     /// How many of `properties` are required.
     pub(super) required: u32,
     pub(super) patterns: Vec<(Pattern, u32)>,
@@ -103,51 +102,79 @@ pub(super) struct ObjectRules {
     pub(super) dependent_schemas: Vec<(String, u32)>,
 }
 
+/// The names that a schema of objects speaks of.
+#[derive(Debug)]
+pub(super) struct Properties {
+    /// In their order.
+    list: Vec<Property>,
+    /// For each place that names have ([`Name::place`]), one of those that have it: its number in the list and one more, or 0.
+    places: Box<[u32; 64]>,
+    /// The places that several names have.
+    shared: u64,
+}
+
 /// A name of `properties`, of `required`, or of both.
 #[derive(Debug)]
 pub(super) struct Property {
     pub(super) name: String,
-    /// See [`head`].
+    /// See [`Name::head`].
     head: u64,
     pub(super) schema: Option<u32>,
     /// Its number among the required ones.
     pub(super) required: Option<u32>,
 }
 
-/// Objects of up to so many properties are searched from the front.
-const FEW: usize = 16;
-
-/// A number for the first eight bytes of a name, or for all of it where it is shorter. Of names that are equally long,
-/// different ones have different numbers, up to eight bytes.
-fn head(name: &[u8]) -> u64 {
-    let four = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
-    match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(first), ..) => u64::from_le_bytes(*first),
-        (None, Some(first), Some(last)) => four(first) | four(last) << 32,
-        _ => name.iter().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte)),
+impl Property {
+    pub(super) fn new(name: String, schema: Option<u32>, required: Option<u32>) -> Self {
+        Self { head: Name::of(&name).head(), name, schema, required }
     }
 }
 
-impl Property {
-    pub(super) fn new(name: String, schema: Option<u32>, required: Option<u32>) -> Self {
-        Self { head: head(name.as_bytes()), name, schema, required }
+impl Properties {
+    /// Of a list that is in the order of their names.
+    pub(super) fn new(list: Vec<Property>) -> Self {
+        let mut places = Box::new([0; 64]);
+        let mut shared = 0;
+        for (number, property) in (1..).zip(&list) {
+            let place = Name::of(&property.name).place();
+            if places[place] != 0 {
+                shared |= 1 << place;
+            }
+            places[place] = number;
+        }
+        Self { list, places, shared }
+    }
+
+    /// What is said of a member of this name.
+    #[inline(always)]
+    pub(super) fn get(&self, name: Name<'_>) -> Option<&Property> {
+        let place = name.place();
+        let property = self.list.get((self.places[place] as usize).wrapping_sub(1))?;
+        if name.is(&property.name, property.head) {
+            Some(property)
+        } else if self.shared >> place & 1 == 1 {
+            self.search(name)
+        } else {
+            None
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, name: Name<'_>) -> Option<&Property> {
+        let index = self.list.binary_search_by(|property| property.name.as_bytes().cmp(name.bytes())).ok()?;
+        self.list.get(index)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Property> {
+        self.list.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 }
 
 impl ObjectRules {
-    pub(super) fn property(&self, name: &str) -> Option<&Property> {
-        if self.properties.len() <= FEW {
-            let (head, name) = (head(name.as_bytes()), name.as_bytes());
-            let same = |property: &&Property| {
-                let other = property.name.as_bytes();
-                property.head == head && other.len() == name.len() && (name.len() <= 8 || other == name)
-            };
-            return self.properties.iter().find(same);
-        }
-        let index = self.properties.binary_search_by(|property| property.name.as_str().cmp(name)).ok()?;
-        self.properties.get(index)
-    }
-
     /// Whether members must be looked at one by one.
     pub(super) fn looks_at_members(&self) -> bool {
         !self.properties.is_empty() || !self.patterns.is_empty() || self.additional.is_some() || self.names.is_some()
@@ -180,6 +207,7 @@ impl Types {
         Self(self.0 | other.0)
     }
 
+    #[inline(always)]
     pub(super) fn allow(self, view: &View<'_>) -> bool {
         let has = |index: u8| self.0 >> index & 1 == 1;
         match view {
@@ -215,21 +243,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_property_is_found_by_its_whole_name(names in prop::collection::btree_set("[ab]{0,12}", 0..24), other in "[ab]{0,12}") {
-            let properties = names.iter().map(|name| Property::new(name.clone(), None, None)).collect();
-            let rules = ObjectRules {
-                least: 0,
-                most: u64::MAX,
-                properties,
-                required: 0,
-                patterns: Vec::new(),
-                additional: None,
-                names: None,
-                dependent_required: Vec::new(),
-                dependent_schemas: Vec::new(),
-            };
+        fn a_property_is_found_by_its_whole_name(names in prop::collection::btree_set("[ab]{0,12}", 0..100), other in "[ab]{0,12}") {
+            let properties = Properties::new(names.iter().map(|name| Property::new(name.clone(), None, None)).collect());
             for name in names.iter().chain([&other]) {
-                let found = rules.property(name).map(|property| &property.name);
+                let found = properties.get(Name::of(name)).map(|property| &property.name);
                 prop_assert_eq!(found, names.get(name));
             }
         }

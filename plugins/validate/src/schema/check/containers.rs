@@ -6,7 +6,7 @@ use super::super::equal::unique;
 use super::super::marks::Marks;
 use super::super::rules::{ArrayRules, ObjectRules};
 use super::{At, Check, Scope, Step};
-use crate::json::{Items, Members, Value};
+use crate::json::{Items, Member, Members, Value};
 
 impl<'c> Check<'c> {
     /// How many there are, and by which two keywords that is too few or too many.
@@ -141,17 +141,13 @@ impl<'c> Check<'c> {
         let mut valid = true;
         // Which required members were seen: one bit for each of the first 64, the others are looked up.
         let mut seen = 0_u64;
-        let closed = rules.additional.is_some_and(|schema| self.schema.rules[schema as usize].always == Some(false));
         for (index, member) in members.enumerate() {
-            let at = At { outer: Some(at), step: Step::Name(member.name) };
-            if let Some(names) = rules.names
-                && !self.quietly(|check| check.schema(names, member.name_value, &at, scope, None))
-            {
-                valid = false;
-                self.fault(&at, || "has a name that the schema does not allow (propertyNames)".to_owned());
+            let at = At { outer: Some(at), step: Step::Name(member.name_value) };
+            if let Some(names) = rules.names {
+                valid &= self.name(names, member, &at, scope);
             }
             let mut evaluated = false;
-            if let Some(property) = rules.property(member.name) {
+            if let Some(property) = rules.properties.get(member.key()) {
                 if let Some(bit) = property.required.filter(|bit| *bit < 64) {
                     seen |= 1 << bit;
                 }
@@ -160,20 +156,8 @@ impl<'c> Check<'c> {
                     valid &= self.schema(schema, member.value, &at, scope, None);
                 }
             }
-            for (pattern, schema) in &rules.patterns {
-                if self.spend(1) && pattern.matches(member.name) {
-                    evaluated = true;
-                    valid &= self.schema(*schema, member.value, &at, scope, None);
-                }
-            }
-            if let Some(schema) = rules.additional.filter(|_| !evaluated) {
-                evaluated = true;
-                if closed {
-                    valid = false;
-                    self.fault(&at, || "is not known to the schema (additionalProperties)".to_owned());
-                } else {
-                    valid &= self.schema(schema, member.value, &at, scope, None);
-                }
+            if !evaluated || !rules.patterns.is_empty() {
+                valid &= self.other(rules, member, &mut evaluated, &at, scope);
             }
             if let Some(marks) = marks.as_deref_mut().filter(|_| evaluated) {
                 marks.set(index);
@@ -183,7 +167,7 @@ impl<'c> Check<'c> {
             }
         }
         if rules.required > seen.count_ones() {
-            for property in &rules.properties {
+            for property in rules.properties.iter() {
                 let Some(bit) = property.required else { continue };
                 let there = if bit < 64 { seen >> bit & 1 == 1 } else { members.get(&property.name).is_some() };
                 if !there {
@@ -192,6 +176,45 @@ impl<'c> Check<'c> {
                         return false;
                     }
                 }
+            }
+        }
+        valid
+    }
+
+    /// `propertyNames`.
+    #[inline(never)]
+    fn name(&mut self, schema: u32, member: Member<'_>, at: &At<'_>, scope: Option<&Scope<'_>>) -> bool {
+        let fits = self.quietly(|check| check.schema(schema, member.name_value, at, scope, None));
+        if !fits {
+            self.fault(at, || "has a name that the schema does not allow (propertyNames)".to_owned());
+        }
+        fits
+    }
+
+    /// `patternProperties`, and `additionalProperties` where nothing else said something of the member.
+    #[inline(never)]
+    fn other(
+        &mut self,
+        rules: &'c ObjectRules,
+        member: Member<'_>,
+        evaluated: &mut bool,
+        at: &At<'_>,
+        scope: Option<&Scope<'_>>,
+    ) -> bool {
+        let mut valid = true;
+        for (pattern, schema) in &rules.patterns {
+            if self.spend(1) && pattern.matches(member.name()) {
+                *evaluated = true;
+                valid &= self.schema(*schema, member.value, at, scope, None);
+            }
+        }
+        if let Some(schema) = rules.additional.filter(|_| !*evaluated) {
+            *evaluated = true;
+            if self.schema.rules[schema as usize].always == Some(false) {
+                valid = false;
+                self.fault(at, || "is not known to the schema (additionalProperties)".to_owned());
+            } else {
+                valid &= self.schema(schema, member.value, at, scope, None);
             }
         }
         valid

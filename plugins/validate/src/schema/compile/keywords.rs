@@ -3,7 +3,7 @@
 use super::super::format::Format;
 use super::super::pattern::Pattern;
 use super::super::rules::{
-    ArrayRules, Contains, InPlace, NumberRules, ObjectRules, Property, Rules, StringRules, Types, Values,
+    ArrayRules, Contains, InPlace, NumberRules, ObjectRules, Properties, Property, Rules, StringRules, Types, Values,
 };
 use super::{Compiler, Dialect, Keywords};
 use crate::json::{Divisor, Kept, Value, View};
@@ -101,7 +101,7 @@ impl Compiler {
         let mut object = ObjectRules {
             least: 0,
             most: u64::MAX,
-            properties,
+            properties: Properties::new(Vec::new()),
             required: 0,
             patterns,
             additional: self.one(keywords, "additionalProperties"),
@@ -113,18 +113,18 @@ impl Compiler {
             object.least = self.count(keywords, "minProperties", 0);
             object.most = self.count(keywords, "maxProperties", u64::MAX);
             for name in keywords.get("required").map(|at| self.names(at)).unwrap_or_default() {
-                let search = object.properties.binary_search_by(|property| property.name.cmp(&name));
+                let search = properties.binary_search_by(|property| property.name.cmp(&name));
                 let required = Some(object.required);
                 match search {
-                    Ok(index) if object.properties[index].required.is_some() => continue,
-                    Ok(index) => object.properties[index].required = required,
-                    Err(index) => object.properties.insert(index, Property::new(name, None, required)),
+                    Ok(index) if properties[index].required.is_some() => continue,
+                    Ok(index) => properties[index].required = required,
+                    Err(index) => properties.insert(index, Property::new(name, None, required)),
                 }
                 object.required += 1;
             }
             if let Some(at) = keywords.get("dependentRequired") {
                 let names = self.index.value(at).as_object().map(|members| {
-                    members.map(|member| (member.name.to_owned(), (at.0, member.value.slot()))).collect::<Vec<_>>()
+                    members.map(|member| (member.name().to_owned(), (at.0, member.value.slot()))).collect::<Vec<_>>()
                 });
                 match names {
                     None => self.complain(at, "is no object whose values are lists of names"),
@@ -135,6 +135,7 @@ impl Compiler {
                 }
             }
         }
+        object.properties = Properties::new(properties);
         let depends = !object.dependent_required.is_empty() || !object.dependent_schemas.is_empty();
         if object.looks_at_members() || depends || object.least > 0 || object.most < u64::MAX {
             rules.object = Some(Box::new(object));

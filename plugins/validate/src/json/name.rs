@@ -1,0 +1,74 @@
+//! Names, told apart by what a few instructions see of them.
+
+/// A name of a member, with its first eight bytes at hand: most names are no longer, and different ones differ in them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name<'a> {
+    /// What it stands in, from its beginning on.
+    from: &'a [u8],
+    len: u32,
+    /// The first eight bytes, or all of them and zeros, the first one lowest.
+    head: u64,
+}
+
+impl<'a> Name<'a> {
+    /// The name that stands there. Cheaper where something follows it, as in a document a quote does.
+    #[inline(always)]
+    pub(crate) fn new(around: &'a [u8], start: u32, len: u32) -> Self {
+        let from = around.get(start as usize..).unwrap_or_default();
+        let head = match from.first_chunk() {
+            Some(first) if len < 8 => u64::from_le_bytes(*first) & !(u64::MAX << (8 * len)),
+            Some(first) => u64::from_le_bytes(*first),
+            None => short(from, len as usize),
+        };
+        Self { from, len, head }
+    }
+
+    pub(crate) fn of(name: &'a str) -> Self {
+        Self::new(name.as_bytes(), 0, name.len() as u32)
+    }
+
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.from.get(..self.len as usize).unwrap_or_default()
+    }
+
+    /// A number for its first eight bytes: names of the same length up to eight are the same where these are.
+    pub(crate) fn head(self) -> u64 {
+        self.head
+    }
+
+    /// Whether it is this name, whose head is that.
+    #[inline(always)]
+    pub(crate) fn is(self, name: &str, head: u64) -> bool {
+        self.head == head && self.len as usize == name.len() && (name.len() <= 8 || self.bytes() == name.as_bytes())
+    }
+
+    /// One of 64 places, by its first eight bytes and its length.
+    #[inline(always)]
+    pub(crate) fn place(self) -> usize {
+        spread(self.head.wrapping_add(self.len.into()))
+    }
+
+    /// One of 64 bits that stands for it: two names with different bits are different.
+    pub(crate) fn bit(self) -> u64 {
+        let next = self.bytes().get(8..).unwrap_or_default();
+        Self::bit_of(self.head, short(next, next.len()), self.len)
+    }
+
+    /// The same, of its head, the eight bytes behind that and its length.
+    #[inline(always)]
+    pub(super) fn bit_of(head: u64, next: u64, len: u32) -> u64 {
+        1 << spread((head ^ next.rotate_left(32)).wrapping_add(len.into()))
+    }
+}
+
+/// One of 64 numbers. Fibonacci's way to bring what differs into the highest bits.
+#[inline(always)]
+fn spread(number: u64) -> usize {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
+}
+
+/// The first eight of so many bytes as a number.
+#[cold]
+fn short(bytes: &[u8], len: usize) -> u64 {
+    bytes.iter().take(len.min(8)).rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte))
+}
