@@ -87,6 +87,7 @@ impl Pipe {
         loop {
             ready!(to.poll_write_ready(context))?;
             match to.try_io(Interest::WRITABLE, || self.ends().drain(to, self.left)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(moved) => {
                     self.left -= moved;
                     return Poll::Ready(Ok(moved));
