@@ -191,3 +191,83 @@ mod system {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Both ends of a connection.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (client.unwrap(), accepted.unwrap().0)
+    }
+
+    async fn fill(from: &TcpStream, most: u64) -> Option<Pipe> {
+        poll_fn(|context| Pipe::poll_fill(context, from, most)).await.unwrap()
+    }
+
+    /// How many pipes this thread has for later, and how many are in use.
+    fn pipes() -> (usize, usize) {
+        PIPES.with_borrow(|pipes| (pipes.empty.len(), pipes.used))
+    }
+
+    #[tokio::test]
+    async fn what_goes_in_comes_out_and_the_pipe_serves_again() {
+        let ((mut client, ours), (theirs, mut server)) = (pair().await, pair().await);
+        for round in [&b"one"[..], b"and another"] {
+            client.write_all(round).await.unwrap();
+            let mut pipe = fill(&ours, 1000).await.unwrap();
+            assert_eq!((pipe.len(), pipes()), (round.len(), (0, 1)));
+            while !pipe.is_empty() {
+                poll_fn(|context| pipe.poll_drain(context, &theirs)).await.unwrap();
+            }
+            drop(pipe);
+            assert_eq!(pipes(), (1, 0));
+            let mut seen = vec![0; round.len()];
+            server.read_exact(&mut seen).await.unwrap();
+            assert_eq!(seen, round);
+        }
+        drop(client);
+        assert!(fill(&ours, 1000).await.unwrap().is_empty(), "the end");
+    }
+
+    #[tokio::test]
+    async fn no_more_goes_in_than_is_asked_for() {
+        let (mut client, mut ours) = pair().await;
+        client.write_all(b"body, and the next head").await.unwrap();
+        assert_eq!(fill(&ours, 4).await.unwrap().len(), 4);
+        let mut rest = [0; 19];
+        ours.read_exact(&mut rest).await.unwrap();
+        assert_eq!(&rest, b", and the next head");
+    }
+
+    #[tokio::test]
+    async fn one_with_bytes_in_it_never_serves_again() {
+        let (mut client, ours) = pair().await;
+        client.write_all(b"a secret").await.unwrap();
+        drop(fill(&ours, 1000).await.unwrap());
+        assert_eq!(pipes(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_finds_none_left_reads_as_ever() {
+        let (mut client, mut ours) = pair().await;
+        let all: Vec<_> = (0..MOST).map(|_| Pipe::empty().unwrap()).collect();
+        client.write_all(b"bytes").await.unwrap();
+        assert!(fill(&ours, 1000).await.is_none());
+        let mut seen = [0; 5];
+        ours.read_exact(&mut seen).await.unwrap();
+        assert_eq!(&seen, b"bytes");
+        drop(all);
+        assert_eq!(pipes(), (KEPT, 0));
+        client.write_all(b"more").await.unwrap();
+        assert_eq!(fill(&ours, 1000).await.map(|pipe| pipe.len()), Some(4));
+    }
+}
