@@ -15,7 +15,7 @@ fn pythons_client_and_server() {
          [upstream.dead]\nendpoints = [\"http://{dead}\"]\nprotocol = \"http2\"\n\
          [route.calls]\npath-prefix = \"/test.Calls\"\nupstream = \"u\"\nbody-size = \"unlimited\"\nchain = [\"tidy\"]\n\
          [route.dead]\npath-prefix = \"/test.Dead\"\nupstream = \"dead\"\n\
-         [plugin.tidy]\ncomponent = \"headers\"\nconfig.response.set = {{ x-tidy = \"yes\" }}\n",
+         [plugin.tidy]\ncomponent = \"headers\"\nlimits.time = \"5s\"\nconfig.response.set = {{ x-tidy = \"yes\" }}\n",
         server.port
     );
     let proxy = Proxy::start(&config, &[]);

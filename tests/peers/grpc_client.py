@@ -62,10 +62,11 @@ assert error == (grpc.StatusCode.DATA_LOSS, "the rest is lost"), error
 error = failing(lambda: channel.unary_unary(path("Missing"))(b"", timeout=TIME))
 assert error[0] == grpc.StatusCode.UNIMPLEMENTED, error
 
-slow = channel.unary_unary(path("Slow"))
-error = failing(lambda: slow(b"", timeout=0.5))
+# As streams, so that their heads show that the server has them.
+late = channel.unary_stream(path("Slow"))(b"", timeout=2)
+late.initial_metadata()
+error = failing(lambda: next(late))
 assert error[0] == grpc.StatusCode.DEADLINE_EXCEEDED, error
-# As a stream, so that its head shows that the server has it.
 given_up = channel.unary_stream(path("Slow"))(b"", timeout=TIME)
 given_up.initial_metadata()
 given_up.cancel()
