@@ -203,14 +203,14 @@ mod tests {
 
     /// Both ends of a connection.
     async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (client.unwrap(), accepted.unwrap().0)
+        (client.expect("it listens"), accepted.expect("somebody came").0)
     }
 
     async fn fill(from: &TcpStream, most: u64) -> Option<Pipe> {
-        poll_fn(|context| Pipe::poll_fill(context, from, most)).await.unwrap()
+        poll_fn(|context| Pipe::poll_fill(context, from, most)).await.expect("a connection")
     }
 
     /// How many pipes this thread has for later, and how many are in use.
