@@ -71,9 +71,7 @@ impl Allocator {
         // SAFETY: by what callers promise, it is the only one.
         unsafe { &mut *self.0.get() }
     }
-}
 
-impl Allocator {
     /// A block that nobody had yet, or one of wasi-libc's. Apart, so that the way of most blocks stays a short one.
     ///
     /// SAFETY for callers: as for [`GlobalAlloc::alloc`].

@@ -281,19 +281,15 @@ impl Exchange<'_> {
         }
         let mut decoder = Decoder::new(head.length);
         // As long as nothing was sent on, a body that begins badly can still become an error.
-        let first = match decoder.next(input).map_err(|bad| self.home.error(Reason::UpstreamBody, bad))? {
-            Some(Piece::Data(bytes)) => Some(Part::Data(bytes)),
-            Some(Piece::Trailers(fields)) => Some(Part::Trailers(fields)),
-            None => None,
-            Some(Piece::End) => {
-                if keep {
-                    self.home.give_back(self.live, now);
-                }
-                return Ok(Response::from_parts(parts, Body::Empty));
+        let first = decoder.next(input).map_err(|bad| self.home.error(Reason::UpstreamBody, bad))?;
+        if first == Some(Piece::End) {
+            if keep {
+                self.home.give_back(self.live, now);
             }
-        };
+            return Ok(Response::from_parts(parts, Body::Empty));
+        }
         let total = if is_endless(&parts.headers) { self.times.call } else { Some(self.times.total) };
-        let body = Arriving::new(self.live, self.home.clone(), decoder, first)
+        let body = Arriving::new(self.live, self.home.clone(), decoder, first.and_then(Part::of))
             .within(self.timeouts.idle, total)
             .reusable(keep && head.length != Length::UntilClose);
         // An answer before it asked for the body says that it does not want it.

@@ -88,11 +88,8 @@ impl Decoder {
         piped: bool,
     ) -> Poll<Result<Option<Part>, Broken>> {
         loop {
-            match self.next(&mut wire.input).map_err(Broken::Chunk)? {
-                Some(Piece::Data(bytes)) => return Poll::Ready(Ok(Some(Part::Data(bytes)))),
-                Some(Piece::Trailers(fields)) => return Poll::Ready(Ok(Some(Part::Trailers(fields)))),
-                Some(Piece::End) => return Poll::Ready(Ok(None)),
-                None => {}
+            if let Some(piece) = self.next(&mut wire.input).map_err(Broken::Chunk)? {
+                return Poll::Ready(Ok(Part::of(piece)));
             }
             if let Self::Sized(left) = self
                 && piped
@@ -146,6 +143,16 @@ impl Decoder {
 }
 
 impl Part {
+    /// What was read; none at the end.
+    #[must_use]
+    pub fn of(piece: Piece) -> Option<Self> {
+        match piece {
+            Piece::Data(bytes) => Some(Self::Data(bytes)),
+            Piece::Trailers(fields) => Some(Self::Trailers(fields)),
+            Piece::End => None,
+        }
+    }
+
     /// How many bytes these are.
     #[must_use]
     pub fn len(&self) -> usize {

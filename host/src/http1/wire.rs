@@ -220,8 +220,7 @@ impl Wire {
     pub fn poll_write(&mut self, context: &mut Context<'_>, progress: &mut bool) -> Poll<io::Result<()>> {
         let sent = self.queued() > 0;
         while self.queued() > 0 {
-            if self.output.pipe.is_some()
-                && self.output.in_memory() == 0
+            if self.output.in_memory() == 0
                 && let (Some(pipe), Some(stream)) = (&mut self.output.pipe, self.io.tcp())
             {
                 *progress |= ready!(pipe.poll_drain(context, stream))? > 0;
