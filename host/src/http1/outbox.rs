@@ -13,7 +13,7 @@ thread_local! {
 
 /// Bytes to be sent, of which some may have been.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
 }
@@ -21,12 +21,12 @@ pub struct Outbox {
 impl Outbox {
     /// What is left to be sent.
     #[must_use]
-    pub fn waiting(&self) -> &[u8] {
+    pub(crate) fn waiting(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
     /// Where more is written to.
-    pub fn tail(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = SPARE.take();
         }
@@ -35,14 +35,14 @@ impl Outbox {
 
     /// The same as a piece of its own.
     #[must_use]
-    pub fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Bytes {
         let mut bytes = Bytes::from(self.bytes);
         bytes.advance(self.sent);
         bytes
     }
 
     /// So many of those that waited were sent.
-    pub fn advance(&mut self, sent: usize) {
+    pub(crate) fn advance(&mut self, sent: usize) {
         self.sent += sent;
         if self.sent == self.bytes.len() {
             let Self { mut bytes, .. } = std::mem::take(self);
