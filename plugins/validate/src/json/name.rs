@@ -19,6 +19,12 @@ impl<'a> Name<'a> {
         Self { from, len, head }
     }
 
+    /// The same, of which the head is known.
+    #[inline(always)]
+    pub(super) fn with_head(around: &'a [u8], start: u32, len: u32, head: u64) -> Self {
+        Self { from: around.get(start as usize..).unwrap_or_default(), len, head }
+    }
+
     pub(crate) fn of(name: &'a str) -> Self {
         Self::new(name.as_bytes(), 0, name.len() as u32)
     }
