@@ -16,7 +16,7 @@ mod wrong;
 use std::borrow::Cow;
 
 pub(crate) use build::parse;
-pub(crate) use name::Name;
+pub(crate) use name::{Name, Spelling};
 pub(crate) use number::{Divisor, Kept, Number};
 pub(crate) use read::{End, Kind, Limits, Place, Visitor, push_step, read};
 pub(crate) use wrong::Malformed;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::name::Name;
+use super::name::{Name, Spelling};
 use super::number::{Number, Plain};
 use super::read::{End, Kind, Limits, Place, Visitor, read};
 use super::wrong::Malformed;
@@ -73,6 +73,14 @@ impl Visitor for Builder<'_> {
     fn name(&mut self, name: Name<'_>, place: Place) -> Option<u32> {
         self.string(name.bytes(), place);
         Some(64)
+    }
+
+    fn likely(&self) -> Option<(Spelling, u32)> {
+        None
+    }
+
+    fn likely_came(&mut self) -> Option<u32> {
+        None
     }
 
     fn item(&mut self, _: u32) -> bool {

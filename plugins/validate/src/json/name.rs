@@ -63,6 +63,38 @@ impl<'a> Name<'a> {
     }
 }
 
+/// How a name is written in most texts: in quotes, with a colon behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spelling {
+    /// All of that and zeros, and which bytes it has.
+    words: [u64; 2],
+    mask: [u64; 2],
+}
+
+impl Spelling {
+    /// Of a name of up to 13 bytes without characters that need escapes. That of any other one stands nowhere.
+    pub(crate) fn of(name: &str) -> Self {
+        let plain = name.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        if !plain || name.len() > 13 {
+            return Self { words: [1, 1], mask: [0, 0] };
+        }
+        let written = format!("\"{name}\":");
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte));
+        let (first, second) = written.as_bytes().split_at(written.len().min(8));
+        let words = [word(first), word(second)];
+        Self { words, mask: [first, second].map(|bytes| word(&vec![0xff; bytes.len()])) }
+    }
+
+    /// Whether it stands there.
+    #[inline(always)]
+    pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> bool {
+        let Some(there) = bytes.get(at..).and_then(|from| from.first_chunk::<16>()) else { return false };
+        let [first, second] = there.as_chunks::<8>().0 else { return false };
+        let differs = |word: &[u8; 8], index: usize| (u64::from_le_bytes(*word) & self.mask[index]) ^ self.words[index];
+        differs(first, 0) | differs(second, 1) == 0
+    }
+}
+
 /// One of 64 numbers. Fibonacci's way to bring what differs into the highest bits.
 #[inline(always)]
 fn spread(number: u64) -> usize {

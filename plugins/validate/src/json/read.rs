@@ -9,7 +9,7 @@ use std::mem;
 use std::num::NonZeroUsize;
 
 use super::build::Builder;
-use super::name::Name;
+use super::name::{Name, Spelling};
 use super::number::Number;
 use super::numeral::{SHORT_DIGITS, number, short_number};
 use super::string::{plain, short, unescape};
@@ -47,6 +47,12 @@ pub(crate) trait Visitor {
     /// A member of the innermost container, whose value follows. The answer is a number below 64 that this name has in
     /// this object, and no other one; or 64, where it has none.
     fn name(&mut self, name: Name<'_>, place: Place) -> Option<u32>;
+
+    /// The name that a member is likely to have that comes now: how it is written, and its length.
+    fn likely(&self) -> Option<(Spelling, u32)>;
+
+    /// It has that name: in place of [`Visitor::name`].
+    fn likely_came(&mut self) -> Option<u32>;
 
     /// An item of the innermost container, which follows.
     fn item(&mut self, index: u32) -> bool;
@@ -105,7 +111,7 @@ pub(crate) fn read(body: &[u8], limits: &Limits, visitor: &mut impl Visitor) -> 
         return Err(at_the_top(Wrong::ByteOrderMark));
     }
     let mut reader = Reader {
-        limits,
+        limits: limits.clone(),
         bytes: body,
         unescaped: Vec::new(),
         names: Vec::with_capacity(16),
@@ -122,7 +128,7 @@ pub(crate) fn read(body: &[u8], limits: &Limits, visitor: &mut impl Visitor) -> 
 }
 
 struct Reader<'r> {
-    limits: &'r Limits,
+    limits: Limits,
     /// UTF-8.
     bytes: &'r [u8],
     /// Names that were written with escapes, one after the other, and the last such string.
@@ -222,7 +228,6 @@ impl Reader<'_> {
                 if open == 0 {
                     return NonZeroUsize::new(at);
                 }
-                at = white(bytes, at);
                 match bytes.get(at) {
                     Some(b',') => {
                         at = white(bytes, at + 1);
@@ -233,6 +238,7 @@ impl Reader<'_> {
                         open -= 1;
                         at += 1;
                     }
+                    Some(b' ' | b'\n' | b'\r' | b'\t') => at = spaces(bytes, at),
                     _ if self.inner.end == b'}' => return self.fail(Wrong::Expected("`,` or `}`", at)),
                     _ => return self.fail(Wrong::Expected("`,` or `]`", at)),
                 }
@@ -300,8 +306,21 @@ impl Reader<'_> {
     }
 
     /// Reads a name and the colon behind it, and tells where its value begins.
-    #[inline(never)]
+    #[inline(always)]
     fn name<V: Visitor>(&mut self, visitor: &mut V, at: usize) -> After {
+        let bytes = self.bytes;
+        if let Some((_, len)) = visitor.likely().filter(|(spelling, _)| spelling.is_at(bytes, at)) {
+            let number = visitor.likely_came();
+            // It has a number, and else it may be any name.
+            self.member(Named { start: at as u32 + 1, len, unescaped: false }, number, || u64::MAX)?;
+            return NonZeroUsize::new(white(bytes, at + len as usize + 3));
+        }
+        self.other_name(visitor, at)
+    }
+
+    /// The same, whatever the visitor holds likely.
+    #[inline(never)]
+    fn other_name<V: Visitor>(&mut self, visitor: &mut V, at: usize) -> After {
         let bytes = self.bytes;
         let Some((len, head, next)) = short(bytes, at) else { return self.any_name(visitor, at) };
         let (start, colon) = (at as u32 + 1, at + len + 2);
@@ -371,7 +390,7 @@ impl Reader<'_> {
     }
 
     /// Reads a string, and tells where it ends.
-    #[inline(never)]
+    #[inline(always)]
     fn string<V: Visitor>(&mut self, visitor: &mut V, at: usize) -> After {
         let Some((len, ..)) = short(self.bytes, at) else { return self.any_string(visitor, at) };
         if len > self.limits.string as usize {
@@ -416,7 +435,7 @@ impl Reader<'_> {
     }
 
     /// Reads a number, and tells where it ends.
-    #[inline(never)]
+    #[inline(always)]
     fn number<V: Visitor>(&mut self, visitor: &mut V, at: usize) -> After {
         let short = short_number(self.bytes, at).filter(|_| self.limits.digits >= SHORT_DIGITS);
         let Some((plain, after)) = short else { return self.any_number(visitor, at) };

@@ -314,7 +314,7 @@ impl<'c> Check<'c> {
     }
 
     /// Applies what is said of a scalar of this type.
-    #[inline(always)]
+    #[inline(never)]
     fn scalar(&mut self, rules: &Rules, view: View<'_>, at: &At<'_>) -> bool {
         match view {
             View::Number(number) => match &rules.number {

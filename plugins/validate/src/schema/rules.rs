@@ -1,8 +1,10 @@
 //! What is left of a schema when it is compiled.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::format::Format;
 use super::pattern::Pattern;
-use crate::json::{Divisor, Kept, Kind, Name, View};
+use crate::json::{Divisor, Kept, Kind, Name, Spelling, View};
 
 /// A schema, in the form in which it is applied. Other schemas are named by their place in `Schema::rules`.
 #[derive(Debug, Default)]
@@ -127,7 +129,14 @@ pub(super) struct Properties {
     shared: u64,
     /// How many are required.
     required: u32,
+    /// Of which one a member was that came first in an object, and behind each of them, when that was last seen: its
+    /// place in the list. Those who send bodies write the same ones, and this spares looking their names up.
+    followers: Vec<AtomicU32>,
 }
+
+/// The last member of an object of which a property spoke: that property's place in the list and one more, or 0.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Last(u32);
 
 /// A name of `properties`, of `required`, or of both.
 #[derive(Debug)]
@@ -135,6 +144,7 @@ pub(super) struct Property {
     pub(super) name: String,
     /// See [`Name::head`].
     head: u64,
+    pub(super) spelling: Spelling,
     pub(super) schema: Option<u32>,
     pub(super) required: bool,
     /// A number of its own: the required ones come first.
@@ -143,7 +153,7 @@ pub(super) struct Property {
 
 impl Property {
     pub(super) fn new(name: String, schema: Option<u32>, required: bool) -> Self {
-        Self { head: Name::of(&name).head(), name, schema, required, number: 0 }
+        Self { head: Name::of(&name).head(), spelling: Spelling::of(&name), name, schema, required, number: 0 }
     }
 }
 
@@ -166,16 +176,41 @@ impl Properties {
             }
             places[place] = number;
         }
-        Self { list, places, shared, required }
+        let followers = (0..=list.len() as u32).map(AtomicU32::new).collect();
+        Self { list, places, shared, required, followers }
     }
 
     /// What is said of a member of this name.
     #[inline(always)]
     pub(super) fn get(&self, name: Name<'_>) -> Option<&Property> {
+        self.list.get(self.find(name)?)
+    }
+
+    /// What is likely said of the member that comes behind that of this name, or first where that is none; and how the
+    /// next one is told.
+    #[inline(always)]
+    pub(super) fn likely(&self, last: Last) -> Option<(&Property, Last)> {
+        let index = self.followers.get(last.0 as usize)?.load(Ordering::Relaxed);
+        Some((self.list.get(index as usize)?, Last(index + 1)))
+    }
+
+    /// What is said of a member of this name, which becomes what is likely where it comes now.
+    #[inline(always)]
+    pub(super) fn follow(&self, last: Last, name: Name<'_>) -> Option<(&Property, Last)> {
+        let index = self.find(name)?;
+        if let Some(follower) = self.followers.get(last.0 as usize) {
+            follower.store(index as u32, Ordering::Relaxed);
+        }
+        Some((self.list.get(index)?, Last(index as u32 + 1)))
+    }
+
+    #[inline(always)]
+    fn find(&self, name: Name<'_>) -> Option<usize> {
         let place = name.place();
-        let property = self.list.get((self.places[place] as usize).wrapping_sub(1))?;
+        let index = (self.places[place] as usize).wrapping_sub(1);
+        let property = self.list.get(index)?;
         if name.is(&property.name, property.head) {
-            Some(property)
+            Some(index)
         } else if self.shared >> place & 1 == 1 {
             self.search(name.bytes())
         } else {
@@ -184,9 +219,8 @@ impl Properties {
     }
 
     #[inline(never)]
-    fn search(&self, name: &[u8]) -> Option<&Property> {
-        let index = self.list.binary_search_by(|property| property.name.as_bytes().cmp(name)).ok()?;
-        self.list.get(index)
+    fn search(&self, name: &[u8]) -> Option<usize> {
+        self.list.binary_search_by(|property| property.name.as_bytes().cmp(name)).ok()
     }
 
     /// Whether all that are required are among those whose bits are set: the bit of their number, where that is below 64.

@@ -4,14 +4,14 @@
 //! document, and checked as any document is.
 
 use super::super::Schema;
-use super::super::rules::{ArrayRules, ObjectRules, Rules, Way};
+use super::super::rules::{ArrayRules, Last, ObjectRules, Property, Rules, Way};
 use super::{At, Check, DEPTH};
-use crate::json::{Document, End, Kind, Limits, Malformed, Name, Number, Place, View, Visitor, read};
+use crate::json::{Document, End, Kind, Limits, Malformed, Name, Number, Place, Spelling, View, Visitor, read};
 
 /// Whether a text fits a schema, as far as can be told without a document of the whole: an answer of `false` may also
 /// mean that it cannot.
 pub(in super::super) fn fits(schema: &Schema, body: &[u8], limits: &Limits, steps: u32) -> Result<bool, Malformed> {
-    let inner = Inside { rules: Parts::Anything, depth: 0 };
+    let inner = Inside { rules: Parts::Anything, last: Last::default(), depth: 0 };
     let check = Check::new(schema, steps);
     let mut reading = Reading { check, next: Next::Anything, outer: Vec::with_capacity(8), inner };
     if schema.dynamic || !reading.expect(schema.root) || matches!(reading.next, Next::Whole(_)) {
@@ -44,6 +44,8 @@ enum Next<'c> {
 #[derive(Clone, Copy)]
 struct Inside<'c> {
     rules: Parts<'c>,
+    /// The last member of which a property spoke.
+    last: Last,
     /// How many schemas are around its parts.
     depth: u32,
 }
@@ -58,7 +60,19 @@ enum Parts<'c> {
 impl<'c> Reading<'c> {
     /// The next value must be as this schema has it. Whether it can be.
     #[inline(always)]
-    fn expect(&mut self, mut id: u32) -> bool {
+    fn expect(&mut self, id: u32) -> bool {
+        let schema: &'c Schema = self.check.schema;
+        let (rules, depth) = (&schema.rules[id as usize], self.inner.depth);
+        if rules.way != Way::InParts {
+            return self.expect_otherwise(id);
+        }
+        self.next = Next::InParts(rules, depth);
+        depth < DEPTH && self.check.spend(1)
+    }
+
+    /// The same, whatever the schema.
+    #[inline(never)]
+    fn expect_otherwise(&mut self, mut id: u32) -> bool {
         let schema: &'c Schema = self.check.schema;
         let mut depth = self.inner.depth;
         loop {
@@ -86,6 +100,16 @@ impl<'c> Reading<'c> {
         }
     }
 
+    /// What is said of a member of which this property speaks, and the number of its name.
+    #[inline(always)]
+    fn expect_property(&mut self, rules: &ObjectRules, property: &Property) -> Option<u32> {
+        let expected = match property.schema {
+            Some(schema) if rules.patterns.is_empty() => self.expect(schema),
+            schema => self.expect_other(rules, property.name.as_bytes(), schema),
+        };
+        expected.then_some(property.number)
+    }
+
     /// What is said of a member of which no property speaks, or a pattern may speak, too.
     #[inline(never)]
     fn expect_other(&mut self, rules: &ObjectRules, name: &[u8], mut schema: Option<u32>) -> bool {
@@ -101,6 +125,7 @@ impl<'c> Reading<'c> {
         self.expect_or_anything(schema.or(rules.additional))
     }
 
+    #[inline(always)]
     fn expect_or_anything(&mut self, schema: Option<u32>) -> bool {
         self.next = Next::Anything;
         schema.is_none_or(|schema| self.expect(schema))
@@ -114,13 +139,28 @@ impl Visitor for Reading<'_> {
             self.next = Next::Anything;
             return Some(64);
         };
-        let property = rules.properties.get(name);
-        let number = property.map_or(64, |property| property.number);
-        let expected = match property.and_then(|property| property.schema) {
-            Some(schema) if rules.patterns.is_empty() => self.expect(schema),
-            schema => self.expect_other(rules, name.bytes(), schema),
-        };
-        expected.then_some(number)
+        match rules.properties.follow(self.inner.last, name) {
+            Some((property, last)) => {
+                self.inner.last = last;
+                self.expect_property(rules, property)
+            }
+            None => self.expect_other(rules, name.bytes(), None).then_some(64),
+        }
+    }
+
+    #[inline(always)]
+    fn likely(&self) -> Option<(Spelling, u32)> {
+        let Parts::Object(rules) = self.inner.rules else { return None };
+        let (property, _) = rules.properties.likely(self.inner.last)?;
+        Some((property.spelling, property.name.len() as u32))
+    }
+
+    #[inline(always)]
+    fn likely_came(&mut self) -> Option<u32> {
+        let Parts::Object(rules) = self.inner.rules else { return None };
+        let (property, last) = rules.properties.likely(self.inner.last)?;
+        self.inner.last = last;
+        self.expect_property(rules, property)
     }
 
     #[inline(always)]
@@ -176,7 +216,7 @@ impl Visitor for Reading<'_> {
 
     #[inline(always)]
     fn open(&mut self, kind: Kind) -> bool {
-        let mut inside = Inside { rules: Parts::Anything, depth: self.inner.depth };
+        let mut inside = Inside { rules: Parts::Anything, last: Last::default(), depth: self.inner.depth };
         if let Next::InParts(rules, depth) = self.next {
             if !rules.types.allow_kind(kind) {
                 return false;

@@ -7,7 +7,7 @@ use super::{At, Check};
 use crate::json::{Kept, Number};
 
 impl Check<'_> {
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn number(&mut self, rules: &NumberRules, number: Number<'_>, at: &At<'_>) -> bool {
         let order = |bound: &Option<Kept>| bound.as_ref().map(|bound| number.cmp(&bound.number()));
         let shown =
@@ -38,7 +38,7 @@ impl Check<'_> {
         valid
     }
 
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn string(&mut self, rules: &StringRules, text: &[u8], at: &At<'_>) -> bool {
         let mut valid = true;
         // A character has one to four bytes: most strings need no counting.
