@@ -268,7 +268,7 @@ impl Reader<'_> {
         visitor.built(builder.document()).then_some(after)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn open<V: Visitor>(&mut self, visitor: &mut V, end: u8) -> Option<()> {
         if self.outer.len() >= self.limits.depth as usize {
             self.fail(Wrong::Depth(self.limits.depth))?;
@@ -277,7 +277,7 @@ impl Reader<'_> {
         visitor.open(if end == b'}' { Kind::Object } else { Kind::Array }).then_some(())
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn close<V: Visitor>(&mut self, visitor: &mut V) -> Option<()> {
         let Open { len, names, known, doubtful, end, .. } = self.inner;
         if doubtful && !self.limits.duplicates && self.has_a_name_twice() {

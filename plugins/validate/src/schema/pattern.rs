@@ -36,6 +36,7 @@ impl Pattern {
     }
 
     /// Whether it matches somewhere in the text.
+    #[inline(always)]
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         match &self.matcher {
             Matcher::Table(automaton) => automaton.matches(text),

@@ -12,33 +12,37 @@ impl<'c> Check<'c> {
     /// How many items there are.
     #[inline(always)]
     pub(super) fn items(&mut self, rules: &ArrayRules, len: u32, at: &At<'_>) -> bool {
-        self.count(len.into(), rules.least..=rules.most, "items", ["minItems", "maxItems"], at)
+        let allowed = rules.least..=rules.most;
+        allowed.contains(&len.into()) || self.miscounted(len, allowed, "items", ["minItems", "maxItems"], at)
     }
 
     /// How many members there are.
     #[inline(always)]
     pub(super) fn members(&mut self, rules: &ObjectRules, len: u32, at: &At<'_>) -> bool {
-        self.count(len.into(), rules.least..=rules.most, "members", ["minProperties", "maxProperties"], at)
+        let allowed = rules.least..=rules.most;
+        let keywords = ["minProperties", "maxProperties"];
+        allowed.contains(&len.into()) || self.miscounted(len, allowed, "members", keywords, at)
     }
 
-    /// How many there are, and by which two keywords that is too few or too many.
-    #[inline(always)]
-    fn count(
+    /// Says that there are too few or too many, by which of these two keywords, and that this is wrong.
+    #[cold]
+    #[inline(never)]
+    fn miscounted(
         &mut self,
-        count: u64,
+        len: u32,
         allowed: RangeInclusive<u64>,
         what: &str,
         [min, max]: [&str; 2],
         at: &At<'_>,
     ) -> bool {
         let (least, most) = allowed.into_inner();
-        if count < least {
+        if u64::from(len) < least {
             self.fault(at, || format!("must have at least {least} {what} ({min})"));
         }
-        if count > most {
+        if u64::from(len) > most {
             self.fault(at, || format!("must have at most {most} {what} ({max})"));
         }
-        (least..=most).contains(&count)
+        false
     }
 
     #[inline(never)]
