@@ -328,11 +328,7 @@ impl Reader<'_> {
         let name = Name::with_head(bytes, start, len, head);
         let number = visitor.name(name, Some(start));
         self.member(Named { start, len, unescaped: false }, number, || Name::bit_of(head, next, len))?;
-        match bytes.get(colon..) {
-            Some([b':', next, ..]) if *next > b' ' => NonZeroUsize::new(colon + 1),
-            Some([b':', b' ', next, ..]) if *next > b' ' => NonZeroUsize::new(colon + 2),
-            _ => self.colon(colon),
-        }
+        if bytes.get(colon) == Some(&b':') { NonZeroUsize::new(white(bytes, colon + 1)) } else { self.colon(colon) }
     }
 
     /// The same, whatever the name.
@@ -498,25 +494,30 @@ impl Reader<'_> {
     }
 }
 
-/// Where what follows white space begins. Most texts have none but between their lines.
+/// Where what follows white space begins. Most texts have none but between their lines, and one space here and there.
 #[inline(always)]
 fn white(bytes: &[u8], at: usize) -> usize {
-    if bytes.get(at).is_some_and(|byte| *byte <= b' ') { spaces(bytes, at) } else { at }
+    match bytes.get(at) {
+        Some(b' ') if bytes.get(at + 1).is_some_and(|byte| *byte > b' ') => at + 1,
+        Some(byte) if *byte <= b' ' => spaces(bytes, at),
+        _ => at,
+    }
 }
 
-/// The same where there is some: the spaces of an indented line eight at a time.
+/// The same where there is some: mostly the end of a line and what the next one is indented by, eight spaces at a time.
 #[inline(never)]
 fn spaces(bytes: &[u8], mut at: usize) -> usize {
     const SPACES: u64 = 0x2020_2020_2020_2020;
-    loop {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
         if let Some(word) = bytes.get(at..).and_then(|from| from.first_chunk()) {
             at += (u64::from_le_bytes(*word) ^ SPACES).trailing_zeros() as usize / 8;
         }
-        match bytes.get(at) {
-            Some(b' ' | b'\n' | b'\r' | b'\t') => at += 1,
-            _ => return at,
+        if bytes.get(at).is_some_and(|byte| *byte > b' ') {
+            break;
         }
     }
+    at
 }
 
 /// Adds a name to a JSON Pointer (RFC 6901, section 3).
