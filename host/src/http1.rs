@@ -12,6 +12,7 @@ pub mod chunked;
 pub mod framing;
 pub mod head;
 pub mod incoming;
+pub(crate) mod outbox;
 pub mod pipe;
 mod shape;
 pub mod socket;

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use system::Ends;
 
 /// What one pipe holds at most: as much as stays in the caches between the two moves.
-pub const SIZE: usize = 256 * 1024;
+pub const SIZE: usize = 512 * 1024;
 /// Pipes that one worker has at once. Each is two descriptors, and what is in it waits in the kernel's memory.
 const MOST: usize = 64;
 /// Those of them that it keeps for later.

@@ -1,7 +1,7 @@
 //! The bytes of a connection: TCP, or TLS on top of it, with what was read and not understood yet, and what was written
 //! and not sent yet. Both buffers exist only while there is something in them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::outbox::Outbox;
 use super::pipe::Pipe;
 use super::socket::Socket;
 
@@ -92,9 +93,7 @@ struct Output {
     queue: VecDeque<Bytes>,
     /// The bytes of the queue.
     queued: usize,
-    tail: Vec<u8>,
-    /// How much of the tail was sent.
-    sent: usize,
+    tail: Outbox,
     /// Nothing is written behind it before it is empty.
     pipe: Option<Box<Pipe>>,
 }
@@ -102,8 +101,6 @@ struct Output {
 thread_local! {
     /// Where everything is read to first.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
-    /// The memory of a tail that was sent, for the next connection that writes one.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Wire {
@@ -184,10 +181,7 @@ impl Wire {
 
     /// Where small things are written to, in the order in which they go out.
     pub fn tail(&mut self) -> &mut Vec<u8> {
-        if self.output.tail.capacity() == 0 {
-            self.output.tail = SPARE.take();
-        }
-        &mut self.output.tail
+        self.output.tail.tail()
     }
 
     /// Writes bytes behind everything else, without a copy if they are many.
@@ -196,9 +190,8 @@ impl Wire {
             self.tail().extend_from_slice(&bytes);
             return;
         }
-        if self.output.sent < self.output.tail.len() {
-            let mut before = Bytes::from(std::mem::take(&mut self.output.tail));
-            before.advance(std::mem::take(&mut self.output.sent));
+        if !self.output.tail.waiting().is_empty() {
+            let before = std::mem::take(&mut self.output.tail).into_bytes();
             self.output.enqueue(before);
         }
         self.output.enqueue(bytes);
@@ -230,11 +223,10 @@ impl Wire {
                 continue;
             }
             let wrote = match self.output.queue.is_empty() {
-                true => ready!(Pin::new(&mut self.io).poll_write(context, &self.output.tail[self.output.sent..]))?,
+                true => ready!(Pin::new(&mut self.io).poll_write(context, self.output.tail.waiting()))?,
                 false => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
-                    let parts =
-                        self.output.queue.iter().map(|bytes| &bytes[..]).chain([&self.output.tail[self.output.sent..]]);
+                    let parts = self.output.queue.iter().map(|bytes| &bytes[..]).chain([self.output.tail.waiting()]);
                     let mut count = 0;
                     for (slice, part) in slices.iter_mut().zip(parts) {
                         *slice = IoSlice::new(part);
@@ -298,7 +290,7 @@ impl Output {
 
     /// Bytes that wait in our own memory.
     fn in_memory(&self) -> usize {
-        self.queued + self.tail.len() - self.sent
+        self.queued + self.tail.waiting().len()
     }
 
     fn advance(&mut self, mut sent: usize) {
@@ -312,15 +304,7 @@ impl Output {
             self.queued -= first.len();
             self.queue.pop_front();
         }
-        self.sent += sent;
-        if self.sent == self.tail.len() {
-            self.tail.clear();
-            self.sent = 0;
-            let tail = std::mem::take(&mut self.tail);
-            if tail.capacity() <= READ {
-                SPARE.set(tail);
-            }
-        }
+        self.tail.advance(sent);
     }
 }
 

@@ -208,7 +208,7 @@ fn flat(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> 
         }
         most.push(process::peak(id)?);
     }
-    Ok(Spread::of(vec![(most[1] - most[0]) as f64 / f64::from(1 << 20)]))
+    Ok(Spread::of(vec![(most[1] as f64 - most[0] as f64) / f64::from(1 << 20)]))
 }
 
 /// Two whole stacks, one on each of two CPUs, around one proxy with two workers, beside one stack on one CPU: ours, and

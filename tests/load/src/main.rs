@@ -11,6 +11,7 @@
 //! | `CPU` | 0 | the CPU that all share |
 //! | `SECOND` | 1 | another one, for the row of two workers |
 //! | `ROWS` | | only rows with this in their title |
+//! | `NETWORK` | | `machine`: in the machine's network, with its congestion control, and not in one of its own |
 //! | `OUT` | `target/bench` | where `table.md`, `results.json` and `chart.svg` go |
 //!
 //! The same program is the upstream and the load, each a process of its own.
@@ -21,6 +22,7 @@ mod drive;
 mod facts;
 mod gate;
 mod keys;
+mod network;
 mod nginx;
 mod process;
 mod report;
@@ -48,7 +50,10 @@ fn role() -> Result<()> {
     let role = arguments.next();
     let mut argument = || arguments.next().context("an argument is missing");
     match role.as_deref() {
-        None => bench::run(),
+        None => {
+            network::enter()?;
+            bench::run()
+        }
         Some("upstream") => upstream::run(argument()?.parse()?),
         Some("drive") => {
             println!("{}", serde_json::to_string(&drive::run(&serde_json::from_str(&argument()?)?)?)?);

@@ -130,8 +130,11 @@ http {{
         location /large/ {{
             proxy_pass http://origin;
             proxy_request_buffering off;
-            proxy_buffer_size 64k;
-            proxy_buffers 16 64k;
+            # What is best for bodies of 1 and 10 MiB, of buffers from 16 KiB to 1 MiB, with and without buffering.
+            client_body_buffer_size 256k;
+            proxy_buffering off;
+            proxy_buffer_size 256k;
+            proxy_buffers 4 256k;
             proxy_busy_buffers_size 512k;
         }}
 "#

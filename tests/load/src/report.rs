@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use crate::bench::{Samples, Settings};
 use crate::drive::Sample;
 use crate::facts::{Fact, Limit};
-use crate::nginx;
 use crate::rows::{Goal, Row};
+use crate::{network, nginx};
 
 /// The machine, and what ran on it.
 pub(crate) struct About {
     machine: String,
     nginx: String,
     tollgate: String,
+    /// The congestion control of every connection.
+    tcp: String,
     rounds: usize,
     seconds: f64,
 }
@@ -44,6 +46,7 @@ impl About {
             machine: format!("{count} × {}, Linux {}", field("model name").unwrap_or("CPU"), kernel.trim()),
             nginx: nginx::version()?.1,
             tollgate: String::from_utf8_lossy(&version).trim().to_owned(),
+            tcp: network::control()?,
             rounds: settings.rounds,
             seconds: settings.seconds,
         })
@@ -51,8 +54,8 @@ impl About {
 
     /// In one line.
     pub(crate) fn line(&self) -> String {
-        let Self { machine, nginx, tollgate, rounds, seconds } = self;
-        format!("{machine}; {tollgate}; {nginx}; medians of {rounds} rounds of {seconds} s")
+        let Self { machine, nginx, tollgate, tcp, rounds, seconds } = self;
+        format!("{machine}; TCP by {tcp}; {tollgate}; {nginx}; medians of {rounds} rounds of {seconds} s")
     }
 }
 
@@ -210,7 +213,7 @@ pub(crate) fn json(about: &About, rows: &[Row], samples: &Samples, facts: &[Fact
         })
     };
     json!({
-        "machine": about.machine, "tollgate": about.tollgate, "nginx": about.nginx,
+        "machine": about.machine, "tollgate": about.tollgate, "nginx": about.nginx, "tcp": about.tcp,
         "rounds": about.rounds, "seconds": about.seconds,
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
         "facts": facts.iter().map(fact).collect::<Vec<_>>(),
@@ -254,6 +257,6 @@ mod tests {
 
     fn about() -> About {
         let text = str::to_owned;
-        About { machine: text("m"), nginx: text("n"), tollgate: text("t"), rounds: 3, seconds: 2.0 }
+        About { machine: text("m"), nginx: text("n"), tollgate: text("t"), tcp: text("c"), rounds: 3, seconds: 2.0 }
     }
 }

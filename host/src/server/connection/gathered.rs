@@ -3,7 +3,7 @@
 //! The library for HTTP/2 sends each piece of a body by itself, and flushes behind it. Sixteen responses that are there at
 //! the same time were sixteen system calls that way, and sixteen records of TLS.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::activity::Activity;
+use crate::http1::outbox::Outbox;
 use crate::http1::wire::Io;
 
 /// The most that waits for the end of the turn.
@@ -19,26 +20,20 @@ const MOST: usize = 32 * 1024;
 /// The slices of one system call: what waits, and what comes behind it.
 const SLICES: usize = 4;
 
-thread_local! {
-    /// The memory of what was sent, for the next connection that writes.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 /// A connection, shared by the library that reads and writes it and by what ends its turns.
 #[derive(Clone)]
 pub(super) struct Gathered(Rc<RefCell<State>>);
 
 struct State {
     io: Io,
-    /// Taken from the library, of which this much has gone out.
-    waiting: Vec<u8>,
-    sent: usize,
+    /// Taken from the library.
+    outbox: Outbox,
     activity: Rc<Activity>,
 }
 
 impl Gathered {
     pub(super) fn new(io: Io, activity: Rc<Activity>) -> Self {
-        Self(Rc::new(RefCell::new(State { io, waiting: Vec::new(), sent: 0, activity })))
+        Self(Rc::new(RefCell::new(State { io, outbox: Outbox::default(), activity })))
     }
 
     pub(super) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -51,14 +46,10 @@ impl Gathered {
         let state = &mut *self.0.borrow_mut();
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
         loop {
-            let waiting = state.waiting.len() - state.sent;
+            let waiting = state.outbox.waiting().len();
             if waiting + length <= MOST {
-                if state.waiting.capacity() == 0 {
-                    state.waiting = SPARE.take();
-                }
-                for slice in slices {
-                    state.waiting.extend_from_slice(slice);
-                }
+                let tail = state.outbox.tail();
+                slices.iter().for_each(|slice| tail.extend_from_slice(slice));
                 return Poll::Ready(Ok(length));
             }
             let wrote = ready!(state.poll_io(context, slices))?;
@@ -71,7 +62,7 @@ impl Gathered {
     /// Ends a turn: sends what waits. Ready when all of it is on its way.
     pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.borrow_mut();
-        while state.sent < state.waiting.len() {
+        while !state.outbox.waiting().is_empty() {
             ready!(state.poll_io(context, &[]))?;
         }
         // TLS may have taken bytes that it has not sent, and has words of its own.
@@ -94,7 +85,7 @@ impl State {
     /// Writes once, what waits and then these. Answers how many bytes of all that were written, at least one.
     fn poll_io(&mut self, context: &mut Context<'_>, behind: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        slices[0] = IoSlice::new(&self.waiting[self.sent..]);
+        slices[0] = IoSlice::new(self.outbox.waiting());
         let waiting = slices[0].len();
         let mut count = 1;
         for (slice, bytes) in slices[1..].iter_mut().zip(behind) {
@@ -107,12 +98,7 @@ impl State {
         if wrote == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        self.sent += wrote.min(waiting);
-        if self.sent == self.waiting.len() {
-            self.sent = 0;
-            self.waiting.clear();
-            SPARE.set(std::mem::take(&mut self.waiting));
-        }
+        self.outbox.advance(wrote.min(waiting));
         Poll::Ready(Ok(wrote))
     }
 }
