@@ -1,6 +1,6 @@
-//! JSON as a text and a list of where its values stand.
+//! JSON: a reader that tells a visitor of values, and documents, which are what one such visitor makes.
 //!
-//! A parsed document is flat: one 16-byte [`Slot`] for each value and each name, in the order of the text, a container
+//! A document is a text and a list of where its values stand. It is flat: one 16-byte [`Slot`] for each value and each name, in the order of the text, a container
 //! before what it holds. Nothing is copied but strings with escapes, numbers stay the digits that were written, and
 //! neither parsing nor dropping recurses, however deep the text is nested.
 
@@ -9,8 +9,10 @@ mod name;
 mod number;
 mod numeral;
 mod read;
+mod space;
 mod string;
 mod utf8;
+mod visitor;
 mod wrong;
 
 use std::borrow::Cow;
@@ -18,7 +20,8 @@ use std::borrow::Cow;
 pub(crate) use build::parse;
 pub(crate) use name::{Name, Spelling};
 pub(crate) use number::{Divisor, Kept, Number};
-pub(crate) use read::{End, Kind, Limits, Place, Visitor, push_step, read};
+pub(crate) use read::{Limits, push_step, read};
+pub(crate) use visitor::{End, Kind, Place, Visitor};
 pub(crate) use wrong::Malformed;
 
 /// A parsed text.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::name::{Name, Spelling};
 use super::number::{Number, Plain};
-use super::read::{End, Kind, Limits, Place, Visitor, read};
+use super::read::{Limits, read};
+use super::visitor::{End, Kind, Place, Visitor};
 use super::wrong::Malformed;
 use super::{Document, SMALL, Slot, View};
 
@@ -75,7 +76,7 @@ impl Visitor for Builder<'_> {
         Some(64)
     }
 
-    fn likely(&self) -> Option<(Spelling, u32)> {
+    fn likely(&self) -> Option<Spelling> {
         None
     }
 

@@ -69,6 +69,8 @@ pub(crate) struct Spelling {
     /// All of that and zeros, and which bytes it has.
     words: [u64; 2],
     mask: [u64; 2],
+    /// Of the name.
+    len: u32,
 }
 
 impl Spelling {
@@ -76,13 +78,18 @@ impl Spelling {
     pub(crate) fn of(name: &str) -> Self {
         let plain = name.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
         if !plain || name.len() > 13 {
-            return Self { words: [1, 1], mask: [0, 0] };
+            return Self { words: [1, 1], mask: [0, 0], len: 0 };
         }
         let written = format!("\"{name}\":");
         let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte));
         let (first, second) = written.as_bytes().split_at(written.len().min(8));
-        let words = [word(first), word(second)];
-        Self { words, mask: [first, second].map(|bytes| word(&vec![0xff; bytes.len()])) }
+        let all = |bytes: &[u8]| word(&vec![0xff; bytes.len()]);
+        Self { words: [word(first), word(second)], mask: [all(first), all(second)], len: name.len() as u32 }
+    }
+
+    /// The length of the name.
+    pub(super) fn len(&self) -> u32 {
+        self.len
     }
 
     /// Whether it stands there.
@@ -115,4 +122,25 @@ fn eight(from: &[u8], len: u32) -> u64 {
 #[cold]
 fn short(from: &[u8], len: usize) -> u64 {
     from.iter().take(len).rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_spelling_stands_where_its_name_does(name in "[ab\"\\\\é]{0,15}", other in "[ab]{0,15}", after in "[ab:]{0,20}") {
+            let spelling = Spelling::of(&name);
+            let plain = !name.contains(['"', '\\']) && name.len() <= 13;
+            let text = format!("{{\"{name}\":{after}");
+            // Near its end a text is not looked at.
+            prop_assert_eq!(spelling.is_at(text.as_bytes(), 1), plain && text.len() >= 17, "{}", text);
+            prop_assert!(!plain || spelling.len() as usize == name.len());
+            let text = format!("\"{other}\":{after}                ");
+            prop_assert_eq!(spelling.is_at(text.as_bytes(), 0), plain && other == name, "{}", text);
+        }
+    }
 }

@@ -149,10 +149,9 @@ impl Visitor for Reading<'_> {
     }
 
     #[inline(always)]
-    fn likely(&self) -> Option<(Spelling, u32)> {
+    fn likely(&self) -> Option<Spelling> {
         let Parts::Object(rules) = self.inner.rules else { return None };
-        let (property, _) = rules.properties.likely(self.inner.last)?;
-        Some((property.spelling, property.name.len() as u32))
+        rules.properties.likely(self.inner.last).map(|(property, _)| property.spelling)
     }
 
     #[inline(always)]
