@@ -91,7 +91,7 @@ fn any_schema() -> impl Strategy<Value = Value> {
             object.clone(),
             array.clone(),
             mixed,
-            (object, array, inner.clone()).prop_map(|(one, other, more)| both(both(one, other), more)),
+            (object, array, inner).prop_map(|(one, other, more)| both(both(one, other), more)),
         ]
     })
 }
