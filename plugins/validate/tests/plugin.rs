@@ -125,6 +125,28 @@ fn members_come_in_any_order_and_each_body_in_its_own() {
 }
 
 #[test]
+fn a_name_that_comes_twice_is_found_among_many_that_are_known() {
+    let names: Vec<_> = (0..70).map(|number| format!("n{number:02}")).collect();
+    let properties: serde_json::Map<_, _> =
+        names.iter().map(|name| (name.clone(), json!({ "type": "null" }))).collect();
+    let plugin = plugin(json!({ "body": { "schema": { "properties": properties, "required": ["n07", "n69"] } } }));
+    let text = |names: &[&str]| {
+        format!("{{{}}}", names.iter().map(|name| format!("\"{name}\":null")).collect::<Vec<_>>().join(","))
+    };
+    let all: Vec<_> = names.iter().map(String::as_str).collect();
+    for twice in &all {
+        // Once unexpected, then as what followed before.
+        for _ in 0..3 {
+            judge(&plugin, text(&all)).unwrap();
+            let short = refused(&plugin, text(&["n07", "n69", twice, twice]));
+            assert_eq!(short.faults().collect::<Vec<_>>(), [("", "has a member twice")], "{twice}");
+        }
+    }
+    let missing = refused(&plugin, text(&all[..69]));
+    assert_eq!(missing.faults().collect::<Vec<_>>(), [("", "must have the member \"n69\" (required)")]);
+}
+
+#[test]
 fn at_most_twenty_faults_are_told() {
     let plugin = plugin(json!({ "body": { "schema": { "items": { "type": "string" } } } }));
     let problem = refused(&plugin, format!("[{}0]", "1,".repeat(9_999)));
