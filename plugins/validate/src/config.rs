@@ -140,7 +140,7 @@ pub(crate) struct Settings {
 /// What bodies of one direction must be.
 #[derive(Debug)]
 pub(crate) struct Side {
-    pub(crate) schema: Option<Schema>,
+    pub(crate) schema: Schema,
 }
 
 /// More than this does not fit into a guest with what is made of it.
@@ -162,12 +162,13 @@ impl Settings {
         }
         let mut side = |schema: &SchemaConfig, pointer: &str| {
             let source = schema.source(pointer, &mut complaints);
-            Side { schema: source.and_then(|source| compile(&source, &others, config.formats, &mut complaints)) }
+            let schema = source.and_then(|source| compile(&source, &others, config.formats, &mut complaints));
+            Side { schema: schema.unwrap_or_default() }
         };
         let response = config.response.as_ref().map(|schema| side(schema, "/response"));
         let request = match &config.body {
             Some(schema) => Some(side(schema, "/body")),
-            None if response.is_none() => Some(Side { schema: None }),
+            None if response.is_none() => Some(Side { schema: Schema::default() }),
             None => None,
         };
         let content_types = media_types(&config.content_types, "/content-types", &mut complaints);

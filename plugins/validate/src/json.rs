@@ -1,28 +1,36 @@
-//! JSON as a text and a list of where its values stand.
+//! JSON: a reader that tells a visitor of values, and documents, which are what one such visitor makes.
 //!
-//! A parsed document is flat: one 16-byte [`Slot`] for each value and each name, in the order of the text, a container
+//! A document is a text and a list of where its values stand. It is flat: one 16-byte [`Slot`] for each value and each name, in the order of the text, a container
 //! before what it holds. Nothing is copied but strings with escapes, numbers stay the digits that were written, and
 //! neither parsing nor dropping recurses, however deep the text is nested.
 
+mod build;
 mod name;
 mod number;
 mod numeral;
-mod parse;
+mod read;
+mod space;
 mod string;
+mod utf8;
+mod visitor;
 mod wrong;
 
 use std::borrow::Cow;
 
-pub(crate) use name::Name;
+pub(crate) use build::parse;
+pub(crate) use name::{Name, Spelling};
 pub(crate) use number::{Divisor, Kept, Number};
-pub(crate) use parse::{Limits, parse, push_step};
+pub(crate) use read::{Limits, push_step, read};
+pub(crate) use visitor::{End, Kind, Place, Visitor};
+pub(crate) use wrong::Malformed;
 
 /// A parsed text.
 #[derive(Debug)]
 pub(crate) struct Document<'t> {
-    text: Cow<'t, str>,
+    /// UTF-8.
+    text: Cow<'t, [u8]>,
     /// Strings that were written with escapes, one after the other.
-    unescaped: String,
+    unescaped: Vec<u8>,
     slots: Vec<Slot>,
     /// For each large object, its names' slots in the order of the names.
     sorted: Vec<u32>,
@@ -82,7 +90,8 @@ pub(crate) enum View<'a> {
     Null,
     Bool(bool),
     Number(Number<'a>),
-    String(&'a str),
+    /// UTF-8.
+    String(&'a [u8]),
     Array(Items<'a>),
     Object(Members<'a>),
 }
@@ -116,7 +125,7 @@ impl Document<'_> {
     }
 
     #[inline(always)]
-    fn string(&self, slot: u32) -> Option<&str> {
+    fn string(&self, slot: u32) -> Option<&[u8]> {
         match *self.slots.get(slot as usize)? {
             Slot::String { start, len } => Some(part(&self.text, start, len)),
             Slot::Unescaped { start, len } => Some(part(&self.unescaped, start, len)),
@@ -128,8 +137,8 @@ impl Document<'_> {
     #[inline(always)]
     fn name(&self, slot: u32) -> Option<Name<'_>> {
         match *self.slots.get(slot as usize)? {
-            Slot::String { start, len } => Some(Name::new(self.text.as_bytes(), start, len)),
-            Slot::Unescaped { start, len } => Some(Name::new(self.unescaped.as_bytes(), start, len)),
+            Slot::String { start, len } => Some(Name::new(&self.text, start, len)),
+            Slot::Unescaped { start, len } => Some(Name::new(&self.unescaped, start, len)),
             _ => None,
         }
     }
@@ -146,8 +155,13 @@ impl Document<'_> {
 
 /// What a slot says is there.
 #[inline]
-fn part(text: &str, start: u32, len: u32) -> &str {
+fn part(text: &[u8], start: u32, len: u32) -> &[u8] {
     text.get(start as usize..(start + len) as usize).unwrap_or_default()
+}
+
+/// What is known to be UTF-8, where it is needed as text.
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap_or_default()
 }
 
 impl<'a> Value<'a> {
@@ -181,7 +195,7 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn as_str(self) -> Option<&'a str> {
-        self.document.string(self.slot)
+        self.document.string(self.slot).map(text)
     }
 
     pub(crate) fn as_object(self) -> Option<Members<'a>> {
@@ -196,7 +210,7 @@ impl<'a> Value<'a> {
     pub(crate) fn written(self) -> Option<&'a str> {
         match self.view() {
             View::Number(number) => Some(number.text()),
-            View::String(text) => Some(text),
+            View::String(bytes) => Some(text(bytes)),
             View::Bool(value) => Some(if value { "true" } else { "false" }),
             View::Null => Some("null"),
             View::Array(_) | View::Object(_) => None,
@@ -235,9 +249,9 @@ impl<'a> Members<'a> {
             return { self }.find(|member| member.key().is(name, head)).map(|member| member.value);
         }
         let sorted = document.sorted.get(self.sorted as usize..)?.get(..self.left as usize)?;
-        let index = sorted.partition_point(|slot| document.string(*slot).unwrap_or_default() < name);
+        let index = sorted.partition_point(|slot| document.string(*slot).unwrap_or_default() < name.as_bytes());
         let slot = *sorted.get(index)?;
-        (document.string(slot)? == name).then_some(Value { document, slot: slot + 1 })
+        (document.string(slot)? == name.as_bytes()).then_some(Value { document, slot: slot + 1 })
     }
 }
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use crate::coding::{Coding, Undecodable, codings, decode};
 use crate::config::{Settings, Side};
-use crate::json::parse;
 use crate::media::Media;
 use crate::refusal::Refusal;
 use crate::schema::{Fault, Verdict};
@@ -55,14 +54,14 @@ impl Settings {
                 })?;
             plain = Cow::Owned(decoded);
         }
-        let document = parse(&plain, &self.limits).map_err(|malformed| {
-            let detail = malformed.wrong.to_string();
-            Refusal::Invalid(vec![Fault { pointer: malformed.pointer, detail }])
-        })?;
-        match side.schema.as_ref().map(|schema| schema.check(document.root(), self.max_steps)) {
-            None | Some(Verdict::Valid) => Ok(()),
-            Some(Verdict::Invalid(faults)) => Err(Refusal::Invalid(faults)),
-            Some(Verdict::TooComplex) => Err(Refusal::TooComplex),
+        match side.schema.judge(&plain, &self.limits, self.max_steps) {
+            Ok(Verdict::Valid) => Ok(()),
+            Ok(Verdict::Invalid(faults)) => Err(Refusal::Invalid(faults)),
+            Ok(Verdict::TooComplex) => Err(Refusal::TooComplex),
+            Err(malformed) => {
+                let detail = malformed.wrong.to_string();
+                Err(Refusal::Invalid(vec![Fault { pointer: malformed.pointer, detail }]))
+            }
         }
     }
 }

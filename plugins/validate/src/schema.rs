@@ -2,7 +2,7 @@
 //!
 //! Why not a crate: `jsonschema` 0.61 makes a component of 4.6 MB (two regex engines, every keyword twice, all drafts),
 //! collects all errors before the first one can be taken, and has no bound on its work. This compiles only what 2020-12
-//! has, counts its steps, stops at the twentieth fault, and reads the flat documents of [`crate::json`].
+//! has, counts its steps, stops at the twentieth fault, and checks a text while [`crate::json`] reads it.
 //!
 //! Read in this order: `index` finds what can be referred to, `compile` makes [`Rules`] of schemas, `check` applies them.
 
@@ -19,8 +19,8 @@ mod uri;
 
 use std::hash::RandomState;
 
-use crate::json::{Document, Value};
-use rules::Rules;
+use crate::json::{Document, Limits, Malformed, parse};
+use rules::{Rules, Way};
 
 pub(crate) use compile::{Source, compile};
 
@@ -60,9 +60,24 @@ pub(crate) struct Fault {
 /// Faults that are reported at most.
 pub(crate) const FAULTS: usize = 20;
 
+impl Default for Schema {
+    /// That of any value.
+    fn default() -> Self {
+        let rules = vec![Rules { always: Some(true), way: Way::Anything, ..Rules::default() }];
+        Self { documents: Vec::new(), rules, root: 0, dynamic: false, hasher: RandomState::new() }
+    }
+}
+
 impl Schema {
-    /// Applies the schema, in at most `steps` steps: one for each pair of a value and a subschema.
-    pub(crate) fn check(&self, value: Value<'_>, steps: u32) -> Verdict {
-        check::check(self, value, steps)
+    /// Reads a JSON text and applies the schema to it, in at most `steps` steps: one for each pair of a value and a
+    /// subschema.
+    ///
+    /// A text that fits needs no document of it but where the schema looks at the whole of a value. Any other one is read
+    /// once more, to say what is wrong with it.
+    pub(crate) fn judge(&self, body: &[u8], limits: &Limits, steps: u32) -> Result<Verdict, Malformed> {
+        if check::fits(self, body, limits, steps)? {
+            return Ok(Verdict::Valid);
+        }
+        Ok(check::check(self, parse(body, limits)?.root(), steps))
     }
 }

@@ -84,6 +84,69 @@ fn a_body_that_fits_goes_on_and_one_that_does_not_is_told_where() {
 }
 
 #[test]
+fn what_is_not_json_is_told_so_whatever_else_is_wrong() {
+    let plugin = plugin(json!({ "body": { "schema": order() }, "max-string": "8B" }));
+    for (body, fault) in [
+        (r#"{"id":0,"unknown":1,"items":[}"#, ("", "is not JSON: expected a value at byte 29")),
+        (r#"{"id":0,"items":["A"]} x"#, ("", "is not JSON: something follows the value at byte 23")),
+        (r#"{"id":0,"items":["A","ABCDEFGHI"]}"#, ("/items/1", "is a string of more than 8 bytes (max-string)")),
+        (r#"{"id":0,"items":["A"],"id":1}"#, ("", "has a member twice")),
+        (r#"{"id":1,"items":["A"],"id":1}"#, ("", "has a member twice")),
+    ] {
+        assert_eq!(refused(&plugin, body).faults().collect::<Vec<_>>(), [fault], "{body}");
+    }
+}
+
+#[test]
+fn members_come_in_any_order_and_each_body_in_its_own() {
+    let names = ["id", "kind", "items", "a name of more than thirteen bytes"];
+    let mut schema = order();
+    schema["properties"][names[3]] = json!({ "type": "null" });
+    let plugin = plugin(json!({ "body": { "schema": schema } }));
+    let member = |name: &str| match name {
+        "id" => r#""id": 7"#.to_owned(),
+        "kind" => r#""kind" : "trade""#.to_owned(),
+        "items" => r#""items":["A"]"#.to_owned(),
+        other => format!("\"{other}\":null"),
+    };
+    for round in 0..24 {
+        let mut left = names.to_vec();
+        let order: Vec<_> = [4, 3, 2, 1].map(|count| left.remove(round % count)).to_vec();
+        let text =
+            |order: &[&str]| format!("{{{}}}", order.iter().map(|name| member(name)).collect::<Vec<_>>().join(","));
+        judge(&plugin, text(&order)).unwrap();
+        let wrong = text(&order).replace(": 7", ": 0");
+        assert_eq!(refused(&plugin, wrong).faults().next(), Some(("/id", "must be at least 1 (minimum)")));
+        for twice in &order {
+            let problem = refused(&plugin, text(&[&order[..], &[twice]].concat()));
+            assert_eq!(problem.faults().next(), Some(("", "has a member twice")));
+        }
+    }
+}
+
+#[test]
+fn a_name_that_comes_twice_is_found_among_many_that_are_known() {
+    let names: Vec<_> = (0..70).map(|number| format!("n{number:02}")).collect();
+    let properties: serde_json::Map<_, _> =
+        names.iter().map(|name| (name.clone(), json!({ "type": "null" }))).collect();
+    let plugin = plugin(json!({ "body": { "schema": { "properties": properties, "required": ["n07", "n69"] } } }));
+    let text = |names: &[&str]| {
+        format!("{{{}}}", names.iter().map(|name| format!("\"{name}\":null")).collect::<Vec<_>>().join(","))
+    };
+    let all: Vec<_> = names.iter().map(String::as_str).collect();
+    for twice in &all {
+        // Once unexpected, then as what followed before.
+        for _ in 0..3 {
+            judge(&plugin, text(&all)).unwrap();
+            let short = refused(&plugin, text(&["n07", "n69", twice, twice]));
+            assert_eq!(short.faults().collect::<Vec<_>>(), [("", "has a member twice")], "{twice}");
+        }
+    }
+    let missing = refused(&plugin, text(&all[..69]));
+    assert_eq!(missing.faults().collect::<Vec<_>>(), [("", "must have the member \"n69\" (required)")]);
+}
+
+#[test]
 fn at_most_twenty_faults_are_told() {
     let plugin = plugin(json!({ "body": { "schema": { "items": { "type": "string" } } } }));
     let problem = refused(&plugin, format!("[{}0]", "1,".repeat(9_999)));

@@ -19,6 +19,12 @@ impl<'a> Name<'a> {
         Self { from, len, head }
     }
 
+    /// The same, of which the head is known.
+    #[inline(always)]
+    pub(super) fn with_head(around: &'a [u8], start: u32, len: u32, head: u64) -> Self {
+        Self { from: around.get(start as usize..).unwrap_or_default(), len, head }
+    }
+
     pub(crate) fn of(name: &'a str) -> Self {
         Self::new(name.as_bytes(), 0, name.len() as u32)
     }
@@ -57,6 +63,45 @@ impl<'a> Name<'a> {
     }
 }
 
+/// How a name is written in most texts: in quotes, with a colon behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spelling {
+    /// All of that and zeros, and which bytes it has.
+    words: [u64; 2],
+    mask: [u64; 2],
+    /// Of the name.
+    len: u32,
+}
+
+impl Spelling {
+    /// Of a name of up to 13 bytes without characters that need escapes. That of any other one stands nowhere.
+    pub(crate) fn of(name: &str) -> Self {
+        let plain = name.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        if !plain || name.len() > 13 {
+            return Self { words: [1, 1], mask: [0, 0], len: 0 };
+        }
+        let written = format!("\"{name}\":");
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte));
+        let (first, second) = written.as_bytes().split_at(written.len().min(8));
+        let all = |bytes: &[u8]| word(&vec![0xff; bytes.len()]);
+        Self { words: [word(first), word(second)], mask: [all(first), all(second)], len: name.len() as u32 }
+    }
+
+    /// The length of the name.
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether it stands there.
+    #[inline(always)]
+    pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> bool {
+        let Some(there) = bytes.get(at..).and_then(|from| from.first_chunk::<16>()) else { return false };
+        let [first, second] = there.as_chunks::<8>().0 else { return false };
+        let differs = |word: &[u8; 8], index: usize| (u64::from_le_bytes(*word) & self.mask[index]) ^ self.words[index];
+        differs(first, 0) | differs(second, 1) == 0
+    }
+}
+
 /// One of 64 numbers. Fibonacci's way to bring what differs into the highest bits.
 #[inline(always)]
 fn spread(number: u64) -> usize {
@@ -77,4 +122,25 @@ fn eight(from: &[u8], len: u32) -> u64 {
 #[cold]
 fn short(from: &[u8], len: usize) -> u64 {
     from.iter().take(len).rev().fold(0, |so_far, byte| so_far << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_spelling_stands_where_its_name_does(name in "[ab\"\\\\é]{0,15}", other in "[ab]{0,15}", after in "[ab:]{0,20}") {
+            let spelling = Spelling::of(&name);
+            let plain = !name.contains(['"', '\\']) && name.len() <= 13;
+            let text = format!("{{\"{name}\":{after}");
+            // Near its end a text is not looked at.
+            prop_assert_eq!(spelling.is_at(text.as_bytes(), 1), plain && text.len() >= 17, "{}", text);
+            prop_assert!(!plain || spelling.len() as usize == name.len());
+            let text = format!("\"{other}\":{after}                ");
+            prop_assert_eq!(spelling.is_at(text.as_bytes(), 0), plain && other == name, "{}", text);
+        }
+    }
 }

@@ -6,16 +6,16 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
-use super::part;
+use super::{part, text};
 
 /// A number: the text that the parser accepted, and what it is where it is written plainly.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Number<'a> {
     /// The text around it, and where in it.
-    around: &'a str,
-    start: u32,
-    len: u32,
-    plain: Option<Plain>,
+    pub(super) around: &'a [u8],
+    pub(super) start: u32,
+    pub(super) len: u32,
+    pub(super) plain: Option<Plain>,
 }
 
 /// A number that is kept, as those of a schema are.
@@ -88,12 +88,12 @@ pub(crate) struct Divisor {
 
 impl<'a> Number<'a> {
     /// The number that stands there, which must be one by the grammar of RFC 8259 with an exponent of at most 18 digits.
-    pub(super) fn new(around: &'a str, start: u32, len: u32, plain: Option<Plain>) -> Self {
+    pub(super) fn new(around: &'a [u8], start: u32, len: u32, plain: Option<Plain>) -> Self {
         Self { around, start, len, plain }
     }
 
     pub(crate) fn text(self) -> &'a str {
-        part(self.around, self.start, self.len)
+        text(part(self.around, self.start, self.len))
     }
 
     /// Whether its mathematical value is an integer: `1.0` and `1e2` are.
@@ -176,7 +176,7 @@ impl Kept {
     }
 
     pub(crate) fn number(&self) -> Number<'_> {
-        Number::new(&self.text, 0, self.text.len() as u32, self.plain)
+        Number::new(self.text.as_bytes(), 0, self.text.len() as u32, self.plain)
     }
 }
 
@@ -291,16 +291,12 @@ fn power_of_ten(mut exponent: u64, modulus: u128) -> u128 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Slot;
     use super::super::numeral::number;
     use super::*;
 
     fn read(text: &str) -> Number<'_> {
-        let plain = match number(text.as_bytes(), 0, u32::MAX) {
-            Ok((Slot::Plain { digits, places, .. }, _)) => Some(Plain { digits, places }),
-            other => other.map(|_| None).expect("a number"),
-        };
-        Number::new(text, 0, text.len() as u32, plain)
+        let (plain, _) = number(text.as_bytes(), 0, u32::MAX).expect("a number");
+        Number::new(text.as_bytes(), 0, text.len() as u32, plain)
     }
 
     fn cmp(one: &str, other: &str) -> Ordering {

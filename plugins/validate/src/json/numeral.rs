@@ -1,7 +1,6 @@
 //! How numbers are read.
 
-use super::Slot;
-use super::number::{MOST_PLAIN, POWERS};
+use super::number::{MOST_PLAIN, POWERS, Plain};
 use super::wrong::{EXPONENT_DIGITS, Wrong};
 
 /// The most digits of a short number.
@@ -10,7 +9,7 @@ pub(super) const SHORT_DIGITS: u32 = 14;
 /// A number that has up to seven digits before its point, up to seven behind it, and no exponent, as nearly all have. None
 /// where it is another one, or near the end of the text.
 #[inline(always)]
-pub(super) fn short_number(bytes: &[u8], start: usize) -> Option<(Slot, usize)> {
+pub(super) fn short_number(bytes: &[u8], start: usize) -> Option<(Plain, usize)> {
     let around = bytes.get(start..)?.first_chunk::<17>()?;
     let negative = around[0] == b'-';
     let word = |at: usize| around.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
@@ -32,8 +31,7 @@ pub(super) fn short_number(bytes: &[u8], start: usize) -> Option<(Slot, usize)> 
         return None;
     }
     let digits = if negative { -value } else { value };
-    let slot = Slot::Plain { start: start as u32, len: at as u8, places: places as u8, digits };
-    Some((slot, start + at))
+    Some((Plain { digits, places: places as u8 }, start + at))
 }
 
 /// How many digits a word begins with, one to seven, what number they make, and what follows them.
@@ -55,8 +53,8 @@ fn leading_digits(word: u64) -> Option<(usize, i64, u8)> {
     Some((bits as usize / 8, value as i64, (word >> bits) as u8))
 }
 
-/// Reads a number of at most so many digits, and tells where it ends.
-pub(super) fn number(bytes: &[u8], start: usize, most: u32) -> Result<(Slot, usize), Wrong> {
+/// Reads a number of at most so many digits, and tells where it ends, and what it is where it is written plainly.
+pub(super) fn number(bytes: &[u8], start: usize, most: u32) -> Result<(Option<Plain>, usize), Wrong> {
     let negative = bytes[start] == b'-';
     let first = start + usize::from(negative);
     let (mut at, mut value) = (first + 1, 0);
@@ -83,14 +81,11 @@ pub(super) fn number(bytes: &[u8], start: usize, most: u32) -> Result<(Slot, usi
     if count > most as usize {
         return Err(Wrong::Digits(most));
     }
-    let (start, len) = (start as u32, (at - start) as u32);
-    let slot = if plain && at - first <= MOST_PLAIN {
+    let plain = (plain && at - first <= MOST_PLAIN).then(|| {
         let digits = if negative { -(value as i64) } else { value as i64 };
-        Slot::Plain { start, len: len as u8, places: places as u8, digits }
-    } else {
-        Slot::Number { start, len }
-    };
-    Ok((slot, at))
+        Plain { digits, places: places as u8 }
+    });
+    Ok((plain, at))
 }
 
 /// Where digits end, of which there must be one at least, and what number they make behind those before. Of more digits

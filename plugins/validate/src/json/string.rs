@@ -53,16 +53,15 @@ fn end(bytes: &[u8], at: usize) -> usize {
 
 /// Reads a string with escapes from behind its opening quote on, the first thing that is not plain being at `at`: what it
 /// means is added to `out`, and the answer is where it ends. `nul`: whether it may hold U+0000.
-pub(super) fn unescape(text: &str, start: usize, at: usize, nul: bool, out: &mut String) -> Result<usize, Wrong> {
-    let bytes = text.as_bytes();
+pub(super) fn unescape(bytes: &[u8], start: usize, at: usize, nul: bool, out: &mut Vec<u8>) -> Result<usize, Wrong> {
     let (mut from, mut at) = (start, at);
     loop {
-        out.push_str(&text[from..at]);
+        out.extend_from_slice(&bytes[from..at]);
         match bytes.get(at) {
             Some(b'"') => return Ok(at + 1),
             Some(b'\\') => {
                 let (character, end) = escape(bytes, at, nul)?;
-                out.push(character);
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                 from = end;
             }
             Some(_) => return Err(Wrong::Control(at)),

@@ -68,6 +68,7 @@ impl Automaton {
     }
 
     /// Whether it matches somewhere in the text.
+    #[inline(always)]
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         let mut row = usize::from(self.start);
         // The first two rows lead to themselves: it is enough to look for them now and then.

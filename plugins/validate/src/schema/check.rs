@@ -1,10 +1,11 @@
 //! Applies a schema to a value.
 //!
-//! Twice where it is wrong: once to know that it is, which ends at the first fault, and once more to say why. Both count
-//! their steps, and both are bounded in depth: neither a hostile document nor a careless schema takes the time or the
-//! stack of more than it was given.
+//! Twice where it is wrong: once while it is read, to know that it is, which ends at the first fault, and once more to say
+//! why, for which the whole of it is read into a document. Both count their steps, and both are bounded in depth: neither
+//! a hostile document nor a careless schema takes the time or the stack of more than it was given.
 
 mod containers;
+mod reading;
 mod scalars;
 
 use super::equal::equal;
@@ -21,19 +22,19 @@ const DEPTH: u32 = 256;
 /// Pointers are cut before the step that would make them longer than this.
 const POINTER: usize = 512;
 
+pub(super) use reading::fits;
+
+/// Checks a value, and says all that is wrong with it.
 pub(super) fn check(schema: &Schema, value: Value<'_>, steps: u32) -> Verdict {
-    let root = At { outer: None, step: Step::Root };
-    let mut check = Check { schema, steps, depth: 0, exhausted: false, explain: false, faults: Vec::new() };
-    let valid = check.schema(schema.root, value, &root, None, None);
-    if check.exhausted {
-        return Verdict::TooComplex;
+    let mut check = Check { explain: true, ..Check::new(schema, steps) };
+    let valid = check.schema(schema.root, value, &At::ROOT, None, None);
+    if !check.faults.is_empty() {
+        Verdict::Invalid(check.faults)
+    } else if valid && !check.exhausted {
+        Verdict::Valid
+    } else {
+        Verdict::TooComplex
     }
-    if valid {
-        return Verdict::Valid;
-    }
-    let mut check = Check { schema, steps, depth: 0, exhausted: false, explain: true, faults: Vec::new() };
-    check.schema(schema.root, value, &root, None, None);
-    if check.faults.is_empty() { Verdict::TooComplex } else { Verdict::Invalid(check.faults) }
 }
 
 struct Check<'c> {
@@ -68,6 +69,11 @@ struct Scope<'s> {
 }
 
 impl<'c> Check<'c> {
+    /// Of this schema, in so many steps, without noting faults.
+    fn new(schema: &'c Schema, steps: u32) -> Self {
+        Self { schema, steps, depth: 0, exhausted: false, explain: false, faults: Vec::new() }
+    }
+
     fn schema(
         &mut self,
         id: u32,
@@ -308,7 +314,7 @@ impl<'c> Check<'c> {
     }
 
     /// Applies what is said of a scalar of this type.
-    #[inline(always)]
+    #[inline(never)]
     fn scalar(&mut self, rules: &Rules, view: View<'_>, at: &At<'_>) -> bool {
         match view {
             View::Number(number) => match &rules.number {
@@ -434,6 +440,8 @@ impl<'c> Check<'c> {
 }
 
 impl At<'_> {
+    const ROOT: At<'static> = At { outer: None, step: Step::Root };
+
     fn pointer(&self) -> String {
         let mut steps = Vec::new();
         let mut next = Some(self);

@@ -161,7 +161,8 @@ impl Compiler {
         while let Some((place, resource)) = self.queue.pop() {
             let id = self.known[&place];
             let dialect = self.dialect(resource);
-            let rules = self.compile(place, resource, dialect);
+            let mut rules = self.compile(place, resource, dialect);
+            rules.way = rules.find_way();
             self.rules[id as usize] = rules;
         }
         if self.wrong.is_empty() {

@@ -1,8 +1,10 @@
 //! What is left of a schema when it is compiled.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::format::Format;
 use super::pattern::Pattern;
-use crate::json::{Divisor, Kept, Name, View};
+use crate::json::{Divisor, Kept, Kind, Name, Spelling, View};
 
 /// A schema, in the form in which it is applied. Other schemas are named by their place in `Schema::rules`.
 #[derive(Debug, Default)]
@@ -11,6 +13,8 @@ pub(super) struct Rules {
     pub(super) resource: u32,
     /// Set for `true`, `false` and `{}`: nothing else is looked at.
     pub(super) always: Option<bool>,
+    /// How a value is checked that is being read.
+    pub(super) way: Way,
     pub(super) types: Types,
     /// `enum` and `const`: the value is one of these.
     pub(super) values: Vec<Values>,
@@ -22,6 +26,20 @@ pub(super) struct Rules {
     pub(super) in_place: Vec<InPlace>,
     pub(super) unevaluated_items: Option<u32>,
     pub(super) unevaluated_properties: Option<u32>,
+}
+
+/// How a value is checked that is being read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Anything fits.
+    Anything,
+    /// By what is said of its type, each part when it comes.
+    InParts,
+    /// As another schema has it, and nothing more is said.
+    As(u32),
+    /// When it is there as a document: something is said of the whole of it.
+    #[default]
+    Whole,
 }
 
 /// A schema for the same value.
@@ -93,8 +111,6 @@ pub(super) struct ObjectRules {
     pub(super) least: u64,
     pub(super) most: u64,
     pub(super) properties: Properties,
-    /// How many of `properties` are required.
-    pub(super) required: u32,
     pub(super) patterns: Vec<(Pattern, u32)>,
     pub(super) additional: Option<u32>,
     pub(super) names: Option<u32>,
@@ -111,7 +127,16 @@ pub(super) struct Properties {
     places: Box<[u32; 64]>,
     /// The places that several names have.
     shared: u64,
+    /// How many are required.
+    required: u32,
+    /// Of which one a member was that came first in an object, and behind each of them, when that was last seen: its
+    /// place in the list. Those who send bodies write the same ones, and this spares looking their names up.
+    followers: Vec<AtomicU32>,
 }
+
+/// The last member of an object of which a property spoke: that property's place in the list and one more, or 0.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Last(u32);
 
 /// A name of `properties`, of `required`, or of both.
 #[derive(Debug)]
@@ -119,20 +144,29 @@ pub(super) struct Property {
     pub(super) name: String,
     /// See [`Name::head`].
     head: u64,
+    pub(super) spelling: Spelling,
     pub(super) schema: Option<u32>,
-    /// Its number among the required ones.
-    pub(super) required: Option<u32>,
+    pub(super) required: bool,
+    /// A number of its own: the required ones come first.
+    pub(super) number: u32,
 }
 
 impl Property {
-    pub(super) fn new(name: String, schema: Option<u32>, required: Option<u32>) -> Self {
-        Self { head: Name::of(&name).head(), name, schema, required }
+    pub(super) fn new(name: String, schema: Option<u32>, required: bool) -> Self {
+        Self { head: Name::of(&name).head(), spelling: Spelling::of(&name), name, schema, required, number: 0 }
     }
 }
 
 impl Properties {
     /// Of a list that is in the order of their names.
-    pub(super) fn new(list: Vec<Property>) -> Self {
+    pub(super) fn new(mut list: Vec<Property>) -> Self {
+        let required = list.iter().filter(|property| property.required).count() as u32;
+        let mut next = [required, 0];
+        for property in &mut list {
+            let next = &mut next[usize::from(property.required)];
+            property.number = *next;
+            *next += 1;
+        }
         let mut places = Box::new([0; 64]);
         let mut shared = 0;
         for (number, property) in (1..).zip(&list) {
@@ -142,27 +176,57 @@ impl Properties {
             }
             places[place] = number;
         }
-        Self { list, places, shared }
+        let followers = (0..=list.len() as u32).map(AtomicU32::new).collect();
+        Self { list, places, shared, required, followers }
     }
 
     /// What is said of a member of this name.
     #[inline(always)]
     pub(super) fn get(&self, name: Name<'_>) -> Option<&Property> {
+        self.list.get(self.find(name)?)
+    }
+
+    /// What is likely said of the member that comes behind that of this name, or first where that is none; and how the
+    /// next one is told.
+    #[inline(always)]
+    pub(super) fn likely(&self, last: Last) -> Option<(&Property, Last)> {
+        let index = self.followers.get(last.0 as usize)?.load(Ordering::Relaxed);
+        Some((self.list.get(index as usize)?, Last(index + 1)))
+    }
+
+    /// What is said of a member of this name, which becomes what is likely where it comes now.
+    #[inline(always)]
+    pub(super) fn follow(&self, last: Last, name: Name<'_>) -> Option<(&Property, Last)> {
+        let index = self.find(name)?;
+        if let Some(follower) = self.followers.get(last.0 as usize) {
+            follower.store(index as u32, Ordering::Relaxed);
+        }
+        Some((self.list.get(index)?, Last(index as u32 + 1)))
+    }
+
+    #[inline(always)]
+    fn find(&self, name: Name<'_>) -> Option<usize> {
         let place = name.place();
-        let property = self.list.get((self.places[place] as usize).wrapping_sub(1))?;
+        let index = (self.places[place] as usize).wrapping_sub(1);
+        let property = self.list.get(index)?;
         if name.is(&property.name, property.head) {
-            Some(property)
+            Some(index)
         } else if self.shared >> place & 1 == 1 {
-            self.search(name)
+            self.search(name.bytes())
         } else {
             None
         }
     }
 
     #[inline(never)]
-    fn search(&self, name: Name<'_>) -> Option<&Property> {
-        let index = self.list.binary_search_by(|property| property.name.as_bytes().cmp(name.bytes())).ok()?;
-        self.list.get(index)
+    fn search(&self, name: &[u8]) -> Option<usize> {
+        self.list.binary_search_by(|property| property.name.as_bytes().cmp(name)).ok()
+    }
+
+    /// Whether all that are required are among those whose bits are set: the bit of their number, where that is below 64.
+    #[inline(always)]
+    pub(super) fn are_there(&self, seen: u64) -> bool {
+        self.required == 0 || self.required <= 64 && !seen & (u64::MAX >> (64 - self.required)) == 0
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Property> {
@@ -171,6 +235,35 @@ impl Properties {
 
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+}
+
+impl Rules {
+    /// How a value is checked that is being read.
+    pub(super) fn find_way(&self) -> Way {
+        match self.always {
+            Some(true) => return Way::Anything,
+            Some(false) => return Way::Whole,
+            None => {}
+        }
+        let whole =
+            !self.values.is_empty() || self.unevaluated_items.is_some() || self.unevaluated_properties.is_some();
+        let array = self.array.as_ref().is_some_and(|array| array.unique || array.contains.is_some());
+        let object = self.object.as_ref().is_some_and(|object| {
+            let depends = !object.dependent_required.is_empty() || !object.dependent_schemas.is_empty();
+            depends || object.names.is_some() || object.properties.required > 64
+        });
+        let by_type = self.types != Types::default()
+            || self.number.is_some()
+            || self.string.is_some()
+            || self.array.is_some()
+            || self.object.is_some();
+        match *self.in_place {
+            _ if whole || array || object => Way::Whole,
+            [] => Way::InParts,
+            [InPlace::Ref(schema)] if !by_type => Way::As(schema),
+            _ => Way::Whole,
+        }
     }
 }
 
@@ -209,15 +302,24 @@ impl Types {
 
     #[inline(always)]
     pub(super) fn allow(self, view: &View<'_>) -> bool {
-        let has = |index: u8| self.0 >> index & 1 == 1;
         match view {
-            View::Null => has(0),
-            View::Bool(_) => has(1),
-            View::String(_) => has(2),
-            View::Array(_) => has(3),
-            View::Object(_) => has(4),
-            View::Number(number) => has(5) || has(6) && number.is_integer(),
+            View::Null => self.has(0),
+            View::Bool(_) => self.has(1),
+            View::String(_) => self.has(2),
+            View::Array(_) => self.allow_kind(Kind::Array),
+            View::Object(_) => self.allow_kind(Kind::Object),
+            View::Number(number) => self.has(5) || self.has(6) && number.is_integer(),
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn allow_kind(self, kind: Kind) -> bool {
+        self.has(if kind == Kind::Array { 3 } else { 4 })
+    }
+
+    #[inline(always)]
+    fn has(self, index: u8) -> bool {
+        self.0 >> index & 1 == 1
     }
 
     /// `a string or null`.
@@ -244,7 +346,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_property_is_found_by_its_whole_name(names in prop::collection::btree_set("[ab]{0,12}", 0..100), other in "[ab]{0,12}") {
-            let properties = Properties::new(names.iter().map(|name| Property::new(name.clone(), None, None)).collect());
+            let properties = Properties::new(names.iter().map(|name| Property::new(name.clone(), None, false)).collect());
             for name in names.iter().chain([&other]) {
                 let found = properties.get(Name::of(name)).map(|property| &property.name);
                 prop_assert_eq!(found, names.get(name));

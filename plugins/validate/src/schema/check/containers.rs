@@ -9,23 +9,40 @@ use super::{At, Check, Scope, Step};
 use crate::json::{Items, Member, Members, Value};
 
 impl<'c> Check<'c> {
-    /// How many there are, and by which two keywords that is too few or too many.
-    fn count(
+    /// How many items there are.
+    #[inline(always)]
+    pub(super) fn items(&mut self, rules: &ArrayRules, len: u32, at: &At<'_>) -> bool {
+        let allowed = rules.least..=rules.most;
+        allowed.contains(&len.into()) || self.miscounted(len, allowed, "items", ["minItems", "maxItems"], at)
+    }
+
+    /// How many members there are.
+    #[inline(always)]
+    pub(super) fn members(&mut self, rules: &ObjectRules, len: u32, at: &At<'_>) -> bool {
+        let allowed = rules.least..=rules.most;
+        let keywords = ["minProperties", "maxProperties"];
+        allowed.contains(&len.into()) || self.miscounted(len, allowed, "members", keywords, at)
+    }
+
+    /// Says that there are too few or too many, by which of these two keywords, and that this is wrong.
+    #[cold]
+    #[inline(never)]
+    fn miscounted(
         &mut self,
-        count: u64,
+        len: u32,
         allowed: RangeInclusive<u64>,
         what: &str,
         [min, max]: [&str; 2],
         at: &At<'_>,
     ) -> bool {
         let (least, most) = allowed.into_inner();
-        if count < least {
+        if u64::from(len) < least {
             self.fault(at, || format!("must have at least {least} {what} ({min})"));
         }
-        if count > most {
+        if u64::from(len) > most {
             self.fault(at, || format!("must have at most {most} {what} ({max})"));
         }
-        (least..=most).contains(&count)
+        false
     }
 
     #[inline(never)]
@@ -38,8 +55,7 @@ impl<'c> Check<'c> {
         scope: Option<&Scope<'_>>,
         mut marks: Option<&mut Marks>,
     ) -> bool {
-        let count = u64::from(items.len());
-        let mut valid = self.count(count, rules.least..=rules.most, "items", ["minItems", "maxItems"], at);
+        let mut valid = self.items(rules, items.len(), at);
         if !valid && !self.goes_on() {
             return false;
         }
@@ -101,13 +117,12 @@ impl<'c> Check<'c> {
         scope: Option<&Scope<'_>>,
         mut marks: Option<&mut Marks>,
     ) -> bool {
-        let count = u64::from(members.len());
-        let mut valid = self.count(count, rules.least..=rules.most, "members", ["minProperties", "maxProperties"], at);
+        let mut valid = self.members(rules, members.len(), at);
         if !valid && !self.goes_on() {
             return false;
         }
         if rules.looks_at_members() {
-            valid &= self.members(rules, members, at, scope, marks.as_deref_mut());
+            valid &= self.each_member(rules, members, at, scope, marks.as_deref_mut());
         }
         for (name, needed) in &rules.dependent_required {
             if members.get(name).is_none() {
@@ -130,7 +145,7 @@ impl<'c> Check<'c> {
     }
 
     #[inline(never)]
-    pub(super) fn members(
+    fn each_member(
         &mut self,
         rules: &'c ObjectRules,
         members: Members<'_>,
@@ -139,7 +154,7 @@ impl<'c> Check<'c> {
         mut marks: Option<&mut Marks>,
     ) -> bool {
         let mut valid = true;
-        // Which required members were seen: one bit for each of the first 64, the others are looked up.
+        // Which known members were seen: one bit for each of the first 64, the others are looked up.
         let mut seen = 0_u64;
         for (index, member) in members.enumerate() {
             let at = At { outer: Some(at), step: Step::Name(member.name_value) };
@@ -148,9 +163,7 @@ impl<'c> Check<'c> {
             }
             let mut evaluated = false;
             if let Some(property) = rules.properties.get(member.key()) {
-                if let Some(bit) = property.required.filter(|bit| *bit < 64) {
-                    seen |= 1 << bit;
-                }
+                seen |= 1_u64.checked_shl(property.number).unwrap_or_default();
                 if let Some(schema) = property.schema {
                     evaluated = true;
                     valid &= self.schema(schema, member.value, &at, scope, None);
@@ -166,10 +179,10 @@ impl<'c> Check<'c> {
                 return false;
             }
         }
-        if rules.required > seen.count_ones() {
-            for property in rules.properties.iter() {
-                let Some(bit) = property.required else { continue };
-                let there = if bit < 64 { seen >> bit & 1 == 1 } else { members.get(&property.name).is_some() };
+        if !rules.properties.are_there(seen) {
+            for property in rules.properties.iter().filter(|property| property.required) {
+                let number = property.number;
+                let there = if number < 64 { seen >> number & 1 == 1 } else { members.get(&property.name).is_some() };
                 if !there {
                     valid = false;
                     if !self.fault(at, || format!("must have the member {:?} (required)", property.name)) {
@@ -203,7 +216,7 @@ impl<'c> Check<'c> {
     ) -> bool {
         let mut valid = true;
         for (pattern, schema) in &rules.patterns {
-            if self.spend(1) && pattern.matches(member.name()) {
+            if self.spend(1) && pattern.matches(member.name().as_bytes()) {
                 *evaluated = true;
                 valid &= self.schema(*schema, member.value, at, scope, None);
             }

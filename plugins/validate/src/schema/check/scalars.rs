@@ -7,7 +7,7 @@ use super::{At, Check};
 use crate::json::{Kept, Number};
 
 impl Check<'_> {
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn number(&mut self, rules: &NumberRules, number: Number<'_>, at: &At<'_>) -> bool {
         let order = |bound: &Option<Kept>| bound.as_ref().map(|bound| number.cmp(&bound.number()));
         let shown =
@@ -38,14 +38,15 @@ impl Check<'_> {
         valid
     }
 
-    #[inline(never)]
-    pub(super) fn string(&mut self, rules: &StringRules, text: &str, at: &At<'_>) -> bool {
+    #[inline(always)]
+    pub(super) fn string(&mut self, rules: &StringRules, text: &[u8], at: &At<'_>) -> bool {
         let mut valid = true;
         // A character has one to four bytes: most strings need no counting.
         let bytes = text.len() as u64;
         let fits = bytes.div_ceil(4) >= rules.least && bytes <= rules.most;
         if !fits {
-            let characters = text.chars().count() as u64;
+            // Each has one byte that does not go on with another one.
+            let characters = text.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64;
             if characters < rules.least {
                 valid = false;
                 self.fault(at, || format!("must have at least {} characters (minLength)", rules.least));
@@ -65,7 +66,7 @@ impl Check<'_> {
             }
         }
         if let Some(format) = rules.format
-            && !format.fits(text)
+            && !str::from_utf8(text).is_ok_and(|text| format.fits(text))
         {
             valid = false;
             self.fault(at, || format!("must be of the format {} (format)", format.name));

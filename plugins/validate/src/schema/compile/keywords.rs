@@ -86,8 +86,10 @@ impl Compiler {
 
     pub(super) fn object(&mut self, keywords: &Keywords, dialect: Dialect, rules: &mut Rules) {
         let map = |compiler: &mut Self, keyword| compiler.map(keywords, keyword);
-        let mut properties: Vec<_> =
-            map(self, "properties").into_iter().map(|(name, schema)| Property::new(name, Some(schema), None)).collect();
+        let mut properties: Vec<_> = map(self, "properties")
+            .into_iter()
+            .map(|(name, schema)| Property::new(name, Some(schema), false))
+            .collect();
         properties.sort_by(|one, other| one.name.cmp(&other.name));
         let mut patterns = Vec::new();
         if let Some(at) = keywords.get("patternProperties") {
@@ -102,7 +104,6 @@ impl Compiler {
             least: 0,
             most: u64::MAX,
             properties: Properties::new(Vec::new()),
-            required: 0,
             patterns,
             additional: self.one(keywords, "additionalProperties"),
             names: self.one(keywords, "propertyNames"),
@@ -113,14 +114,12 @@ impl Compiler {
             object.least = self.count(keywords, "minProperties", 0);
             object.most = self.count(keywords, "maxProperties", u64::MAX);
             for name in keywords.get("required").map(|at| self.names(at)).unwrap_or_default() {
-                let search = properties.binary_search_by(|property| property.name.cmp(&name));
-                let required = Some(object.required);
-                match search {
-                    Ok(index) if properties[index].required.is_some() => continue,
-                    Ok(index) => properties[index].required = required,
-                    Err(index) => properties.insert(index, Property::new(name, None, required)),
+                match properties.binary_search_by(|property| property.name.cmp(&name)) {
+                    Ok(index) => properties[index].required = true,
+                    Err(index) => {
+                        properties.insert(index, Property::new(name, None, true));
+                    }
                 }
-                object.required += 1;
             }
             if let Some(at) = keywords.get("dependentRequired") {
                 let names = self.index.value(at).as_object().map(|members| {
@@ -145,12 +144,11 @@ impl Compiler {
     pub(super) fn values(&mut self, keywords: &Keywords, rules: &mut Rules) {
         if let Some(at) = keywords.get("type") {
             let value = self.index.value(at);
-            let types = match value.view() {
-                View::String(name) => Types::named(name),
-                View::Array(items) => items
-                    .map(|item| item.as_str().and_then(Types::named))
-                    .try_fold(Types::NONE, |types, named| Some(types.with(named?))),
-                _ => None,
+            let types = match value.as_array() {
+                Some(mut items) => {
+                    items.try_fold(Types::NONE, |types, item| Some(types.with(Types::named(item.as_str()?)?)))
+                }
+                None => value.as_str().and_then(Types::named),
             };
             match types {
                 Some(types) if types != Types::NONE => rules.types = types,
@@ -241,9 +239,9 @@ fn list_of<'a>(values: impl IntoIterator<Item = Value<'a>>) -> Option<String> {
         if !list.is_empty() {
             list.push_str(", ");
         }
-        match value.view() {
-            View::String(text) => list.push_str(&format!("{text:?}")),
-            _ => list.push_str(value.written()?),
+        match value.as_str() {
+            Some(text) => list.push_str(&format!("{text:?}")),
+            None => list.push_str(value.written()?),
         }
         if list.len() > 120 {
             return None;

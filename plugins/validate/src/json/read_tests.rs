@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::{Value, View};
+use super::super::{Value, parse, text};
 use super::*;
 
 fn limits() -> Limits {
@@ -205,7 +205,7 @@ fn back(value: Value<'_>) -> serde_json::Value {
             Ok(integer) => integer.into(),
             Err(_) => number.text().parse::<f64>().expect("a number").into(),
         },
-        View::String(text) => text.into(),
+        View::String(bytes) => text(bytes).into(),
         View::Array(items) => items.map(back).collect(),
         View::Object(members) => {
             serde_json::Value::Object(members.map(|member| (member.name().to_owned(), back(member.value))).collect())
