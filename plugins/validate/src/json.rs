@@ -1,13 +1,14 @@
 //! JSON: a reader that tells a visitor of values, and documents, which are what one such visitor makes.
 //!
-//! A document is a text and a list of where its values stand. It is flat: one 16-byte [`Slot`] for each value and each name, in the order of the text, a container
-//! before what it holds. Nothing is copied but strings with escapes, numbers stay the digits that were written, and
-//! neither parsing nor dropping recurses, however deep the text is nested.
+//! A document is a text and a list of where its values stand. It is flat: one 16-byte [`Slot`] for each value and each
+//! name, in the order of the text, a container before what it holds. Nothing is copied but strings with escapes, numbers
+//! stay the digits that were written, and neither parsing nor dropping recurses, however deep the text is nested.
 
 mod build;
 mod name;
 mod number;
 mod numeral;
+mod pointer;
 mod read;
 mod space;
 mod string;
@@ -20,8 +21,9 @@ use std::borrow::Cow;
 pub(crate) use build::parse;
 pub(crate) use name::{Name, Spelling};
 pub(crate) use number::{Divisor, Kept, Number};
-pub(crate) use read::{Limits, push_step, read};
-pub(crate) use visitor::{End, Kind, Place, Visitor};
+pub(crate) use pointer::{pointer, push_step};
+pub(crate) use read::{Limits, read};
+pub(crate) use visitor::{End, Kind, Place, UNNUMBERED, Visitor};
 pub(crate) use wrong::Malformed;
 
 /// A parsed text.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::name::{Name, Spelling};
 use super::number::{Number, Plain};
 use super::read::{Limits, read};
-use super::visitor::{End, Kind, Place, Visitor};
+use super::visitor::{End, Kind, Place, UNNUMBERED, Visitor};
 use super::wrong::Malformed;
 use super::{Document, SMALL, Slot, View};
 
@@ -73,7 +73,7 @@ impl<'t> Builder<'t> {
 impl Visitor for Builder<'_> {
     fn name(&mut self, name: Name<'_>, place: Place) -> Option<u32> {
         self.string(name.bytes(), place);
-        Some(64)
+        Some(UNNUMBERED)
     }
 
     fn likely(&self) -> Option<Spelling> {

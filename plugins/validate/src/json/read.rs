@@ -13,9 +13,10 @@ use super::build::Builder;
 use super::name::Name;
 use super::number::Number;
 use super::numeral::{SHORT_DIGITS, number, short_number};
+use super::pointer::pointer;
 use super::space::{spaces, white};
 use super::string::{plain, short, unescape};
-use super::visitor::{End, Kind, Visitor};
+use super::visitor::{End, Kind, UNNUMBERED, Visitor};
 use super::wrong::{Malformed, Wrong};
 use super::{View, utf8};
 
@@ -41,9 +42,6 @@ pub(crate) struct Limits {
     /// Whether a string may hold U+0000, which many recipients take for its end.
     pub(crate) nul: bool,
 }
-
-/// Pointers are cut before the step that would make them longer than this.
-const POINTER: usize = 512;
 
 /// Reads one JSON text (RFC 8259, UTF-8, without a byte order mark), and answers whether it was read to its end: the
 /// visitor may have ended it.
@@ -308,15 +306,14 @@ impl Reader<'_> {
         if name.len > self.limits.name {
             self.fail(Wrong::Name(self.limits.name))?;
         }
-        let inner = &mut self.inner;
-        inner.len += 1;
-        if inner.len > self.limits.members {
+        self.inner.len += 1;
+        if self.inner.len > self.limits.members {
             self.fail(Wrong::Members(self.limits.members))?;
         }
         self.names.push(name);
         let inner = &mut self.inner;
         let (seen, bit) = match number? {
-            number @ 0..64 => (&mut inner.known, 1 << number),
+            number @ 0..UNNUMBERED => (&mut inner.known, 1 << number),
             _ => (&mut inner.bits, bit()),
         };
         inner.doubtful |= *seen & bit != 0;
@@ -418,38 +415,15 @@ impl Reader<'_> {
             }
             _ => 0,
         };
-        let mut pointer = String::new();
         // The first one is the text itself.
         let containers = self.outer.iter().chain([&self.inner]).skip(1);
-        for open in containers.take(around).take_while(|open| open.len > 0) {
-            let before = pointer.len();
-            if open.end == b'}' {
+        pointer(containers.take(around).take_while(|open| open.len > 0).map(|open| match open.end {
+            b'}' => {
                 let name = self.names.get((open.names + open.len - 1) as usize);
-                push_step(
-                    &mut pointer,
-                    &name.map(|name| String::from_utf8_lossy(self.bytes_of(name))).unwrap_or_default(),
-                );
-            } else {
-                pointer.push_str(&format!("/{}", open.len - 1));
+                name.map(|name| String::from_utf8_lossy(self.bytes_of(name))).unwrap_or_default()
             }
-            if pointer.len() > POINTER {
-                pointer.truncate(before);
-                break;
-            }
-        }
-        pointer
-    }
-}
-
-/// Adds a name to a JSON Pointer (RFC 6901, section 3).
-pub(crate) fn push_step(pointer: &mut String, name: &str) {
-    pointer.push('/');
-    for character in name.chars() {
-        match character {
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            other => pointer.push(other),
-        }
+            _ => (open.len - 1).to_string().into(),
+        }))
     }
 }
 

@@ -4,12 +4,15 @@ use super::name::{Name, Spelling};
 use super::number::Number;
 use super::{Document, View};
 
+/// The first number that tells no name from another: a reader has a bit for each that is less.
+pub(crate) const UNNUMBERED: u32 = 64;
+
 /// What is made of a text: each value and each name comes once, in the order of the text.
 ///
 /// An answer of `false`, or none, ends the reading.
 pub(crate) trait Visitor {
-    /// A member of the innermost container, whose value follows. The answer is a number below 64 that this name has in
-    /// this object, and no other one; or 64, where it has none.
+    /// A member of the innermost container, whose value follows. The answer is a number that this name has in this
+    /// object, and no other one; or [`UNNUMBERED`].
     fn name(&mut self, name: Name<'_>, place: Place) -> Option<u32>;
 
     /// How the name is written that the next member is likely to have, where there is one.

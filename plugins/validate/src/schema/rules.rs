@@ -131,6 +131,7 @@ pub(super) struct Properties {
     required: u32,
     /// Of which one a member was that came first in an object, and behind each of them, when that was last seen: its
     /// place in the list. Those who send bodies write the same ones, and this spares looking their names up.
+    /// Atomic, since plugins are shared by threads where they are tested; in a guest they are plain numbers.
     followers: Vec<AtomicU32>,
 }
 

@@ -6,7 +6,9 @@
 use super::super::Schema;
 use super::super::rules::{ArrayRules, Last, ObjectRules, Property, Rules, Way};
 use super::{At, Check, DEPTH};
-use crate::json::{Document, End, Kind, Limits, Malformed, Name, Number, Place, Spelling, View, Visitor, read};
+use crate::json::{
+    Document, End, Kind, Limits, Malformed, Name, Number, Place, Spelling, UNNUMBERED, View, Visitor, read,
+};
 
 /// Whether a text fits a schema, as far as can be told without a document of the whole: an answer of `false` may also
 /// mean that it cannot.
@@ -137,14 +139,14 @@ impl Visitor for Reading<'_> {
     fn name(&mut self, name: Name<'_>, _: Place) -> Option<u32> {
         let Parts::Object(rules) = self.inner.rules else {
             self.next = Next::Anything;
-            return Some(64);
+            return Some(UNNUMBERED);
         };
         match rules.properties.follow(self.inner.last, name) {
             Some((property, last)) => {
                 self.inner.last = last;
                 self.expect_property(rules, property)
             }
-            None => self.expect_other(rules, name.bytes(), None).then_some(64),
+            None => self.expect_other(rules, name.bytes(), None).then_some(UNNUMBERED),
         }
     }
 
@@ -192,25 +194,15 @@ impl Visitor for Reading<'_> {
     #[inline(always)]
     fn number(&mut self, number: Number<'_>) -> bool {
         let Next::InParts(rules, _) = self.next else { return true };
-        if !rules.types.allow(&View::Number(number)) {
-            return false;
-        }
-        match &rules.number {
-            Some(rules) => self.check.number(rules, number, &At::ROOT),
-            None => true,
-        }
+        let fits = |rules| self.check.number(rules, number, &At::ROOT);
+        rules.types.allow(&View::Number(number)) && rules.number.as_deref().is_none_or(fits)
     }
 
     #[inline(always)]
     fn string(&mut self, text: &[u8], _: Place) -> bool {
         let Next::InParts(rules, _) = self.next else { return true };
-        if !rules.types.allow(&View::String(text)) {
-            return false;
-        }
-        match &rules.string {
-            Some(rules) => self.check.string(rules, text, &At::ROOT),
-            None => true,
-        }
+        let fits = |rules| self.check.string(rules, text, &At::ROOT);
+        rules.types.allow(&View::String(text)) && rules.string.as_deref().is_none_or(fits)
     }
 
     #[inline(always)]

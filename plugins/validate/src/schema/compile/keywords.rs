@@ -116,9 +116,7 @@ impl Compiler {
             for name in keywords.get("required").map(|at| self.names(at)).unwrap_or_default() {
                 match properties.binary_search_by(|property| property.name.cmp(&name)) {
                     Ok(index) => properties[index].required = true,
-                    Err(index) => {
-                        properties.insert(index, Property::new(name, None, true));
-                    }
+                    Err(index) => properties.insert(index, Property::new(name, None, true)),
                 }
             }
             if let Some(at) = keywords.get("dependentRequired") {
