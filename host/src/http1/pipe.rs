@@ -17,7 +17,7 @@ use system::Ends;
 pub const SIZE: usize = 512 * 1024;
 /// Pipes that one worker has at once. Each is two descriptors, and what is in it waits in the kernel's memory.
 const MOST: usize = 64;
-/// Those of them that it keeps for later.
+/// Those of them that it keeps for later, until [`reap`] is called.
 const KEPT: usize = 16;
 
 thread_local! {
@@ -30,6 +30,11 @@ static MOVED: AtomicU64 = AtomicU64::new(0);
 #[must_use]
 pub fn moved() -> u64 {
     MOVED.load(Ordering::Relaxed)
+}
+
+/// Closes this worker's pipes that nobody uses: a large body soon opens another one, and idle workers hold nothing.
+pub(crate) fn reap() {
+    PIPES.with_borrow_mut(|pipes| pipes.empty = Vec::new());
 }
 
 /// The pipes of a worker.
@@ -267,6 +272,8 @@ mod tests {
         assert_eq!(&seen, b"bytes");
         drop(all);
         assert_eq!(pipes(), (KEPT, 0));
+        reap();
+        assert_eq!(pipes(), (0, 0));
         client.write_all(b"more").await.unwrap();
         assert_eq!(fill(&ours, 1000).await.map(|pipe| pipe.len()), Some(4));
     }

@@ -18,6 +18,7 @@ use super::{accept, socket};
 use crate::capability::http_client;
 use crate::config::Listener;
 use crate::connect::Connector;
+use crate::http1::pipe;
 use crate::metrics::ListenerMetrics;
 use crate::proxy::{Proxy, Snapshot};
 use crate::request_id::RequestIds;
@@ -25,7 +26,7 @@ use crate::telemetry::AccessLines;
 
 /// Look-ups of names that may hang at once, on threads beside the worker.
 const BLOCKING_THREADS: usize = 4;
-/// How often, and from which age on, idle instances are dropped.
+/// How often, and from which age on, idle instances are dropped, and pipes that nobody uses.
 const REAP: Duration = Duration::from_secs(30);
 
 /// What the loader tells a worker.
@@ -84,6 +85,7 @@ async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
         let command = tokio::select! {
             command = commands.recv() => command,
             _ = reap.tick() => {
+                pipe::reap();
                 if let Some(proxy) = &*current.borrow() {
                     proxy.reap();
                 }
