@@ -51,7 +51,7 @@ pub enum End {
 /// What we refuse and hyper takes, by our word for it, and why.
 ///
 /// Every refusal of ours that is not here is one of hyper's, too.
-const STRICTER: [(&str, &str); 15] = [
+const STRICTER: [(&str, &str); 16] = [
     ("LineEnd", "a bare LF ends a line for some programs and is a byte of it for others (RFC 9112, section 2.2)"),
     (
         "Target",
@@ -65,6 +65,7 @@ const STRICTER: [(&str, &str); 15] = [
     ("Extension", "control characters and open quotes in a chunk extension, where others see the end of a line"),
     ("Overflow", "leading zeros beyond sixteen digits"),
     ("Trailers(LineEnd)", "bare LF, as in heads"),
+    ("Trailers(TooManyFields)", "we take 32 fields behind a body, and hyper 100"),
     ("bad-host", "every request names one host, or its route cannot be known; hyper leaves that to the application"),
     ("bad-request", "targets that are an authority, or `*` without OPTIONS: hyper leaves that to the application"),
     ("method-refused", "CONNECT and TRACE are refused before their body is read"),
