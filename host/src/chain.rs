@@ -6,6 +6,7 @@ mod canary;
 mod chunks;
 mod link;
 mod shadow;
+mod side;
 mod timings;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderName};
-use http::{HeaderMap, Request, Response, request, response};
+use http::{HeaderMap, Request, Response, request};
 use http_body::Body as _;
 use tracing::Span;
 
@@ -25,9 +26,8 @@ use crate::config::OnFailure;
 use crate::error::{Audience, Error, Problem, Reason};
 use crate::metrics::{self, PluginError, Spent};
 use crate::plugin::{
-    Applied, Attributes, BodyCall, Chunks, Failure, FailureKind, Head, Hook, Ledger, Refusal, Refused, Sight,
-    describe_new_body, edit_request, edit_response, input_of_request, input_of_response, outcome, outcome_with_body,
-    refusal, whole,
+    Applied, Attributes, Chunks, Failure, FailureKind, Head, Hook, Ledger, Refusal, Refused, describe_new_body,
+    outcome, outcome_with_body, refusal, whole,
 };
 use crate::proxy_protocol::Source;
 use crate::recording::Recordings;
@@ -39,6 +39,7 @@ pub use link::Link;
 pub use shadow::Shadow;
 pub(crate) use shadow::Watcher;
 use shadow::{Given, Watched};
+use side::Side;
 pub(crate) use timings::Timing;
 use timings::Timings;
 
@@ -459,183 +460,6 @@ impl Watch {
 enum Outcome {
     Go(Applied),
     Stop(Response<Body>),
-}
-
-/// What the two directions of a pass do not have in common. Implemented by the heads that hooks see and edit.
-trait Side {
-    const HOOK: Hook;
-    const BODY_HOOK: Hook;
-    const CHUNK_HOOK: Hook;
-
-    /// Whether the hook for heads is called, up to which length the one for bodies, and for what the one for chunks.
-    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks);
-
-    /// Calls the hook; what it is given and told goes to the call in `ledger`, too.
-    async fn call(&self, pass: &Pass<'_>, index: usize, ledger: Ledger<'_>) -> Result<bindings::Flow, Failure>;
-
-    async fn call_with_body(
-        &self,
-        pass: &Pass<'_>,
-        index: usize,
-        body: Bytes,
-        ledger: Ledger<'_>,
-    ) -> Result<bindings::BodyFlow, Failure>;
-
-    fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused>;
-
-    /// Goes through a middleware.
-    async fn pass_around(
-        &mut self,
-        pass: &mut Pass<'_>,
-        index: usize,
-        body: &mut Body,
-    ) -> Result<Option<Response<Body>>, Error>;
-
-    fn headers(&mut self) -> &mut HeaderMap;
-
-    /// What another version is given for the same hook, whose interest this is.
-    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given;
-
-    /// A body longer than a plugin takes.
-    fn too_large(plugin: Arc<str>) -> Reason;
-
-    fn broken(error: &BodyError) -> Reason;
-}
-
-impl Side for request::Parts {
-    const HOOK: Hook = Hook::Request;
-    const BODY_HOOK: Hook = Hook::RequestBody;
-    const CHUNK_HOOK: Hook = Hook::RequestChunk;
-
-    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks) {
-        (sight.on_request, sight.request_body, sight.request_chunks)
-    }
-
-    async fn call(&self, pass: &Pass<'_>, index: usize, mut ledger: Ledger<'_>) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.link(index).pool;
-        let head = pool.plugin.sight.request.request(&pass.head(self));
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_request(&head);
-        }
-        pool.on_request((&head,), ledger).await
-    }
-
-    async fn call_with_body(
-        &self,
-        pass: &Pass<'_>,
-        index: usize,
-        body: Bytes,
-        mut ledger: Ledger<'_>,
-    ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.link(index).pool;
-        let head = pool.plugin.sight.request.request(&pass.head(self));
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_request(&head);
-            call.body = Some(body.to_vec());
-        }
-        pool.on_body(BodyCall::Request((&head, body, pass.memo(index))), ledger).await
-    }
-
-    fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
-        edit_request(edits, &link.pool.plugin.sight, self, &mut pass.attributes, pass.chain.encoded_slash)
-    }
-
-    async fn pass_around(
-        &mut self,
-        pass: &mut Pass<'_>,
-        index: usize,
-        body: &mut Body,
-    ) -> Result<Option<Response<Body>>, Error> {
-        pass.enter(index, self, body).await
-    }
-
-    fn headers(&mut self) -> &mut HeaderMap {
-        &mut self.headers
-    }
-
-    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given {
-        let head = sight.request.request(&pass.head(self));
-        match body {
-            None => Given::Request(head),
-            Some(body) => Given::RequestBody(head, body.clone()),
-        }
-    }
-
-    fn too_large(plugin: Arc<str>) -> Reason {
-        Reason::PluginBodyTooLarge(plugin)
-    }
-
-    fn broken(error: &BodyError) -> Reason {
-        error.of_request()
-    }
-}
-
-impl Side for response::Parts {
-    const HOOK: Hook = Hook::Response;
-    const BODY_HOOK: Hook = Hook::ResponseBody;
-    const CHUNK_HOOK: Hook = Hook::ResponseChunk;
-
-    fn wanted(sight: &Sight) -> (bool, Option<u64>, Chunks) {
-        (sight.on_response, sight.response_body, sight.response_chunks)
-    }
-
-    async fn call(&self, pass: &Pass<'_>, index: usize, mut ledger: Ledger<'_>) -> Result<bindings::Flow, Failure> {
-        let pool = &pass.link(index).pool;
-        let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_response(&head);
-        }
-        pool.on_response((&head, pass.memo(index)), ledger).await
-    }
-
-    async fn call_with_body(
-        &self,
-        pass: &Pass<'_>,
-        index: usize,
-        body: Bytes,
-        mut ledger: Ledger<'_>,
-    ) -> Result<bindings::BodyFlow, Failure> {
-        let pool = &pass.link(index).pool;
-        let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_response(&head);
-            call.body = Some(body.to_vec());
-        }
-        pool.on_body(BodyCall::Response((&head, body, pass.memo(index))), ledger).await
-    }
-
-    fn edit(&mut self, edits: bindings::Edits, link: &Link, pass: &mut Pass<'_>) -> Result<Applied, Refused> {
-        edit_response(edits, &link.pool.plugin.sight, self, &mut pass.attributes)
-    }
-
-    async fn pass_around(
-        &mut self,
-        pass: &mut Pass<'_>,
-        index: usize,
-        body: &mut Body,
-    ) -> Result<Option<Response<Body>>, Error> {
-        pass.leave(index, self, body).await
-    }
-
-    fn headers(&mut self) -> &mut HeaderMap {
-        &mut self.headers
-    }
-
-    fn given(&self, pass: &Pass<'_>, sight: &Sight, body: Option<&Bytes>) -> Given {
-        let head = sight.response.response(self, &pass.attributes);
-        match body {
-            None => Given::Response(head),
-            Some(body) => Given::ResponseBody(head, body.clone()),
-        }
-    }
-
-    fn too_large(plugin: Arc<str>) -> Reason {
-        Reason::PluginResponseTooLarge(plugin)
-    }
-
-    fn broken(error: &BodyError) -> Reason {
-        error.of_response()
-    }
 }
 
 /// A flow of a body hook as one of a head hook, and the new body.
