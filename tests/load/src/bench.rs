@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::nginx::Nginx;
 use crate::process::{self, Process, Spent};
 use crate::report;
 use crate::rows::{self, Row, Side, Target, Way};
+use crate::upstream;
 
 /// What comes before each measurement and is not counted.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -232,9 +233,11 @@ fn read_h2load(text: &str, spent: Spent, time: Duration) -> Result<Sample> {
 
 /// Starts this program as an upstream, and returns when it accepts.
 pub(crate) fn start_upstream(own: &Path, cpu: &str, address: SocketAddr, directory: &Path) -> Result<Process> {
-    let log = directory.join("upstream.log");
-    let mut process = Process::start(cpu, own, &[OsStr::new("upstream"), OsStr::new(&address.to_string())], &log)?;
-    while TcpStream::connect(address).is_err() {
+    let log = directory.join(format!("upstream-{cpu}.log"));
+    let at = address.to_string();
+    let arguments = ["upstream", &at, cpu].map(OsStr::new);
+    let mut process = Process::start(cpu, own, &arguments, &log)?;
+    while !fs::read_to_string(&log)?.starts_with(upstream::READY) {
         let ended = process.ended()?;
         ensure!(ended.is_none(), "the upstream did not start: {}", fs::read_to_string(&log).unwrap_or_default());
         std::thread::yield_now();

@@ -211,14 +211,15 @@ fn flat(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> 
     Ok(Spread::of(vec![(most[1] as f64 - most[0] as f64) / f64::from(1 << 20)]))
 }
 
-/// Two whole stacks, one on each of two CPUs, around one proxy with two workers, beside one stack on one CPU: ours, and
-/// nginx, which shows how far the machine gets with that.
+/// A load and an upstream on each of two CPUs, around one proxy with two workers, beside one stack on one CPU: ours, and
+/// nginx, which shows how far the machine gets with that. What a worker asks is answered on its own CPU, as an upstream on
+/// another machine would not cost this one's CPUs a way between them; which clients a worker gets is the proxy's affair.
 fn two_workers(settings: &Settings, build: &Build, directory: &Path, field: &Field) -> Result<[Spread; 2]> {
     let (one, two) = (settings.cpu.as_str(), settings.second.as_str());
     let both = format!("{one},{two}");
-    let [second] = process::free()?;
-    let upstreams = [field.upstream, second];
-    let _upstream: Process = start_upstream(&field.own, two, second, directory)?;
+    // Beside the one that is there, on the same address.
+    let _upstream: Process = start_upstream(&field.own, two, field.upstream, directory)?;
+    let upstreams = [field.upstream];
     let size = Size { workers: 2, ..ONE_WORKER };
     let gate = Gate::start(build, size, (&both, directory, "two"), &upstreams)?;
     let nginx = Nginx::start(&both, &with_certificate(directory, "two")?, 2, &upstreams)?;

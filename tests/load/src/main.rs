@@ -54,7 +54,7 @@ fn role() -> Result<()> {
             network::enter()?;
             bench::run()
         }
-        Some("upstream") => upstream::run(argument()?.parse()?),
+        Some("upstream") => upstream::run(argument()?.parse()?, argument()?.parse()?),
         Some("drive") => {
             println!("{}", serde_json::to_string(&drive::run(&serde_json::from_str(&argument()?)?)?)?);
             Ok(())

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, bail};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
 
 use crate::websocket;
 
@@ -17,6 +18,8 @@ use crate::websocket;
 pub(crate) const ECHO: &str = "echo";
 const AGREED: usize = SIZES.len();
 
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 const LISTENER: Token = Token(usize::MAX);
 /// The most that is read at once.
 const PIECE: usize = 256 << 10;
@@ -40,13 +43,17 @@ struct Connection {
     echo: Option<Vec<u8>>,
 }
 
-/// Serves until it is ended.
-pub(crate) fn run(address: SocketAddr) -> Result<()> {
+/// What it prints once it listens.
+pub(crate) const READY: &str = "ready";
+
+/// Serves until it is ended. Several may listen on one address: each takes the connections that are opened on its CPU,
+/// where it runs, so that no proxy pays for waking another one.
+pub(crate) fn run(address: SocketAddr, cpu: usize) -> Result<()> {
     let mut answers: Vec<Vec<u8>> = SIZES.iter().map(|(_, size)| answer(*size)).collect();
     answers.push(websocket::AGREED.to_vec());
     let mut poll = Poll::new()?;
-    let mut listener =
-        TcpListener::bind(address).with_context(|| format!("the upstream cannot listen on {address}"))?;
+    let mut listener = listen(address, cpu).with_context(|| format!("the upstream cannot listen on {address}"))?;
+    println!("{READY}");
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
     let mut connections: HashMap<Token, Connection> = HashMap::new();
@@ -73,6 +80,17 @@ pub(crate) fn run(address: SocketAddr) -> Result<()> {
             }
         }
     }
+}
+
+fn listen(address: SocketAddr, cpu: usize) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_cpu_affinity(cpu)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 impl Connection {
