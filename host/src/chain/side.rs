@@ -67,9 +67,7 @@ impl Side for request::Parts {
     async fn call(&self, pass: &Pass<'_>, index: usize, mut ledger: Ledger<'_>) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.request.request(&pass.head(self));
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_request(&head);
-        }
+        ledger.given(|| input_of_request(&head), None);
         pool.on_request((&head,), ledger).await
     }
 
@@ -82,10 +80,7 @@ impl Side for request::Parts {
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.request.request(&pass.head(self));
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_request(&head);
-            call.body = Some(body.to_vec());
-        }
+        ledger.given(|| input_of_request(&head), Some(&body));
         pool.on_body(BodyCall::Request((&head, body, pass.memo(index))), ledger).await
     }
 
@@ -135,9 +130,7 @@ impl Side for response::Parts {
     async fn call(&self, pass: &Pass<'_>, index: usize, mut ledger: Ledger<'_>) -> Result<bindings::Flow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_response(&head);
-        }
+        ledger.given(|| input_of_response(&head), None);
         pool.on_response((&head, pass.memo(index)), ledger).await
     }
 
@@ -150,10 +143,7 @@ impl Side for response::Parts {
     ) -> Result<bindings::BodyFlow, Failure> {
         let pool = &pass.link(index).pool;
         let head = pool.plugin.sight.response.response(self, &pass.attributes);
-        if let Some(call) = &mut ledger.call {
-            call.input = input_of_response(&head);
-            call.body = Some(body.to_vec());
-        }
+        ledger.given(|| input_of_response(&head), Some(&body));
         pool.on_body(BodyCall::Response((&head, body, pass.memo(index))), ledger).await
     }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Plugin;
@@ -16,7 +17,7 @@ use super::instance::{Failure, FailureKind, Instance, Time};
 use crate::bindings::{BodyFlow, Flow, OnRequest, OnRequestBody, OnResponse, OnResponseBody};
 use crate::config::Isolation;
 use crate::metrics::{PluginInstances, Spent, WorkerInstances};
-use crate::recording::Call;
+use crate::recording::{Call, Input};
 
 pub(crate) use held::Held;
 
@@ -61,6 +62,16 @@ pub(crate) struct Ledger<'a> {
     /// What it was told, where somebody wants to know.
     pub(crate) call: Option<&'a mut Call>,
     pub(crate) spent: &'a mut Spent,
+}
+
+impl Ledger<'_> {
+    /// Keeps what a hook is given, where somebody wants to know.
+    pub(crate) fn given(&mut self, input: impl FnOnce() -> Input, body: Option<&Bytes>) {
+        if let Some(call) = &mut self.call {
+            call.input = input();
+            call.body = body.map(|body| body.to_vec());
+        }
+    }
 }
 
 impl Pool {
