@@ -1,6 +1,7 @@
 //! What the tests stand on. Nothing here waits for time to pass: everything waits for bytes, and gives up after
 //! [`PATIENCE`].
 
+mod alone;
 pub(crate) mod backend;
 mod client;
 mod diagnostics;
@@ -15,6 +16,7 @@ mod tls;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub(crate) use alone::{alone, resident};
 pub(crate) use client::Client;
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use gate::Gate;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Client, Message, Origin, Proxy, guest, hello};
+use crate::harness::{Client, Message, Origin, Proxy, alone, guest, hello, resident};
 
 fn config(origin: &Origin, more: &str) -> String {
     format!(
@@ -210,20 +210,13 @@ fn the_last_good_version_serves_after_a_restart_with_a_bad_file() {
 const REPLACEMENTS: usize = 1000;
 /// More than chance gives or takes, and far less than a thousand versions would take.
 const FLAT: u64 = 32 << 20;
-/// Set for the process that has nothing else to do.
-const ALONE: &str = "TOLLGATE_TEST_ALONE";
 
 #[test]
 fn a_thousand_replacements_lose_no_request_and_leave_nothing_behind() {
-    if std::env::var_os(ALONE).is_none() {
-        // The memory of this process is that of all tests which run just now: in a process of its own.
-        let mut alone = std::process::Command::new(std::env::current_exe().expect("this program"));
-        alone.args(["--exact", "rollouts::a_thousand_replacements_lose_no_request_and_leave_nothing_behind"]);
-        let out = alone.env(ALONE, "1").output().expect("it starts");
-        let text = String::from_utf8_lossy(&out.stdout);
-        assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));
-        return;
-    }
+    alone("rollouts::a_thousand_replacements_lose_no_request_and_leave_nothing_behind", replace_a_thousand_times);
+}
+
+fn replace_a_thousand_times() {
     let origin = Origin::fine();
     let proxy = Proxy::start(&config(&origin, ""), &[("greeting", hello())]);
     let versions = [guest("goodbye"), hello()];
@@ -253,12 +246,4 @@ fn a_thousand_replacements_lose_no_request_and_leave_nothing_behind() {
         format!(r#"tollgate_component_loads_total{{component="greeting",result="success"}} {}"#, REPLACEMENTS + 1);
     let metrics = proxy.admin("/metrics").text();
     assert!(metrics.contains(&loads), "{loads} in {metrics}");
-}
-
-/// Bytes of this process in memory.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-    let number = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
-    number.expect("a number") << 10
 }

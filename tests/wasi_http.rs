@@ -4,7 +4,7 @@
 mod middleware;
 mod places;
 
-use crate::harness::{Diagnostics, Gate, Origin, Proxy, answer, guest, until};
+use crate::harness::{Diagnostics, Gate, Origin, Proxy, alone, answer, guest, resident, until};
 
 /// Both do the same, in WASI 0.2 and in 0.3.
 const SERVICES: [&str; 2] = ["proxy", "service"];
@@ -122,6 +122,10 @@ fn until_body(client: &mut crate::harness::Client) -> String {
 
 #[test]
 fn a_body_waits_for_its_reader_and_takes_no_memory_meanwhile() {
+    alone("wasi_http::a_body_waits_for_its_reader_and_takes_no_memory_meanwhile", wait_for_a_reader);
+}
+
+fn wait_for_a_reader() {
     const LENGTH: u64 = 1 << 30;
     for component in SERVICES {
         let (_origin, proxy) = start(component, "limits = { time = \"10s\", answer = \"1m\", memory = \"4MiB\" }");
@@ -137,13 +141,6 @@ fn a_body_waits_for_its_reader_and_takes_no_memory_meanwhile() {
         drop(client);
         ends(&proxy);
     }
-}
-
-/// Bytes of this process.
-fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: usize = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
-    pages * 4096
 }
 
 /// Waits until no instance is in use.
