@@ -97,7 +97,8 @@ impl Settings {
         let seconds = number("SECONDS", 4.0)?;
         ensure!(rounds >= 1 && (0.1..=600.0).contains(&seconds), "ROUNDS is at least 1, SECONDS 0.1 to 600");
         let out = match variable("OUT") {
-            Some(out) => out.into(),
+            // nginx takes a path that is not absolute for one in its own directory.
+            Some(out) => std::path::absolute(out)?,
             // The target directory, wherever it is: this program is in one of its profiles.
             None => {
                 std::env::current_exe()?.parent().and_then(Path::parent).context("no target directory")?.join("bench")

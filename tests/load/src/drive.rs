@@ -16,10 +16,13 @@ use socket2::{Domain, Socket, Type};
 
 use crate::process;
 use crate::stream::{self, Stream};
+use crate::timer::Timer;
 use crate::websocket;
 
 /// The most that is read at once.
 const PIECE: usize = 256 << 10;
+/// What the timer of a rate is called among the connections.
+const TIMER: Token = Token(usize::MAX);
 /// An answer that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -138,9 +141,10 @@ struct Load<'a> {
     buffer: Vec<u8>,
     /// Nanoseconds of each answer.
     latencies: Vec<u32>,
-    /// With a rate: connections that wait, and when the next request is due.
+    /// With a rate: connections that wait, when the next request is due, and what wakes for it.
     idle: Vec<usize>,
     due: Instant,
+    timer: Timer,
     begun: bool,
     /// Connections opened so far: each comes from another loopback address than the one before.
     opened: u32,
@@ -161,13 +165,15 @@ struct Connection {
 impl<'a> Load<'a> {
     fn new(job: &'a Job) -> Result<Self> {
         let tls = job.tls.as_ref().map(stream::client).transpose()?;
+        let poll = Poll::new()?;
         let mut load = Self {
             job,
             bytes: job.request.bytes(),
             message: websocket::message(job.request.message, true),
             echo: websocket::message(job.request.message, false),
             tls,
-            poll: Poll::new()?,
+            timer: Timer::new(poll.registry(), TIMER)?,
+            poll,
             events: Events::with_capacity(1024),
             connections: Vec::new(),
             buffer: vec![0; PIECE],
@@ -196,17 +202,15 @@ impl<'a> Load<'a> {
         }
         let mut last = Instant::now();
         loop {
-            let mut now = Instant::now();
+            let now = Instant::now();
             if now >= end {
                 return Ok(());
             }
             if let Some(rate) = self.job.rate {
-                self.launch(rate, now)?;
-                now = Instant::now();
+                self.launch(rate)?;
             }
-            let wait = if self.job.rate.is_some() { self.due } else { end }.saturating_duration_since(now);
             let before = self.latencies.len();
-            self.turn(wait)?;
+            self.turn(end.saturating_duration_since(now))?;
             if self.latencies.len() > before {
                 last = Instant::now();
             }
@@ -214,17 +218,19 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Starts what is due. The clock of a request runs from when it was due, so that a late answer is not forgiven by
-    /// a late question.
-    fn launch(&mut self, rate: u32, now: Instant) -> Result<()> {
-        while self.due <= now {
+    /// Starts what is due, and sets the timer for what comes next. The clock of a request runs from when it was due, so
+    /// that a late answer is not forgiven by a late question.
+    fn launch(&mut self, rate: u32) -> Result<()> {
+        loop {
+            let left = self.due.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return self.timer.set(left);
+            }
             // While all connections are busy it waits, and its clock runs.
             let Some(index) = self.idle.pop() else { return Ok(()) };
             self.start(index, self.due)?;
-            // Timers have a resolution of a millisecond: as many requests at once as are due in one.
             self.due += Duration::from_secs(1) / rate;
         }
-        Ok(())
     }
 
     fn settle(&mut self) -> Result<()> {
@@ -241,7 +247,8 @@ impl<'a> Load<'a> {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
-        let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
+        let ready = self.events.iter().map(|event| event.token()).filter(|token| *token != TIMER);
+        let ready: Vec<usize> = ready.map(|token| token.0).collect();
         for index in ready {
             self.ready(index)?;
         }

@@ -28,6 +28,7 @@ mod process;
 mod report;
 mod rows;
 mod stream;
+mod timer;
 mod upstream;
 mod websocket;
 
