@@ -172,6 +172,11 @@ impl<'a> Value<'a> {
         self.slot
     }
 
+    /// Whether it is neither an array nor an object.
+    pub(crate) fn is_scalar(self) -> bool {
+        !matches!(self.view(), View::Array(_) | View::Object(_))
+    }
+
     #[inline(always)]
     pub(crate) fn view(self) -> View<'a> {
         let document = self.document;

@@ -8,7 +8,7 @@ mod containers;
 mod reading;
 mod scalars;
 
-use super::equal::equal;
+use super::equal::looks_equal;
 use super::marks::Marks;
 use super::rules::{InPlace, Rules, Values};
 use super::{FAULTS, Fault, Schema, Verdict};
@@ -283,7 +283,7 @@ impl<'c> Check<'c> {
     ) -> bool {
         let mut valid = true;
         for values in &rules.values {
-            if !self.is_one_of(values, value) {
+            if !self.is_one_of(values, view) {
                 valid = false;
                 if !self.fault(at, || values.expected.clone()) {
                     return false;
@@ -327,12 +327,12 @@ impl<'c> Check<'c> {
     }
 
     #[inline(never)]
-    fn is_one_of(&mut self, values: &Values, value: Value<'_>) -> bool {
+    fn is_one_of(&mut self, values: &Values, view: View<'_>) -> bool {
         if !self.spend(values.places.len() as u32 / 8) {
             return false;
         }
         let documents = &self.schema.documents;
-        values.places.iter().any(|(document, slot)| equal(documents[*document as usize].at(*slot), value))
+        values.places.iter().any(|(document, slot)| looks_equal(documents[*document as usize].at(*slot).view(), view))
     }
 
     #[inline(never)]

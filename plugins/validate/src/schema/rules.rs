@@ -67,6 +67,8 @@ pub(super) enum InPlace {
 pub(super) struct Values {
     /// Which document, and where in it.
     pub(super) places: Vec<(u32, u32)>,
+    /// Whether none of them is an array or an object.
+    pub(super) scalars: bool,
     /// What is said where none of them fits.
     pub(super) expected: String,
 }
@@ -247,14 +249,15 @@ impl Rules {
             Some(false) => return Way::Whole,
             None => {}
         }
-        let whole =
-            !self.values.is_empty() || self.unevaluated_items.is_some() || self.unevaluated_properties.is_some();
+        let values = self.values.iter().any(|values| !values.scalars);
+        let whole = values || self.unevaluated_items.is_some() || self.unevaluated_properties.is_some();
         let array = self.array.as_ref().is_some_and(|array| array.unique || array.contains.is_some());
         let object = self.object.as_ref().is_some_and(|object| {
             let depends = !object.dependent_required.is_empty() || !object.dependent_schemas.is_empty();
             depends || object.names.is_some() || object.properties.required > 64
         });
         let by_type = self.types != Types::default()
+            || !self.values.is_empty()
             || self.number.is_some()
             || self.string.is_some()
             || self.array.is_some()

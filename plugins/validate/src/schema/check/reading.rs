@@ -127,6 +127,17 @@ impl<'c> Reading<'c> {
         self.expect_or_anything(schema.or(rules.additional))
     }
 
+    /// Whether a scalar is one of the values that these rules name, where they name any.
+    #[inline(always)]
+    fn may_be(&mut self, rules: &Rules, scalar: View<'_>) -> bool {
+        rules.values.is_empty() || self.is_named(rules, scalar)
+    }
+
+    #[inline(never)]
+    fn is_named(&mut self, rules: &Rules, scalar: View<'_>) -> bool {
+        rules.values.iter().all(|values| self.check.is_one_of(values, scalar))
+    }
+
     #[inline(always)]
     fn expect_or_anything(&mut self, schema: Option<u32>) -> bool {
         self.next = Next::Anything;
@@ -186,7 +197,7 @@ impl Visitor for Reading<'_> {
 
     fn word(&mut self, word: View<'static>) -> bool {
         match self.next {
-            Next::InParts(rules, _) => rules.types.allow(&word),
+            Next::InParts(rules, _) => rules.types.allow(&word) && self.may_be(rules, word),
             _ => true,
         }
     }
@@ -194,22 +205,31 @@ impl Visitor for Reading<'_> {
     #[inline(always)]
     fn number(&mut self, number: Number<'_>) -> bool {
         let Next::InParts(rules, _) = self.next else { return true };
+        let view = View::Number(number);
+        if !rules.types.allow(&view) || !self.may_be(rules, view) {
+            return false;
+        }
         let fits = |rules| self.check.number(rules, number, &At::ROOT);
-        rules.types.allow(&View::Number(number)) && rules.number.as_deref().is_none_or(fits)
+        rules.number.as_deref().is_none_or(fits)
     }
 
     #[inline(always)]
     fn string(&mut self, text: &[u8], _: Place) -> bool {
         let Next::InParts(rules, _) = self.next else { return true };
+        let view = View::String(text);
+        if !rules.types.allow(&view) || !self.may_be(rules, view) {
+            return false;
+        }
         let fits = |rules| self.check.string(rules, text, &At::ROOT);
-        rules.types.allow(&View::String(text)) && rules.string.as_deref().is_none_or(fits)
+        rules.string.as_deref().is_none_or(fits)
     }
 
     #[inline(always)]
     fn open(&mut self, kind: Kind) -> bool {
         let mut inside = Inside { rules: Parts::Anything, last: Last::default(), depth: self.inner.depth };
         if let Next::InParts(rules, depth) = self.next {
-            if !rules.types.allow_kind(kind) {
+            // What values are named are scalars.
+            if !rules.types.allow_kind(kind) || !rules.values.is_empty() {
                 return false;
             }
             inside.depth = depth + 1;

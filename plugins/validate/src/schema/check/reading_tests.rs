@@ -49,6 +49,8 @@ fn any_schema() -> impl Strategy<Value = Value> {
         1 => Just(json!({ "pattern": "^[a-f]*$" })),
         1 => Just(json!({ "format": "date" })),
         1 => Just(json!({ "enum": [1, "a", [], { "a": 1 }, null] })),
+        2 => Just(json!({ "enum": [1, 0.25, "a", "a string of some length", null], "const": 1.0 })),
+        2 => Just(json!({ "enum": [-1, "b", "2020-02-01", true], "maxLength": 9 })),
         1 => Just(json!({ "$ref": "#/$defs/one" })),
         1 => Just(json!({ "$ref": "#/$defs/other", "type": ["integer", "object"] })),
     ];
@@ -170,13 +172,16 @@ fn only_what_needs_it_becomes_a_document() {
         json!({ "type": "object", "properties": { "a": { "enum": [1] } }, "required": ["a"], "minProperties": 1 }),
         json!({ "patternProperties": { "^x": true }, "additionalProperties": false, "items": true, "maxItems": 1 }),
         json!({ "maximum": 1, "pattern": "a" }),
+        json!({ "enum": [1, "a", null], "const": true, "type": ["object", "string"] }),
     ] {
         assert_eq!(way(parts.clone()), Way::InParts, "{parts}");
     }
     assert_eq!(way(json!({})), Way::Anything);
     assert!(matches!(way(json!({ "$ref": "#/$defs/a", "$defs": { "a": {} } })), Way::As(_)));
     for whole in [
-        json!({ "enum": [1] }),
+        json!({ "enum": [1, []] }),
+        json!({ "const": {} }),
+        json!({ "$ref": "#/$defs/a", "const": 1, "$defs": { "a": {} } }),
         json!({ "uniqueItems": true }),
         json!({ "contains": true }),
         json!({ "not": true }),

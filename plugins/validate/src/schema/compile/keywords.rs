@@ -157,14 +157,15 @@ impl Compiler {
             }
         }
         if let Some(at) = keywords.get("const") {
-            let expected = list_of([self.index.value(at)]).map_or_else(
+            let value = self.index.value(at);
+            let expected = list_of([value]).map_or_else(
                 || "must be the one value of the schema (const)".to_owned(),
                 |value| format!("must be {value} (const)"),
             );
-            rules.values.push(Values { places: vec![at], expected });
+            rules.values.push(Values { places: vec![at], scalars: value.is_scalar(), expected });
         }
         if let Some(at) = keywords.get("enum") {
-            let Some(items) = self.index.value(at).as_array() else {
+            let Some(mut items) = self.index.value(at).as_array() else {
                 self.complain(at, "is no list of values");
                 return;
             };
@@ -172,7 +173,8 @@ impl Compiler {
                 || format!("must be one of the {} values of the schema (enum)", items.len()),
                 |list| format!("must be one of {list} (enum)"),
             );
-            rules.values.push(Values { places: items.map(|item| (at.0, item.slot())).collect(), expected });
+            let places = items.map(|item| (at.0, item.slot())).collect();
+            rules.values.push(Values { places, scalars: items.all(Value::is_scalar), expected });
         }
     }
 
