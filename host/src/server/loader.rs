@@ -1,5 +1,7 @@
 //! The loader: builds snapshots and hands them to the workers.
 
+mod changes;
+mod listening;
 mod pulling;
 mod rollout;
 mod trying;
@@ -12,25 +14,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::oneshot;
 
-use super::clients::Clients;
 use super::inherit::{self, Inherited};
-use super::seats::Seat;
-use super::socket::{self, Listening as Socket};
-use super::tls::{self, Tls};
-use super::worker::{Command, Listening, Worker};
+use super::socket::Listening as Socket;
+use super::worker::{Command, Worker};
 use super::{Options, StartError};
 use crate::capability::kv;
 use crate::capability::limiter::{Limiter, Sizes};
 use crate::config::{self, Address, Config, Problem, Problems};
-use crate::metrics::{ListenerMetrics, Metrics, RolloutEvent};
-use crate::plugin::{self, Engine, Library, Plugin, Report, Stores};
+use crate::metrics::Metrics;
+use crate::plugin::{Engine, Library, Report, Stores};
 use crate::proxy::{Foundation, Snapshot};
 use crate::telemetry::{AccessLog, Redaction, Telemetry};
 use crate::upstream::Known;
-use trying::{is_tried_first, note, outcome, take_in, try_out, users};
+use listening::Bound;
+use trying::take_in;
 use watched::{Stamp, Watched, stamps};
 
 /// How often the plugins directory and the configuration's files are looked at.
@@ -103,17 +102,6 @@ pub(super) struct Loader {
     trust: Watched,
     /// The stamps of a change that may still be going on.
     unsettled: Option<Vec<Option<Stamp>>>,
-}
-
-/// A listener's sockets, one for each worker.
-struct Bound {
-    listener: config::Listener,
-    sockets: Vec<Socket>,
-    certificates: Option<watch::Sender<Arc<Tls>>>,
-    clients: Option<Arc<Clients>>,
-    /// Where it is counted.
-    metrics: Arc<ListenerMetrics>,
-    room: Arc<Semaphore>,
 }
 
 impl Loader {
@@ -222,64 +210,6 @@ impl Loader {
         self.end_workers();
     }
 
-    /// Reloads when a file of the configuration has changed, and has stopped changing.
-    fn watch(&mut self) {
-        let Some(path) = self.path.clone() else { return };
-        let now = stamps(&path, &self.snapshot.config);
-        if now == self.stamps {
-            self.unsettled = None;
-        } else if self.unsettled.as_ref() == Some(&now) {
-            let read = config::load(&path);
-            if stamps(&path, &self.snapshot.config) == now {
-                // The outcome is in the log, the metrics and the state.
-                let _ = self.serve(read, &path, now);
-            } else {
-                // It went on changing while it was read.
-                self.unsettled = None;
-            }
-        } else {
-            self.unsettled = Some(now);
-        }
-    }
-
-    /// Reads certificates, and what clients' ones are verified by, when their files have changed and stopped changing.
-    /// Nothing else is read with them: a revocation counts also while the configuration is being edited.
-    fn watch_identity(&mut self) {
-        if !self.identity.has_settled() {
-            return;
-        }
-        for (name, bound) in &self.bound {
-            let Some(certificates) = &bound.certificates else { continue };
-            match tls::load(&bound.listener.tls) {
-                Ok(tls) => {
-                    bound.metrics.shows(tls.ends.clone());
-                    certificates.send_replace(tls);
-                    tracing::info!(listener = name, "certificates were read again");
-                }
-                Err(error) => {
-                    tracing::error!(listener = name, "the certificates are refused, and the last ones go on: {error}");
-                }
-            }
-        }
-    }
-
-    /// The same for what upstreams are verified by and shown. Connections that are there go on; new ones are made with
-    /// what the files say now.
-    fn watch_trust(&mut self) {
-        if !self.trust.has_settled() {
-            return;
-        }
-        let (snapshot, errors) = self.snapshot.trusting_again(&self.foundation);
-        for (upstream, error) in errors {
-            tracing::error!(upstream, "the roots or the certificate are refused, and the last ones go on: {error}");
-        }
-        self.snapshot = Arc::new(snapshot);
-        self.install();
-        let refused = self.view.state().refused;
-        self.show(refused);
-        tracing::info!("roots and certificates of upstreams were read again");
-    }
-
     fn reload(&mut self) -> Result<(), Problems> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let before = stamps(&path, &self.snapshot.config);
@@ -376,135 +306,6 @@ impl Loader {
         self.relisten(&config, new)
     }
 
-    /// Brings the listeners in line with the configuration; those that stay the same are not touched.
-    fn relisten(&mut self, config: &Config, new: Vec<Bound>) -> Result<(), Problems> {
-        let gone: Vec<String> = self
-            .bound
-            .keys()
-            .filter(|name| !config.listeners.iter().any(|listener| listener.name == **name))
-            .cloned()
-            .collect();
-        for name in gone {
-            self.tell(|| Command::Unlisten(name.clone()));
-            self.bound.remove(&name);
-        }
-        for bound in new {
-            let name = bound.listener.name.clone();
-            self.tell(|| Command::Unlisten(name.clone()));
-            self.listen(&bound).map_err(|error| problem(format!("listener `{name}`: {error:#}")))?;
-            self.bound.insert(name, bound);
-        }
-        for listener in &config.listeners {
-            let Some(bound) = self.bound.get_mut(&listener.name) else { continue };
-            let tls = self.snapshot.tls.get(&listener.name);
-            let restart = !bound.listener.serves_like(listener) || bound.certificates.is_some() != tls.is_some();
-            if bound.listener.mode != listener.mode
-                && let Err(error) = socket::set_mode(&listener.address, listener.mode)
-            {
-                tracing::error!(listener = listener.name, %error, "the permissions of its file stay as they were");
-            }
-            bound.listener = listener.clone();
-            if let Some(tls) = tls {
-                bound.metrics.shows(tls.ends.clone());
-            }
-            if restart {
-                bound.certificates = tls.map(|tls| watch::Sender::new(tls.clone()));
-                bound.clients = Clients::new(listener);
-                bound.room = Arc::new(Semaphore::new(listener.limits.connections.get()));
-                let name = listener.name.clone();
-                self.tell(|| Command::Unlisten(name.clone()));
-                let bound = &self.bound[&listener.name];
-                self.listen(bound).map_err(|error| problem(format!("listener `{}`: {error:#}", listener.name)))?;
-            } else if let (Some(certificates), Some(tls)) = (&bound.certificates, tls) {
-                certificates.send_replace(tls.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries what changed in the plugins directory: configured for every plugin that uses it, and only then swapped.
-    fn look(&mut self) {
-        let changes = self.library.look();
-        if changes.is_empty() {
-            return;
-        }
-        for change in changes {
-            let name = change.name.clone();
-            let config = self.snapshot.config.clone();
-            let (tried, problem) =
-                outcome(&change, try_out(&change, &config, &self.foundation, &self.runtime), &self.library);
-            note(&change, problem.as_ref(), &self.foundation.metrics);
-            let in_use = users(&config, &name).next().is_some();
-            // A file that is gone while plugins use it, and no built-in takes its place, goes on as it was loaded.
-            let built_in = plugin::BUILT_IN.iter().any(|(built_in, _)| *built_in == name);
-            if change.now.is_none() && in_use && !built_in {
-                tracing::warn!(component = name, "plugins use it, so the last version goes on until the next start");
-                self.library.keep(&name);
-                continue;
-            }
-            let swaps = problem.is_none() && !change.touched && !matches!(change.now, Some(Err(_)));
-            let was_tried = self.library.candidate(&name).is_some();
-            self.library.settle(change, problem, is_tried_first(&config, &name));
-            // What was tried in a part of the requests is gone with its file.
-            let ends = was_tried && self.library.candidate(&name).is_none();
-            if (swaps || ends) && in_use {
-                self.swap(&name, &tried);
-            }
-        }
-        let refused = self.view.state().refused;
-        self.show(refused);
-    }
-
-    /// Serves what the library has now of a component. False where that cannot be, which the log has then.
-    fn swap(&mut self, component: &str, tried: &BTreeMap<String, Arc<Plugin>>) -> bool {
-        let config = self.snapshot.config.clone();
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, tried, Some(&self.snapshot));
-        match self.runtime.block_on(build) {
-            Ok(snapshot) => {
-                let goes_on = |(name, trial): (&String, &Arc<_>)| {
-                    self.snapshot.trials.get(name).is_some_and(|before| Arc::ptr_eq(before, trial))
-                };
-                let begins = !snapshot.trials.iter().all(goes_on);
-                self.snapshot = Arc::new(snapshot);
-                self.install();
-                self.keep_good();
-                if self.library.candidate(component).is_none() {
-                    tracing::info!(component, "the component was replaced");
-                } else if begins {
-                    self.foundation.metrics.rollout(component, RolloutEvent::Began);
-                    let watches = self.snapshot.trials.values().all(|trial| trial.watcher.is_some());
-                    let what = if watches { "watches" } else { "gets a part of the requests" };
-                    tracing::info!(component, "the new version {what}");
-                }
-                true
-            }
-            Err(problems) => {
-                tracing::error!(component, "the component does not serve:\n{problems}");
-                false
-            }
-        }
-    }
-
-    /// Serves the endpoints that services have now.
-    fn follow_services(&mut self) {
-        if !self.foundation.upstreams.services().have_changed() {
-            return;
-        }
-        let config = self.snapshot.config.clone();
-        let none = BTreeMap::new();
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, &none, Some(&self.snapshot));
-        match self.runtime.block_on(build) {
-            Ok(snapshot) => {
-                self.snapshot = Arc::new(snapshot);
-                self.install();
-                let refused = self.view.state().refused;
-                self.show(refused);
-                tracing::info!("services have other endpoints now");
-            }
-            Err(problems) => tracing::error!("the endpoints of services do not serve:\n{problems}"),
-        }
-    }
-
     /// Keeps what serves for the next start.
     fn keep_good(&self) {
         self.library.keep_good(self.snapshot.config.plugin.values().map(|spec| &*spec.component));
@@ -532,36 +333,6 @@ impl Loader {
             // A worker that is gone has nothing to serve.
             let _ = self.runtime.block_on(waits);
         }
-    }
-
-    fn listen(&self, bound: &Bound) -> anyhow::Result<()> {
-        let seats = Seat::all(bound.sockets.len());
-        for ((worker, socket), seat) in self.workers.iter().cycle().zip(&bound.sockets).zip(seats) {
-            let listening = Listening {
-                listener: bound.listener.clone(),
-                socket: socket.try_clone()?,
-                seat,
-                certificates: bound.certificates.as_ref().map(watch::Sender::subscribe),
-                clients: bound.clients.clone(),
-                room: bound.room.clone(),
-                metrics: bound.metrics.clone(),
-            };
-            let _ = worker.commands.send(Command::Listen(Box::new(listening)));
-        }
-        Ok(())
-    }
-
-    /// One more handle of each socket. One of which there cannot be another stays with us: the next process binds it.
-    fn sockets(&self) -> Vec<(String, Socket)> {
-        let of = |(name, bound): (&String, &Bound)| {
-            let name = inherit::name_of(name);
-            bound
-                .sockets
-                .iter()
-                .filter_map(move |socket| Some((name.clone(), socket.try_clone().ok()?)))
-                .collect::<Vec<_>>()
-        };
-        self.bound.iter().flat_map(of).collect()
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -598,38 +369,6 @@ impl Loader {
             // A panic there has been reported by then.
             let _ = thread.join();
         }
-    }
-}
-
-impl Bound {
-    /// On these sockets, or, where there are none, on new ones.
-    fn new(
-        listener: &config::Listener,
-        inherited: Vec<Socket>,
-        workers: usize,
-        snapshot: &Snapshot,
-    ) -> anyhow::Result<Self> {
-        let mut sockets = inherited;
-        if sockets.is_empty() {
-            let place = || format!("cannot listen on {}", listener.address);
-            sockets = socket::bind(&listener.address, listener.mode, workers).with_context(place)?;
-        }
-        // Workers that have none of their own accept on another one's; and one may have several, for what waits in a
-        // socket that nobody accepts on is lost.
-        for place in 0..workers.saturating_sub(sockets.len()) {
-            sockets.push(sockets[place].try_clone()?);
-        }
-        let tls = snapshot.tls.get(&listener.name);
-        let metrics = snapshot.metrics.listener(&listener.name);
-        metrics.shows(tls.map(|tls| tls.ends.clone()).unwrap_or_default());
-        Ok(Self {
-            sockets,
-            certificates: tls.map(|tls| watch::Sender::new(tls.clone())),
-            clients: Clients::new(listener),
-            metrics,
-            room: Arc::new(Semaphore::new(listener.limits.connections.get())),
-            listener: listener.clone(),
-        })
     }
 }
 
