@@ -97,7 +97,7 @@ fn every_byte_arrives_both_ways_again_and_again_on_the_same_connections() {
     let upstream = Played::start();
     let proxy = start(&upstream, "");
     let mut client = client(&proxy);
-    let before = tollgate::http1::pipe::moved();
+    let before = tollgate::transport::pipe::moved();
     let (up, down) = (bytes(1, LENGTH), bytes(2, LENGTH));
     // Another request follows the body in the same breath, and waits for its turn.
     let sending =
@@ -120,7 +120,7 @@ fn every_byte_arrives_both_ways_again_and_again_on_the_same_connections() {
     }
     if cfg!(target_os = "linux") {
         // What comes slowly is read all the same, so it is never all of it.
-        let moved = tollgate::http1::pipe::moved() - before;
+        let moved = tollgate::transport::pipe::moved() - before;
         assert!(moved > LENGTH as u64, "only {moved} bytes went through pipes");
     }
 }

@@ -4,18 +4,15 @@
 //! written anew and never copied. In reading order: where a head ends and what it says ([`head`]; `shape`
 //! makes the same of heads that come again, faster), where its body ends
 //! ([`framing`]), the body itself ([`body`], [`chunked`]), and how heads are written ([`write`]). None of these touches a
-//! socket; [`wire`] does (on a [`socket`], or TLS over one; large bodies pass through a [`pipe`]), and [`incoming`] hands the
-//! body of a request to whoever reads it. [`upgrade`] is how a connection goes on with another protocol.
+//! socket; [`wire`] does, over a [`transport`](crate::transport), and [`incoming`] hands the body of a request to whoever
+//! reads it. [`upgrade`] is how a connection goes on with another protocol.
 
 pub mod body;
 pub mod chunked;
 pub mod framing;
 pub mod head;
 pub mod incoming;
-pub(crate) mod outbox;
-pub mod pipe;
 mod shape;
-pub mod socket;
 pub mod upgrade;
 pub mod wire;
 pub mod write;

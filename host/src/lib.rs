@@ -3,7 +3,7 @@
 //! In reading order: what the operator wrote ([`config`]); the server that runs it ([`server`]); the straight line of a
 //! request ([`proxy`]) and its parts: the way in ([`authority`], [`path`], [`headers`], [`client`], [`router`]), the chain
 //! of plugins ([`plugin`], [`capability`]), the upstream ([`rewrite`], [`upstream`], [`connect`]), and the way out ([`hide`],
-//! [`error`]). [`http1`] and [`http2`] are how both sides are spoken to, [`proxy_protocol`] what may come before that, and [`body`] goes through all of them. [`cases`] tries one plugin alone, [`recording`] keeps what it saw, and [`replay`] shows it to another build. [`metrics`] and [`telemetry`] tell about it.
+//! [`error`]). [`http1`] and [`http2`] are how both sides are spoken to over a [`transport`], [`proxy_protocol`] is what may come before that, and [`body`] goes through all of them. [`cases`] tries one plugin alone, [`recording`] keeps what it saw, and [`replay`] shows it to another build. [`metrics`] and [`telemetry`] tell about it.
 
 mod admin;
 pub mod authority;
@@ -41,4 +41,5 @@ pub mod rewrite;
 pub mod router;
 pub mod server;
 pub mod telemetry;
+pub mod transport;
 pub mod upstream;

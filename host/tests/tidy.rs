@@ -57,13 +57,14 @@ fn the_library_for_http_is_a_detail_of_both_ends() {
 fn framing_knows_bytes_and_heads() {
     let rule = "`http1` knows bytes and heads, not routes, plugins, upstreams or the server";
     none(rule, inside(&["http1"], &ABOVE_THE_LEAVES, &host()));
+    let above = ["crate::http1", "crate::http2", "crate::body", "crate::headers"];
+    none("`transport` knows bytes and no protocol", inside(&["transport"], &above, &host()));
 }
 
 #[test]
 fn leaves_use_nothing_above_them() {
-    let rule =
-        "`config`, `connect`, `http1`, `body`, `error` and `metrics` are used from above and use nothing above them";
-    none(rule, inside(&["config", "connect", "http1", "body", "error", "metrics"], &ABOVE_THE_LEAVES, &host()));
+    const LEAVES: [&str; 7] = ["config", "connect", "http1", "transport", "body", "error", "metrics"];
+    none("leaves are used from above and use nothing above them", inside(&LEAVES, &ABOVE_THE_LEAVES, &host()));
 }
 
 const ABOVE_THE_LEAVES: [&str; 10] = [

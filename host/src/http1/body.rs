@@ -9,8 +9,8 @@ use http_body::{Frame, SizeHint};
 
 use super::chunked::{self, BadChunk, Piece};
 use super::framing::Length;
-use super::pipe::Pipe;
 use super::wire::Wire;
+use crate::transport::pipe::Pipe;
 
 /// What comes of a body at once.
 #[derive(Debug)]

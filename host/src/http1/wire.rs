@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-use super::outbox::Outbox;
-use super::pipe::Pipe;
-use super::socket::Socket;
+use crate::transport::outbox::Outbox;
+use crate::transport::pipe::Pipe;
+use crate::transport::socket::Socket;
 
 /// What is read at once where it is not known how much comes. Heads and short bodies fit many times.
 const READ: usize = 16 * 1024;

@@ -11,8 +11,8 @@ use http::{Method, StatusCode, Uri};
 use super::body::Part;
 use super::chunked;
 use super::framing::{Length, is_bodiless};
-use super::pipe::Pipe;
 use super::wire::Wire;
+use crate::transport::pipe::Pipe;
 
 /// What a client that waits for it gets before it sends its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -18,8 +18,8 @@ use super::connection::{Connections, Peer, Received};
 use super::seats::{Passed, Seat, Taken};
 use super::socket::{Acceptor, Parked};
 use crate::body::Body;
-use crate::http1::socket::Socket;
 use crate::metrics::ListenerMetrics;
+use crate::transport::socket::Socket;
 
 /// The pause after an error that concerns us rather than one client, such as a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(10);

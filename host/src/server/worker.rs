@@ -18,11 +18,11 @@ use super::{accept, socket};
 use crate::capability::http_client;
 use crate::config::Listener;
 use crate::connect::Connector;
-use crate::http1::pipe;
 use crate::metrics::ListenerMetrics;
 use crate::proxy::{Proxy, Snapshot};
 use crate::request_id::RequestIds;
 use crate::telemetry::AccessLines;
+use crate::transport::pipe;
 
 /// Look-ups of names that may hang at once, on threads beside the worker.
 const BLOCKING_THREADS: usize = 4;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::ended::Ended;
-use crate::http1::socket::Socket;
 use crate::http1::wire::Wire;
+use crate::transport::socket::Socket;
 
 /// How long a client may take to say something that we no longer hear, and to end its side.
 const LINGER: Duration = Duration::from_secs(2);

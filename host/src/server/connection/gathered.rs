@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::activity::Activity;
-use crate::http1::outbox::Outbox;
 use crate::http1::wire::Io;
+use crate::transport::outbox::Outbox;
 
 /// The most that waits for the end of the turn.
 const MOST: usize = 32 * 1024;
@@ -112,7 +112,7 @@ mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
-    use crate::http1::socket::Socket;
+    use crate::transport::socket::Socket;
 
     fn pair() -> (Gathered, Rc<Activity>, UnixStream) {
         let (ours, client) = UnixStream::pair().unwrap();

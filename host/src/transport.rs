@@ -1,0 +1,6 @@
+//! What carries bytes, whichever protocol they are of: the [`socket`] that they come and go over, what waits to be sent,
+//! and the [`pipe`] through which large bodies pass from one socket to another without being read.
+
+pub(crate) mod outbox;
+pub mod pipe;
+pub mod socket;
