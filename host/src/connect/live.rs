@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::room::Counted;
 use crate::config::Connections;
 use crate::deadline::{Deadline, after};
-use crate::http1::wire::{Io, Wire};
+use crate::http1::wire::Wire;
 use crate::proxy_protocol::Source;
+use crate::transport::io::Io;
 
 /// What an endpoint's word for how long it keeps a connection is taken less: the time in which our next request may be
 /// on its way while it closes.

@@ -30,9 +30,9 @@ use crate::body::Body;
 use crate::config::{Connections, Endpoint, ProxyVersion, UpstreamProtocol, UpstreamTimeouts};
 use crate::deadline::after;
 use crate::error::{Error, Reason};
-use crate::http1::wire::Io;
 use crate::proxy_protocol::{self, Source};
 use crate::random::Random;
+use crate::transport::io::Io;
 use crate::transport::socket::Socket;
 
 /// An endpoint with its connections.

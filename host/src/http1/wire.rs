@@ -8,13 +8,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
+use crate::transport::io::Io;
 use crate::transport::outbox::Outbox;
 use crate::transport::pipe::Pipe;
-use crate::transport::socket::Socket;
 
 /// What is read at once where it is not known how much comes. Heads and short bodies fit many times.
 const READ: usize = 16 * 1024;
@@ -64,15 +62,6 @@ impl Default for Window {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// A socket, or TLS on top of it.
-#[derive(Debug)]
-pub enum Io {
-    /// In the clear.
-    Plain(Socket),
-    /// Encrypted, by either side's certificate.
-    Tls(Box<TlsStream<Socket>>),
 }
 
 /// A connection with its buffers.
@@ -305,65 +294,5 @@ impl Output {
             self.queue.pop_front();
         }
         self.tail.advance(sent);
-    }
-}
-
-impl Io {
-    /// The connection below TLS.
-    #[must_use]
-    pub fn socket(&self) -> &Socket {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
-
-    /// The connection itself, where it is TCP without encryption.
-    fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Plain(Socket::Tcp(stream)) => Some(stream),
-            Self::Plain(Socket::Unix(_)) | Self::Tls(_) => None,
-        }
-    }
-}
-
-macro_rules! stream {
-    ($io:expr, $stream:ident => $call:expr) => {
-        match $io.get_mut() {
-            Io::Plain($stream) => $call,
-            Io::Tls($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        stream!(self, stream => Pin::new(stream).poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        stream!(self, stream => Pin::new(stream).poll_write(context, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        stream!(self, stream => Pin::new(stream).poll_write_vectored(context, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        stream!(self, stream => Pin::new(stream).poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        stream!(self, stream => Pin::new(stream).poll_shutdown(context))
     }
 }

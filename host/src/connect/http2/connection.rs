@@ -32,8 +32,8 @@ use crate::connect::target::{Target, Times};
 use crate::deadline::{Deadline, after};
 use crate::error::{Error, Reason};
 use crate::headers::{Direction, strip_hop_by_hop};
-use crate::http1::wire::Io;
 use crate::proxy_protocol::Source;
+use crate::transport::io::Io;
 
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;

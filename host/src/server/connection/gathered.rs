@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::activity::Activity;
-use crate::http1::wire::Io;
+use crate::transport::io::Io;
 use crate::transport::outbox::Outbox;
 
 /// The most that waits for the end of the turn.

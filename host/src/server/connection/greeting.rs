@@ -19,12 +19,12 @@ use super::ended::Ended;
 use super::{Connections, Peer, Protocol, Received};
 use crate::body::Body;
 use crate::deadline::{Deadline, after};
-use crate::http1::wire::Io;
 use crate::proxy_protocol::{self, Source, Step};
 use crate::server::clients::Counted;
 use crate::server::drain::{Open, Phase, QUIET};
 use crate::server::socket::LOCAL;
 use crate::server::tls::{ClientCertificate, Policy, Tls};
+use crate::transport::io::Io;
 use crate::transport::socket::Socket;
 
 /// A connection of which it is clear what is spoken on it.
