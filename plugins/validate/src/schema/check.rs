@@ -8,7 +8,7 @@ mod containers;
 mod reading;
 mod scalars;
 
-use super::equal::looks_equal;
+use super::equal::equal_views;
 use super::marks::Marks;
 use super::rules::{InPlace, Rules, Values};
 use super::{FAULTS, Fault, Schema, Verdict};
@@ -332,7 +332,7 @@ impl<'c> Check<'c> {
             return false;
         }
         let documents = &self.schema.documents;
-        values.places.iter().any(|(document, slot)| looks_equal(documents[*document as usize].at(*slot).view(), view))
+        values.places.iter().any(|(document, slot)| equal_views(documents[*document as usize].at(*slot).view(), view))
     }
 
     #[inline(never)]

@@ -6,11 +6,11 @@ use crate::json::{Items, Value, View};
 
 /// Whether two values, of one or of two documents, are equal.
 pub(super) fn equal(one: Value<'_>, other: Value<'_>) -> bool {
-    looks_equal(one.view(), other.view())
+    equal_views(one.view(), other.view())
 }
 
-/// Whether what two values are is equal.
-pub(super) fn looks_equal(one: View<'_>, other: View<'_>) -> bool {
+/// The same of what the values were seen to be: one of them may be in no document.
+pub(super) fn equal_views(one: View<'_>, other: View<'_>) -> bool {
     match (one, other) {
         (View::Null, View::Null) => true,
         (View::Bool(one), View::Bool(other)) => one == other,

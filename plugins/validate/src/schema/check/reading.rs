@@ -127,10 +127,10 @@ impl<'c> Reading<'c> {
         self.expect_or_anything(schema.or(rules.additional))
     }
 
-    /// Whether a scalar is one of the values that these rules name, where they name any.
+    /// Whether a scalar is of a type that these rules allow, and one of the values that they name, where they name any.
     #[inline(always)]
     fn may_be(&mut self, rules: &Rules, scalar: View<'_>) -> bool {
-        rules.values.is_empty() || self.is_named(rules, scalar)
+        rules.types.allow(&scalar) && (rules.values.is_empty() || self.is_named(rules, scalar))
     }
 
     #[inline(never)]
@@ -197,7 +197,7 @@ impl Visitor for Reading<'_> {
 
     fn word(&mut self, word: View<'static>) -> bool {
         match self.next {
-            Next::InParts(rules, _) => rules.types.allow(&word) && self.may_be(rules, word),
+            Next::InParts(rules, _) => self.may_be(rules, word),
             _ => true,
         }
     }
@@ -205,8 +205,7 @@ impl Visitor for Reading<'_> {
     #[inline(always)]
     fn number(&mut self, number: Number<'_>) -> bool {
         let Next::InParts(rules, _) = self.next else { return true };
-        let view = View::Number(number);
-        if !rules.types.allow(&view) || !self.may_be(rules, view) {
+        if !self.may_be(rules, View::Number(number)) {
             return false;
         }
         let fits = |rules| self.check.number(rules, number, &At::ROOT);
@@ -216,8 +215,7 @@ impl Visitor for Reading<'_> {
     #[inline(always)]
     fn string(&mut self, text: &[u8], _: Place) -> bool {
         let Next::InParts(rules, _) = self.next else { return true };
-        let view = View::String(text);
-        if !rules.types.allow(&view) || !self.may_be(rules, view) {
+        if !self.may_be(rules, View::String(text)) {
             return false;
         }
         let fits = |rules| self.check.string(rules, text, &At::ROOT);
