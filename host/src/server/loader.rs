@@ -341,9 +341,16 @@ impl Loader {
         }
     }
 
+    /// Shows what serves now, and why the configuration in its file does not, where that is so.
     fn show(&self, refused: Option<String>) {
         let state = State { snapshot: self.snapshot.clone(), components: self.library.reports(), refused };
         *self.view.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Shows what serves now. Of the configuration in its file nothing new is known.
+    fn show_again(&self) {
+        let refused = self.view.state().refused;
+        self.show(refused);
     }
 
     /// Not ready any more, then closed for new connections, then finished.

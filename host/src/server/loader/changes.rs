@@ -1,4 +1,5 @@
-//! What changes beside the configuration while the proxy runs, and what is done about it.
+//! What is looked at while the proxy runs, and what is done when it has changed: files of the configuration, certificates,
+//! plugins, and the endpoints of services.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use super::Loader;
 use super::trying::{is_tried_first, note, outcome, try_out, users};
 use super::watched::stamps;
-use crate::config;
+use crate::config::{self, Problems};
 use crate::metrics::RolloutEvent;
 use crate::plugin::{self, Plugin};
 use crate::proxy::Snapshot;
@@ -66,8 +67,7 @@ impl Loader {
         }
         self.snapshot = Arc::new(snapshot);
         self.install();
-        let refused = self.view.state().refused;
-        self.show(refused);
+        self.show_again();
         tracing::info!("roots and certificates of upstreams were read again");
     }
 
@@ -100,15 +100,12 @@ impl Loader {
                 self.swap(&name, &tried);
             }
         }
-        let refused = self.view.state().refused;
-        self.show(refused);
+        self.show_again();
     }
 
     /// Serves what the library has now of a component. False where that cannot be, which the log has then.
     pub(super) fn swap(&mut self, component: &str, tried: &BTreeMap<String, Arc<Plugin>>) -> bool {
-        let config = self.snapshot.config.clone();
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, tried, Some(&self.snapshot));
-        match self.runtime.block_on(build) {
+        match self.build_again(tried) {
             Ok(snapshot) => {
                 let goes_on = |(name, trial): (&String, &Arc<_>)| {
                     self.snapshot.trials.get(name).is_some_and(|before| Arc::ptr_eq(before, trial))
@@ -139,18 +136,21 @@ impl Loader {
         if !self.foundation.upstreams.services().have_changed() {
             return;
         }
-        let config = self.snapshot.config.clone();
-        let none = BTreeMap::new();
-        let build = Snapshot::build(config, &mut self.library, &self.foundation, &none, Some(&self.snapshot));
-        match self.runtime.block_on(build) {
+        match self.build_again(&BTreeMap::new()) {
             Ok(snapshot) => {
                 self.snapshot = Arc::new(snapshot);
                 self.install();
-                let refused = self.view.state().refused;
-                self.show(refused);
+                self.show_again();
                 tracing::info!("services have other endpoints now");
             }
             Err(problems) => tracing::error!("the endpoints of services do not serve:\n{problems}"),
         }
+    }
+
+    /// What the configuration that serves makes of the components and endpoints that there are now.
+    fn build_again(&mut self, tried: &BTreeMap<String, Arc<Plugin>>) -> Result<Snapshot, Problems> {
+        let config = self.snapshot.config.clone();
+        let build = Snapshot::build(config, &mut self.library, &self.foundation, tried, Some(&self.snapshot));
+        self.runtime.block_on(build)
     }
 }

@@ -56,8 +56,7 @@ impl Loader {
     fn settle_rollout(&mut self, component: &str, event: RolloutEvent) -> bool {
         self.foundation.metrics.rollout(component, event);
         let swapped = self.swap(component, &BTreeMap::new());
-        let refused = self.view.state().refused;
-        self.show(refused);
+        self.show_again();
         swapped
     }
 }
